@@ -1,0 +1,101 @@
+/*
+ * plan.h - a trace made ready for replay: position-independent, in a memfd that every cell maps, so that no cell
+ * parses anything and nothing of the harness lies on the heap under test.
+ *
+ * Layout: header | runs | words of thread 0 | words of thread 1 | ...  All offsets are from the header, in bytes.
+ *
+ * A thread's words are its ops in its own order; `runs` is the recorded order of the threads: run i says "the next
+ * `words` words of thread `thread`". Serial replay follows the runs; parallel replay gives each thread its words.
+ * The first `main_runs` runs are the trace, the rest is the epilogue, which frees what the trace left and closes
+ * its scopes and threads, so that a plan can loop.
+ *
+ * A word is 64 bits:  kind << 60 | slot << 32 | low.  Common ops are one word, and rare forms two:
+ *
+ *   ALLOC    slot, low = bytes                 CALLOC  the same, zeroed
+ *   FREE     slot, low = requested bytes (the replay passes it on only to designs that need it)
+ *   SIZED    free, and the program gave the size
+ *   NOP      a call that the caller settles without the allocator: free(NULL), a call that failed
+ *   RARE     slot, low = low 32 bits of the size; and a second word, see struct plan_rare:
+ *            aligned or huge alloc, calloc and free, realloc, and live-at-start objects
+ *   OWNER    slot = scope: the next op's object lives in that scope, not in the current one (only frees and
+ *            reallocs; a design that finds owners ignores it). Not an op by itself.
+ *   BEGIN    slot = scope, opened inside the thread's current scope, and now current
+ *   END      slot = scope, low = the scope that is current afterwards
+ *   SWITCH   slot = scope that is now current
+ *   START    the thread's view is entered          STOP  and left
+ *   PUBLISH and CONSUME as prefix words: the next op makes, or takes (frees, reallocs), an object that more than
+ *            one thread touches; parallel replay stores or loads the slot with release or acquire and waits for its
+ *            turn. Serial replay needs no wait and treats them as nothing.
+ *
+ * Scope slot 0 is the root (outside all scopes). Object slots are reused once free: a slot of an object that only
+ * one thread touches belongs to that thread for good.
+ */
+#ifndef ALLOCLAB_PLAN_H
+#define ALLOCLAB_PLAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "allocators/lib/error.h"
+#include "traces/trace.h"
+
+enum plan_kind {
+    PLAN_ALLOC,
+    PLAN_FREE,
+    PLAN_SIZED,
+    PLAN_CALLOC,
+    PLAN_NOP,
+    PLAN_RARE,
+    PLAN_OWNER,
+    PLAN_BEGIN,
+    PLAN_END,
+    PLAN_SWITCH,
+    PLAN_START,
+    PLAN_STOP,
+    PLAN_PUBLISH,
+    PLAN_CONSUME,
+};
+
+#define PLAN_SLOT_BITS 28
+#define PLAN_MAX_SLOTS (UINT64_C(1) << PLAN_SLOT_BITS)
+
+enum plan_release { PLAN_RELEASE_FREE, PLAN_RELEASE_SCOPE };
+
+struct plan_run {
+    uint32_t thread, words;
+};
+
+struct plan_thread {
+    uint64_t words_offset, words; /* offset in bytes from the header; number of words */
+};
+
+struct plan {
+    uint64_t magic, bytes; /* of the whole plan */
+    uint64_t ops;          /* the trace's, whatever the release mode */
+    uint64_t calls;        /* alloc, realloc and free calls that one pass makes, without the epilogue */
+    uint64_t objects, slots, scope_slots, threads, shared_objects;
+    uint64_t scopes_total, max_open_scopes;
+    uint64_t runs_offset, runs, main_runs;
+    uint64_t threads_offset; /* struct plan_thread [threads] */
+    uint64_t escaped_objects, escaped_bytes; /* objects that outlive the scope they were allocated in */
+    uint64_t dropped_frees;                  /* release=scope: left to the scope's exit */
+    uint64_t peak_requested_bytes, peak_live_objects;
+    uint64_t two_word_ops, context_words; /* for the account of the plan's own memory */
+    uint32_t release;                     /* enum plan_release */
+    uint32_t reserved;
+};
+
+#define PLAN_MAGIC UINT64_C(0x3030314e414c5041) /* "APLAN100" */
+
+/*
+ * Builds the plan of a trace, read from its beginning, into a new memfd that is sealed against writing; *fd is the
+ * caller's. 0, or -1: the trace is not valid or exceeds a limit, and err says where. Two passes over the trace if
+ * it has scopes or several threads, else one. Memory: about 24 bytes an object besides the plan itself.
+ */
+int plan_build(struct trace_reader *trace, enum plan_release release, int *fd, struct error *err);
+
+/* Maps a plan read-only and pre-faults it. NULL with a message if it is not one. */
+const struct plan *plan_map(int fd, struct error *err);
+void plan_unmap(const struct plan *plan);
+
+#endif
