@@ -7,7 +7,7 @@
 MODE    ?= release
 BUILD   := build/$(MODE)
 CC      ?= gcc
-PYTHON  := $(shell scripts/python.sh)
+PYTHON   = $(shell scripts/python.sh)
 
 OPT_release := -O2 -g
 OPT_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
