@@ -15,17 +15,20 @@
  *   FREE     slot, low = requested bytes (the replay passes it on only to designs that need it)
  *   SIZED    free, and the program gave the size
  *   NOP      a call that the caller settles without the allocator: free(NULL), a call that failed
- *   RARE     slot, low = low 32 bits of the size; and a second word, see struct plan_rare:
- *            aligned or huge alloc, calloc and free, realloc, and live-at-start objects
+ *   RARE     slot, low = low 32 bits of the size; and a second word (PLAN_RARE_*):
+ *            realloc, and aligned or huge alloc, calloc, free
  *   OWNER    slot = scope: the next op's object lives in that scope, not in the current one (only frees and
  *            reallocs; a design that finds owners ignores it). Not an op by itself.
  *   BEGIN    slot = scope, opened inside the thread's current scope, and now current
  *   END      slot = scope, low = the scope that is current afterwards
  *   SWITCH   slot = scope that is now current
  *   START    the thread's view is entered          STOP  and left
- *   PUBLISH and CONSUME as prefix words: the next op makes, or takes (frees, reallocs), an object that more than
- *            one thread touches; parallel replay stores or loads the slot with release or acquire and waits for its
- *            turn. Serial replay needs no wait and treats them as nothing.
+ *   SHARED   slot, low = turn: the next op touches an object that more than one thread touches. Such an object has
+ *            two slots, the pointer and, after it, its turn: how many touches (alloc, realloc, free) came before.
+ *            Parallel replay waits for the turn (acquire) and counts it on (release); serial replay is in order anyway.
+ *            Not an op by itself.
+ *   DROP     release=scope: the program's free of an object that its scope's exit releases; only in plans for observing
+ *            passes (PLAN_OBSERVE), so that they know what the program holds. low = requested bytes
  *
  * Scope slot 0 is the root (outside all scopes). Object slots are reused once free: a slot of an object that only
  * one thread touches belongs to that thread for good.
@@ -52,14 +55,28 @@ enum plan_kind {
     PLAN_SWITCH,
     PLAN_START,
     PLAN_STOP,
-    PLAN_PUBLISH,
-    PLAN_CONSUME,
+    PLAN_SHARED,
+    PLAN_DROP,
 };
+
+/* The second word of RARE: kind | align_log2 << 4 | size >> 32 << 10 | old size << 18. */
+#define PLAN_RARE_KIND(w) ((unsigned)((w)&15))
+#define PLAN_RARE_REALLOC 15u /* the other kinds there: PLAN_ALLOC, PLAN_CALLOC, PLAN_FREE, PLAN_SIZED, PLAN_DROP */
+#define PLAN_RARE_ALIGN(w) ((size_t)1 << (((w) >> 4) & 63))
+#define PLAN_RARE_SIZE(low, w) ((size_t)(low) | (size_t)(((w) >> 10) & 255) << 32)
+#define PLAN_RARE_OLD(w) ((size_t)((w) >> 18))
+
+#define PLAN_KIND(w) ((unsigned)((w) >> 60))
+#define PLAN_SLOT(w) ((uint32_t)((w) >> 32) & (uint32_t)(PLAN_MAX_SLOTS - 1))
+#define PLAN_LOW(w) ((uint32_t)(w))
+#define PLAN_PREFETCH 16 /* words that may be read past a thread's last: zero padding follows each thread */
 
 #define PLAN_SLOT_BITS 28
 #define PLAN_MAX_SLOTS (UINT64_C(1) << PLAN_SLOT_BITS)
 
 enum plan_release { PLAN_RELEASE_FREE, PLAN_RELEASE_SCOPE };
+
+enum plan_flag { PLAN_OBSERVE = 1 }; /* keep DROP words */
 
 struct plan_run {
     uint32_t thread, words;
@@ -82,7 +99,7 @@ struct plan {
     uint64_t peak_requested_bytes, peak_live_objects;
     uint64_t two_word_ops, context_words; /* for the account of the plan's own memory */
     uint32_t release;                     /* enum plan_release */
-    uint32_t reserved;
+    uint32_t flags;                       /* enum plan_flag */
 };
 
 #define PLAN_MAGIC UINT64_C(0x3030314e414c5041) /* "APLAN100" */
@@ -92,7 +109,8 @@ struct plan {
  * caller's. 0, or -1: the trace is not valid or exceeds a limit, and err says where. Two passes over the trace if
  * it has scopes or several threads, else one. Memory: about 24 bytes an object besides the plan itself.
  */
-int plan_build(struct trace_reader *trace, enum plan_release release, int *fd, struct error *err);
+int plan_build(struct trace_reader *trace, enum plan_release release, unsigned flags,
+               int *fd, struct error *err);
 
 /* Maps a plan read-only and pre-faults it. NULL with a message if it is not one. */
 const struct plan *plan_map(int fd, struct error *err);

@@ -1,0 +1,35 @@
+/*
+ * main.c - the command line: finds the subcommand among the registered ones and runs it.
+ *
+ * Exit status, the same for all: 0 done; 1 something measured failed; 2 bad input or usage.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "harness/registry.h"
+
+static void help_print(FILE *stream)
+{
+    fprintf(stream, "alloclab: which allocator design fits this workload?\n\n");
+    for (int i = 0; commands[i]; i++)
+        if (!commands[i]->hidden)
+            fprintf(stream, "  alloclab %s\n      %s\n", commands[i]->usage, commands[i]->summary);
+    fprintf(stream, "\nExit status: 0 done, 1 something measured failed, 2 bad input or usage.\n");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        help_print(stderr);
+        return 2;
+    }
+    if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+        help_print(stdout);
+        return 0;
+    }
+    for (int i = 0; commands[i]; i++)
+        if (!strcmp(argv[1], commands[i]->name))
+            return commands[i]->main(argc - 1, argv + 1);
+    fprintf(stderr, "alloclab: no command '%s'; `alloclab help` lists them\n", argv[1]);
+    return 2;
+}
