@@ -111,6 +111,7 @@ struct trace_reader *trace_open_fd(int fd, const char *name, unsigned flags, str
 int trace_next(struct trace_reader *r, struct trace_op *op, struct error *err);
 int trace_rewind(struct trace_reader *r, struct error *err);
 const struct trace_totals *trace_reader_totals(const struct trace_reader *r); /* zeros if torn */
+const char *trace_name(const struct trace_reader *r); /* the path or name given to open, for messages */
 bool trace_is_torn(const struct trace_reader *r);
 uint64_t trace_offset(const struct trace_reader *r); /* of the block being read, for messages */
 /* The i-th meta pair, false past the end; strings live as long as the reader. */

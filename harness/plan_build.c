@@ -1,0 +1,572 @@
+/*
+ * plan_build.c - from a trace to a plan (plan.h says what a plan is).
+ *
+ * One pass writes the words; a look ahead (plan_fate.c) comes first if there are scopes or several threads. The
+ * builder also is the judge of a trace: whatever a replay could trip over (a free of a dead object, a closed
+ * scope, an op of an ended thread) is refused here, with the record's number, so the replay needs no checks.
+ *
+ * Views are kept lazily: the builder knows which scope each thread's replay state has, and writes a SWITCH only
+ * when the next op needs another one. That is also how an object that outlives its scope gets into the innermost
+ * scope that outlives it: a SWITCH out, the alloc, and a SWITCH back when it matters.
+ */
+#include "harness/plan_build.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define NO_SLOT UINT32_MAX
+
+struct object { /* what is known of a live object */
+    uint32_t slot;
+    uint32_t scope_slot; /* where it was placed */
+    uint64_t size : 40;  /* requested, as replayed: at least 1 */
+    uint64_t live : 1;
+    uint64_t shared : 1;
+    uint64_t dropped : 1; /* its scope's exit releases it */
+    uint64_t unused : 21;
+};
+
+struct scope {
+    uint64_t parent; /* id, or TRACE_NO_SCOPE */
+    uint64_t end;    /* record */
+    uint32_t slot;
+    uint32_t open;
+};
+
+struct thread {
+    uint64_t *words;
+    uint64_t count, room;
+    uint64_t scope;        /* current: id, or TRACE_NO_SCOPE */
+    uint32_t emitted_slot; /* scope slot that the replay's thread state has */
+    uint32_t state;        /* 0 not started, 1 running, 2 ended */
+    uint32_t *free_slots;  /* private slots */
+    uint64_t free_count, free_room;
+    uint32_t *free_pairs; /* slots of shared objects */
+    uint64_t pair_count, pair_room;
+};
+
+struct stack { /* of free scope slots */
+    uint32_t *items;
+    uint64_t count, room;
+};
+
+struct builder {
+    struct plan plan; /* the header being filled */
+    struct fates fates;
+    bool looked_ahead;
+    struct object *objects;
+    uint64_t object_room;
+    struct scope *scopes;
+    uint64_t scope_count, scope_room, open_scopes;
+    struct thread *threads;
+    uint64_t thread_room;
+    struct plan_run *runs;
+    uint64_t run_room;
+    struct stack free_scope_slots;
+    uint32_t *turns; /* touches so far, by slot of a shared object */
+    uint64_t turn_room;
+    uint64_t record, live_bytes, live_objects;
+    const char *refusal; /* why the trace is refused; NULL = it is fine so far */
+};
+
+#define OUT_OF_MEMORY "out of memory while planning; replay a part of the trace"
+
+int plan_refuse(struct error *err, const struct trace_reader *trace, uint64_t record, const char *why)
+{
+    const char *name = trace_name(trace);
+    return error_set(err, "%s: record %llu (block at offset %llu): %s", name, (unsigned long long)record,
+                     (unsigned long long)trace_offset(trace), why);
+}
+
+/* ---- growing arrays: every failure sets b->refusal ---- */
+
+static bool grow(struct builder *b, void *array_address, uint64_t count, uint64_t *room, size_t size)
+{
+    void **array = array_address;
+    void *grown = array_room(*array, count, room, size);
+    if (!grown) {
+        b->refusal = OUT_OF_MEMORY;
+        return false;
+    }
+    *array = grown;
+    return true;
+}
+
+static void slot_push(struct builder *b, uint32_t **items, uint64_t *count, uint64_t *room, uint32_t slot)
+{
+    if (grow(b, items, *count, room, sizeof **items))
+        (*items)[(*count)++] = slot;
+}
+
+static void word_put(struct builder *b, uint32_t thread, uint64_t word)
+{
+    struct thread *t = &b->threads[thread];
+    struct plan_run *run = b->plan.runs ? &b->runs[b->plan.runs - 1] : NULL;
+    if (run && run->words == UINT32_MAX)
+        b->refusal = "more than 4,294,967,295 words without a change of thread; replay a part of the trace";
+    if (!run || run->thread != thread) {
+        if (!grow(b, &b->runs, b->plan.runs, &b->run_room, sizeof *b->runs))
+            return;
+        run = &b->runs[b->plan.runs++];
+        *run = (struct plan_run){.thread = thread, .words = 0};
+    }
+    if (!grow(b, &t->words, t->count, &t->room, sizeof *t->words))
+        return;
+    t->words[t->count++] = word;
+    run->words++;
+}
+
+static uint64_t word_make(unsigned kind, uint32_t slot, uint32_t low)
+{
+    return (uint64_t)kind << 60 | (uint64_t)slot << 32 | low;
+}
+
+static void context_put(struct builder *b, uint32_t thread, unsigned kind, uint32_t slot, uint32_t low)
+{
+    b->plan.context_words++;
+    word_put(b, thread, word_make(kind, slot, low));
+}
+
+static void rare_put(struct builder *b, uint32_t thread, unsigned kind, uint32_t slot, uint64_t size,
+                     uint64_t old, unsigned align_log2)
+{
+    b->plan.two_word_ops++;
+    word_put(b, thread, word_make(PLAN_RARE, slot, (uint32_t)size));
+    word_put(b, thread, kind | (uint64_t)align_log2 << 4 | (size >> 32 & 255) << 10 | old << 18);
+}
+
+/* ---- slots ---- */
+
+static uint32_t slot_new(struct builder *b, uint32_t count)
+{
+    if (b->plan.slots + count > PLAN_MAX_SLOTS) {
+        b->refusal = "more than 268,435,456 objects live at once: too many for a plan";
+        return NO_SLOT;
+    }
+    b->plan.slots += count;
+    return (uint32_t)(b->plan.slots - count);
+}
+
+static uint32_t slot_take(struct builder *b, uint32_t thread, bool shared)
+{
+    struct thread *t = &b->threads[thread];
+    if (!shared)
+        return t->free_count ? t->free_slots[--t->free_count] : slot_new(b, 1);
+    if (t->pair_count)
+        return t->free_pairs[--t->pair_count];
+    uint32_t slot = slot_new(b, 2);
+    while (slot != NO_SLOT && b->turn_room <= slot) {
+        uint64_t before = b->turn_room;
+        if (!grow(b, &b->turns, b->turn_room, &b->turn_room, sizeof *b->turns))
+            return NO_SLOT;
+        memset(b->turns + before, 0, (b->turn_room - before) * sizeof *b->turns);
+    }
+    return slot;
+}
+
+/* A slot goes back to the thread that took it, so that a private slot never changes hands. */
+static void slot_give(struct builder *b, uint64_t id)
+{
+    const struct object *o = &b->objects[id];
+    struct thread *t = &b->threads[b->looked_ahead ? b->fates.objects[id].thread : 0];
+    if (o->shared)
+        slot_push(b, &t->free_pairs, &t->pair_count, &t->pair_room, o->slot);
+    else
+        slot_push(b, &t->free_slots, &t->free_count, &t->free_room, o->slot);
+}
+
+static void shared_put(struct builder *b, uint32_t thread, const struct object *o)
+{
+    if (o->shared)
+        context_put(b, thread, PLAN_SHARED, o->slot, b->turns[o->slot]++);
+}
+
+/* ---- threads and scopes ---- */
+
+static bool thread_ready(struct builder *b, uint32_t thread)
+{
+    while (b->plan.threads <= thread) {
+        if (!grow(b, &b->threads, b->plan.threads, &b->thread_room, sizeof *b->threads))
+            return false;
+        memset(&b->threads[b->plan.threads], 0, sizeof *b->threads);
+        b->threads[b->plan.threads++].scope = TRACE_NO_SCOPE;
+    }
+    struct thread *t = &b->threads[thread];
+    if (t->state == 2) {
+        b->refusal = "an op of a thread that has ended";
+        return false;
+    }
+    if (t->state == 0) {
+        t->state = 1;
+        context_put(b, thread, PLAN_START, 0, 0);
+    }
+    return !b->refusal;
+}
+
+/* The thread's current scope, with closed ones replaced by the nearest open one around them. */
+static uint64_t scope_current(struct builder *b, struct thread *t)
+{
+    while (t->scope != TRACE_NO_SCOPE && !b->scopes[t->scope].open)
+        t->scope = b->scopes[t->scope].parent;
+    return t->scope;
+}
+
+static uint32_t scope_slot(const struct builder *b, uint64_t id)
+{
+    return id == TRACE_NO_SCOPE ? 0 : b->scopes[id].slot;
+}
+
+static void scope_use(struct builder *b, uint32_t thread, uint64_t id)
+{
+    uint32_t slot = scope_slot(b, id);
+    if (b->threads[thread].emitted_slot == slot)
+        return;
+    b->threads[thread].emitted_slot = slot;
+    context_put(b, thread, PLAN_SWITCH, slot, 0);
+}
+
+static uint32_t scope_slot_take(struct builder *b)
+{
+    struct stack *s = &b->free_scope_slots;
+    if (s->count)
+        return s->items[--s->count];
+    if (b->plan.scope_slots >= PLAN_MAX_SLOTS) {
+        b->refusal = "more than 268,435,456 scopes open at once: too many for a plan";
+        return 0;
+    }
+    return (uint32_t)b->plan.scope_slots++;
+}
+
+static void scope_begin(struct builder *b, const struct trace_op *op)
+{
+    struct thread *t = &b->threads[op->thread];
+    uint64_t parent = scope_current(b, t);
+    scope_use(b, op->thread, parent);
+    if (!grow(b, &b->scopes, b->scope_count, &b->scope_room, sizeof *b->scopes))
+        return;
+    uint64_t id = b->scope_count++;
+    b->scopes[id] = (struct scope){
+        .parent = parent, .end = b->fates.scope_ends[id], .slot = scope_slot_take(b), .open = 1};
+    if (++b->open_scopes > b->plan.max_open_scopes)
+        b->plan.max_open_scopes = b->open_scopes;
+    b->plan.scopes_total++;
+    t->scope = id;
+    t->emitted_slot = b->scopes[id].slot;
+    context_put(b, op->thread, PLAN_BEGIN, t->emitted_slot, 0);
+}
+
+static void scope_close(struct builder *b, uint32_t thread, uint64_t id)
+{
+    struct thread *t = &b->threads[thread];
+    struct scope *s = &b->scopes[id];
+    s->open = 0;
+    b->open_scopes--;
+    if (t->emitted_slot == s->slot)
+        t->emitted_slot = scope_slot(b, scope_current(b, t));
+    context_put(b, thread, PLAN_END, s->slot, t->emitted_slot);
+    struct stack *free = &b->free_scope_slots;
+    slot_push(b, &free->items, &free->count, &free->room, s->slot);
+}
+
+static void scope_op(struct builder *b, const struct trace_op *op)
+{
+    bool none = op->kind == TRACE_SCOPE_SWITCH && op->scope == TRACE_NO_SCOPE;
+    if (op->kind == TRACE_SCOPE_BEGIN) {
+        scope_begin(b, op);
+    } else if (!none && (op->scope >= b->scope_count || !b->scopes[op->scope].open)) {
+        b->refusal = "a scope is ended or switched to that is not open";
+    } else if (op->kind == TRACE_SCOPE_END) {
+        scope_close(b, op->thread, op->scope);
+    } else {
+        b->threads[op->thread].scope = op->scope;
+    }
+}
+
+/* ---- objects ---- */
+
+/* The innermost open scope, from the thread's current one outwards, that lives as long as the object. */
+static uint64_t scope_place(struct builder *b, const struct trace_op *op, uint64_t id, uint64_t size)
+{
+    uint64_t scope = scope_current(b, &b->threads[op->thread]);
+    if (scope == TRACE_NO_SCOPE)
+        return scope;
+    uint64_t end = b->fates.objects[id].end;
+    if (end == (UINT64_C(1) << 40) - 1)
+        end = FATE_NEVER;
+    uint64_t place = scope;
+    while (place != TRACE_NO_SCOPE && (!b->scopes[place].open || b->scopes[place].end < end))
+        place = b->scopes[place].parent;
+    if (place != scope) {
+        b->plan.escaped_objects++;
+        b->plan.escaped_bytes += size;
+    }
+    return place;
+}
+
+static void live_grow(struct builder *b, uint64_t bytes)
+{
+    b->live_bytes += bytes;
+    if (b->live_bytes > b->plan.peak_requested_bytes)
+        b->plan.peak_requested_bytes = b->live_bytes;
+}
+
+static void object_make(struct builder *b, const struct trace_op *op)
+{
+    uint64_t id = b->plan.objects, size = op->size ? op->size : 1;
+    if (size > TRACE_MAX_SIZE) {
+        b->refusal = "an object of more than 1 TiB";
+        return;
+    }
+    if (!grow(b, &b->objects, id, &b->object_room, sizeof *b->objects))
+        return;
+    b->plan.objects++;
+    struct object *o = &b->objects[id];
+    bool shared = b->looked_ahead && b->fates.objects[id].shared;
+    uint64_t place = b->plan.scope_slots > 1 ? scope_place(b, op, id, size) : TRACE_NO_SCOPE;
+    *o = (struct object){.slot = slot_take(b, op->thread, shared), .size = size, .live = 1, .shared = shared};
+    if (o->slot == NO_SLOT)
+        return;
+    o->scope_slot = scope_slot(b, place);
+    o->dropped = place != TRACE_NO_SCOPE && b->plan.release == PLAN_RELEASE_SCOPE;
+    scope_use(b, op->thread, place);
+    shared_put(b, op->thread, o);
+    unsigned kind = op->kind == TRACE_CALLOC ? PLAN_CALLOC : PLAN_ALLOC;
+    if (op->align_log2 > 4 || size > UINT32_MAX)
+        rare_put(b, op->thread, kind, o->slot, size, 0, op->align_log2);
+    else
+        word_put(b, op->thread, word_make(kind, o->slot, (uint32_t)size));
+    live_grow(b, size);
+    if (++b->live_objects > b->plan.peak_live_objects)
+        b->plan.peak_live_objects = b->live_objects;
+}
+
+static void owner_put(struct builder *b, uint32_t thread, const struct object *o)
+{
+    if (o->scope_slot != b->threads[thread].emitted_slot)
+        context_put(b, thread, PLAN_OWNER, o->scope_slot, 0);
+}
+
+static void object_end(struct builder *b, uint32_t thread, uint64_t id, bool sized)
+{
+    struct object *o = &b->objects[id];
+    unsigned kind = o->dropped ? PLAN_DROP : sized ? PLAN_SIZED : PLAN_FREE;
+    b->plan.dropped_frees += o->dropped;
+    if (!o->dropped || b->plan.flags & PLAN_OBSERVE) {
+        if (!o->dropped)
+            owner_put(b, thread, o);
+        shared_put(b, thread, o);
+        if (o->size > UINT32_MAX)
+            rare_put(b, thread, kind, o->slot, o->size, 0, 0);
+        else
+            word_put(b, thread, word_make(kind, o->slot, (uint32_t)o->size));
+    }
+    o->live = 0;
+    b->live_bytes -= o->size;
+    b->live_objects--;
+    slot_give(b, id);
+}
+
+static void object_resize(struct builder *b, const struct trace_op *op)
+{
+    struct object *o = &b->objects[op->object];
+    uint64_t size = op->size ? op->size : 1;
+    if (size > TRACE_MAX_SIZE) {
+        b->refusal = "a realloc to more than 1 TiB";
+        return;
+    }
+    owner_put(b, op->thread, o);
+    shared_put(b, op->thread, o);
+    rare_put(b, op->thread, PLAN_RARE_REALLOC, o->slot, size, o->size, op->align_log2);
+    b->live_bytes -= o->size;
+    live_grow(b, size);
+    o->size = size;
+}
+
+static void call_op(struct builder *b, const struct trace_op *op)
+{
+    if (trace_makes_object(op)) {
+        object_make(b, op);
+    } else if (op->flags & (TRACE_FAILED | TRACE_NULL)) {
+        word_put(b, op->thread, word_make(PLAN_NOP, 0, 0));
+    } else if (op->object >= b->plan.objects || !b->objects[op->object].live) {
+        b->refusal = "a free or realloc of an object that is not live";
+    } else if (trace_ends_object(op)) {
+        object_end(b, op->thread, op->object, op->flags & TRACE_SIZED);
+    } else {
+        object_resize(b, op);
+    }
+}
+
+static void op_add(struct builder *b, const struct trace_op *op)
+{
+    bool scoped = op->kind >= TRACE_SCOPE_BEGIN && op->kind <= TRACE_SCOPE_SWITCH;
+    if (!b->looked_ahead && (op->thread || scoped)) {
+        b->refusal = "the index says one thread and no scopes, but here is another; the index is wrong";
+        return;
+    }
+    if (!thread_ready(b, op->thread))
+        return;
+    b->plan.ops += trace_is_call(op->kind);
+    if (op->kind <= TRACE_FREE || op->kind == TRACE_LIVE) {
+        call_op(b, op);
+    } else if (op->kind <= TRACE_SCOPE_SWITCH) {
+        scope_op(b, op);
+    } else if (op->kind == TRACE_THREAD_END) {
+        b->threads[op->thread].state = 2;
+        context_put(b, op->thread, PLAN_STOP, 0, 0);
+    }
+}
+
+/* ---- the epilogue ---- */
+
+static uint32_t epilogue_thread(struct builder *b)
+{
+    for (uint32_t i = 0; i < b->plan.threads; i++)
+        if (b->threads[i].state == 1)
+            return i;
+    b->threads[0].state = 0;
+    thread_ready(b, 0);
+    return 0;
+}
+
+/* Frees and closes all that is left, on one thread, so that the plan can run again from its beginning. */
+static void epilogue_add(struct builder *b)
+{
+    struct plan before = b->plan;
+    b->plan.main_runs = b->plan.runs;
+    if (!b->plan.threads)
+        return;
+    uint32_t thread = epilogue_thread(b);
+    struct plan_run *last = &b->runs[b->plan.runs - 1];
+    if (b->plan.runs == b->plan.main_runs && last->thread == thread) { /* the epilogue starts a run of its own */
+        if (!grow(b, &b->runs, b->plan.runs, &b->run_room, sizeof *b->runs))
+            return;
+        b->runs[b->plan.runs++] = (struct plan_run){.thread = thread};
+    }
+    b->threads[thread].scope = TRACE_NO_SCOPE;
+    scope_use(b, thread, TRACE_NO_SCOPE);
+    for (uint64_t id = 0; id < b->plan.objects && !b->refusal; id++)
+        if (b->objects[id].live)
+            object_end(b, thread, id, false);
+    for (uint64_t id = b->scope_count; id-- > 0 && !b->refusal;)
+        if (b->scopes[id].open)
+            scope_close(b, thread, id);
+    for (uint32_t i = 0; i < b->plan.threads; i++)
+        if (b->threads[i].state == 1)
+            context_put(b, i, PLAN_STOP, 0, 0);
+    b->plan.dropped_frees = before.dropped_frees;
+    b->plan.two_word_ops = before.two_word_ops;
+    b->plan.context_words = before.context_words;
+}
+
+/* ---- laying it out ---- */
+
+static uint64_t offset_align(uint64_t offset)
+{
+    return (offset + 63) & ~UINT64_C(63);
+}
+
+static void layout_make(struct builder *b)
+{
+    struct plan *p = &b->plan;
+    p->runs_offset = offset_align(sizeof *p);
+    p->threads_offset = offset_align(p->runs_offset + p->runs * sizeof(struct plan_run));
+    uint64_t at = offset_align(p->threads_offset + p->threads * sizeof(struct plan_thread));
+    for (uint64_t i = 0; i < p->threads; i++)
+        at = offset_align(at + (b->threads[i].count + PLAN_PREFETCH) * sizeof(uint64_t));
+    p->bytes = at;
+}
+
+static void layout_write(const struct builder *b, char *base)
+{
+    const struct plan *p = &b->plan;
+    memcpy(base, p, sizeof *p);
+    if (p->runs)
+        memcpy(base + p->runs_offset, b->runs, p->runs * sizeof *b->runs);
+    struct plan_thread *threads = (struct plan_thread *)(base + p->threads_offset);
+    uint64_t at = offset_align(p->threads_offset + p->threads * sizeof *threads);
+    for (uint64_t i = 0; i < p->threads; i++) {
+        const struct thread *t = &b->threads[i];
+        threads[i] = (struct plan_thread){.words_offset = at, .words = t->count};
+        if (t->count)
+            memcpy(base + at, t->words, t->count * sizeof *t->words);
+        at = offset_align(at + (t->count + PLAN_PREFETCH) * sizeof *t->words);
+    }
+}
+
+static int plan_seal(struct builder *b, int *result, struct error *err)
+{
+    layout_make(b);
+    int fd = memfd_create("alloclab-plan", MFD_ALLOW_SEALING);
+    if (fd < 0 || ftruncate(fd, (off_t)b->plan.bytes)) {
+        error_set(err, "plan: cannot make a memfd of %llu bytes: %s", (unsigned long long)b->plan.bytes,
+                  strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return -1;
+    }
+    char *base = mmap(NULL, b->plan.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (base == MAP_FAILED) {
+        close(fd);
+        return error_set(err, "plan: cannot map %llu bytes: %s", (unsigned long long)b->plan.bytes,
+                         strerror(errno));
+    }
+    layout_write(b, base);
+    munmap(base, b->plan.bytes);
+    fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW);
+    *result = fd;
+    return 0;
+}
+
+static void builder_free(struct builder *b)
+{
+    for (uint64_t i = 0; i < b->plan.threads; i++) {
+        free(b->threads[i].words);
+        free(b->threads[i].free_slots);
+        free(b->threads[i].free_pairs);
+    }
+    free(b->threads);
+    free(b->objects);
+    free(b->scopes);
+    free(b->runs);
+    free(b->turns);
+    free(b->free_scope_slots.items);
+    fates_free(&b->fates);
+}
+
+static int words_build(struct builder *b, struct trace_reader *trace, struct error *err)
+{
+    struct trace_op op;
+    int more;
+    while ((more = trace_next(trace, &op, err)) == 1) {
+        op_add(b, &op);
+        if (b->refusal)
+            return plan_refuse(err, trace, b->record, b->refusal);
+        b->record++;
+    }
+    if (more)
+        return -1;
+    b->plan.calls = b->plan.ops - b->plan.dropped_frees;
+    epilogue_add(b);
+    return b->refusal ? plan_refuse(err, trace, b->record, b->refusal) : 0;
+}
+
+int plan_build(struct trace_reader *trace, enum plan_release release, unsigned flags, int *fd,
+               struct error *err)
+{
+    struct builder b = {.plan = {.magic = PLAN_MAGIC, .scope_slots = 1, .release = release, .flags = flags}};
+    const struct trace_totals *totals = trace_reader_totals(trace);
+    b.looked_ahead = !totals->records || totals->threads > 1 || totals->scopes;
+    int result = trace_rewind(trace, err);
+    if (!result && b.looked_ahead)
+        result = fates_read(&b.fates, trace, err);
+    if (!result)
+        result = words_build(&b, trace, err);
+    if (!result)
+        result = plan_seal(&b, fd, err);
+    builder_free(&b);
+    return result;
+}

@@ -1,0 +1,316 @@
+/*
+ * replay.c - the loop. Its cost is measured with the null design and shown beside every figure, so it is kept to:
+ * read a word, prefetch the slot of a later one (the slot, never the object: that would do the allocator's work),
+ * one branch between alloc and free, one call. Everything else is in rare_word(), out of line.
+ *
+ * The touch policy and parallel replay are compile-time constants of an inlined body, so no variant pays for
+ * another. The test of the result for NULL stands for the one that any program makes.
+ */
+#include "harness/replay.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+
+#include "harness/generic.h"
+
+struct cursor { /* the state of a run, in registers */
+    struct heap *alloc_view, *free_view;
+};
+
+static struct heap *scope_view(const struct replay *r, const struct replay_thread *t, uint32_t slot)
+{
+    struct heap *view = slot ? r->scope_views[slot] : NULL;
+    return view ? view : t->view;
+}
+
+static void cursor_load(const struct replay *r, const struct replay_thread *t, struct cursor *c)
+{
+    c->alloc_view = scope_view(r, t, t->scope_slot);
+    c->free_view = r->finds_owner ? t->view : c->alloc_view;
+}
+
+static inline void touch_write(void *p, size_t size, enum touch touch)
+{
+    volatile unsigned char *byte = p;
+    if (touch == TOUCH_FIRST)
+        byte[0] = 1;
+    else if (touch == TOUCH_LINE)
+        for (size_t i = 0; i < size; i += 64)
+            byte[i] = 1;
+}
+
+/* The wait and the count of a shared object's turn. The acquire makes the earlier touches (the pointer, and what was
+   written to the object) visible here; the release makes this one visible to the next. */
+static void turn_wait(void **slot, uint32_t turn)
+{
+    _Atomic uint64_t *counter = (_Atomic uint64_t *)(slot + 1);
+    while ((uint32_t)atomic_load_explicit(counter, memory_order_acquire) != turn)
+        ;
+}
+
+static void turn_pass(void **slot, uint32_t turn)
+{
+    atomic_store_explicit((_Atomic uint64_t *)(slot + 1), (uint64_t)turn + 1, memory_order_release);
+}
+
+static void *rare_call(struct replay *r, const struct cursor *c, struct heap *place, void *p, uint32_t low,
+                       uint64_t more)
+{
+    const struct allocator *a = r->design;
+    size_t size = PLAN_RARE_SIZE(low, more), align = PLAN_RARE_ALIGN(more), old = PLAN_RARE_OLD(more);
+    if (align < ALLOCATOR_ALIGN)
+        align = ALLOCATOR_ALIGN;
+    void *result = p;
+    switch (PLAN_RARE_KIND(more)) {
+    case PLAN_ALLOC:
+        result = a->alloc(c->alloc_view, size, align);
+        break;
+    case PLAN_CALLOC:
+        return generic_zalloc(a, c->alloc_view, size, align);
+    case PLAN_FREE:
+        a->free(c->free_view, p, r->size_mask ? size : 0);
+        return p;
+    case PLAN_SIZED:
+        a->free(c->free_view, p, size);
+        return p;
+    default:
+        return generic_realloc(a, c->free_view, place, p, old, size, align);
+    }
+    if (result)
+        touch_write(result, size, r->touch);
+    return result;
+}
+
+static void scope_begin(struct replay *r, struct replay_thread *t, uint32_t slot, struct heap *parent)
+{
+    r->scope_views[slot] = NULL;
+    if (r->design->scope_enter) {
+        r->scope_views[slot] = r->design->scope_enter(parent);
+        r->failed |= !r->scope_views[slot];
+    }
+    t->scope_slot = slot;
+}
+
+static void scope_end(struct replay *r, struct replay_thread *t, uint32_t slot, uint32_t after)
+{
+    if (r->scope_views[slot])
+        r->design->scope_exit(r->scope_views[slot]);
+    r->scope_views[slot] = NULL;
+    t->scope_slot = after;
+}
+
+static void thread_start(struct replay *r, struct replay_thread *t)
+{
+    t->view = r->base;
+    t->scope_slot = 0;
+    if (r->design->thread_enter) {
+        t->view = r->design->thread_enter(r->heap);
+        r->failed |= !t->view;
+    }
+}
+
+static void context_word(struct replay *r, struct replay_thread *t, struct cursor *c, uint64_t word)
+{
+    uint32_t slot = PLAN_SLOT(word);
+    switch (PLAN_KIND(word)) {
+    case PLAN_BEGIN:
+        scope_begin(r, t, slot, c->alloc_view);
+        break;
+    case PLAN_END:
+        scope_end(r, t, slot, PLAN_LOW(word));
+        break;
+    case PLAN_SWITCH:
+        t->scope_slot = slot;
+        break;
+    case PLAN_START:
+        thread_start(r, t);
+        break;
+    case PLAN_STOP:
+        if (r->design->thread_exit)
+            r->design->thread_exit(t->view);
+        break;
+    default:
+        return;
+    }
+    cursor_load(r, t, c);
+}
+
+/* Executes the op at `p` (any kind), after the prefix words that led to it; returns the word after it. */
+static const uint64_t *op_word(struct replay *r, struct cursor *c, struct heap *place, const uint64_t *p)
+{
+    uint64_t word = *p++;
+    void **slot = &r->slots[PLAN_SLOT(word)];
+    size_t low = PLAN_LOW(word);
+    switch (PLAN_KIND(word)) {
+    case PLAN_ALLOC:
+        *slot = r->design->alloc(c->alloc_view, low, ALLOCATOR_ALIGN);
+        if (*slot)
+            touch_write(*slot, low, r->touch);
+        break;
+    case PLAN_CALLOC:
+        *slot = generic_zalloc(r->design, c->alloc_view, low, ALLOCATOR_ALIGN);
+        break;
+    case PLAN_FREE:
+        r->design->free(c->free_view, *slot, low & r->size_mask);
+        return p;
+    case PLAN_SIZED:
+        r->design->free(c->free_view, *slot, low);
+        return p;
+    default: { /* RARE: nothing else follows a prefix or comes here */
+        void *made = rare_call(r, c, place, *slot, (uint32_t)low, *p);
+        r->failed |= !made;
+        if (made)
+            *slot = made;
+        return p + 1;
+    }
+    }
+    r->failed |= !*slot;
+    return p;
+}
+
+/* All that is neither a plain alloc nor a plain free. */
+static __attribute__((noinline)) const uint64_t *rare_word(struct replay *r, struct replay_thread *t,
+                                                           struct cursor *c, const uint64_t *p,
+                                                           bool parallel)
+{
+    struct cursor own = *c;
+    struct heap *place = c->alloc_view;
+    void **shared = NULL;
+    uint32_t turn = 0;
+    for (;; p++) { /* prefixes */
+        unsigned kind = PLAN_KIND(*p);
+        if (kind == PLAN_OWNER) {
+            place = scope_view(r, t, PLAN_SLOT(*p));
+            own.free_view = r->finds_owner ? t->view : place;
+        } else if (kind == PLAN_SHARED) {
+            shared = &r->slots[PLAN_SLOT(*p)];
+            turn = PLAN_LOW(*p);
+        } else {
+            break;
+        }
+    }
+    unsigned kind = PLAN_KIND(*p);
+    if (kind == PLAN_NOP || kind == PLAN_DROP)
+        return p + 1;
+    if (kind >= PLAN_BEGIN) {
+        context_word(r, t, c, *p);
+        return p + 1;
+    }
+    if (parallel && shared)
+        turn_wait(shared, turn);
+    p = op_word(r, &own, place, p);
+    if (parallel && shared)
+        turn_pass(shared, turn);
+    return p;
+}
+
+static inline __attribute__((always_inline)) bool words_run(struct replay *r, struct replay_thread *t,
+                                                            uint64_t words, const enum touch touch,
+                                                            const bool parallel)
+{
+    void *(*const alloc)(struct heap *, size_t, size_t) = r->design->alloc;
+    void (*const free)(struct heap *, void *, size_t) = r->design->free;
+    void **const slots = r->slots;
+    const uint32_t size_mask = r->size_mask;
+    const uint64_t *p = t->next, *const end = p + words;
+    struct cursor c;
+    cursor_load(r, t, &c);
+    while (p < end) {
+        uint64_t word = *p;
+        void **slot = &slots[PLAN_SLOT(word)];
+        __builtin_prefetch(&slots[PLAN_SLOT(p[PLAN_PREFETCH])], 1);
+        if (PLAN_KIND(word) == PLAN_ALLOC) {
+            void *made = alloc(c.alloc_view, PLAN_LOW(word), ALLOCATOR_ALIGN);
+            if (__builtin_expect(!made, 0))
+                return false;
+            *slot = made;
+            touch_write(made, PLAN_LOW(word), touch);
+            p++;
+        } else if (__builtin_expect(PLAN_KIND(word) <= PLAN_SIZED, 1)) {
+            uint32_t known = size_mask | -(PLAN_KIND(word) - PLAN_FREE);
+            free(c.free_view, *slot, PLAN_LOW(word) & known);
+            p++;
+        } else {
+            p = rare_word(r, t, &c, p, parallel);
+            if (__builtin_expect(r->failed, 0))
+                return false;
+        }
+    }
+    t->next = p;
+    return true;
+}
+
+static bool words_serial(struct replay *r, struct replay_thread *t, uint64_t words)
+{
+    switch (r->touch) {
+    case TOUCH_NONE:
+        return words_run(r, t, words, TOUCH_NONE, false);
+    case TOUCH_FIRST:
+        return words_run(r, t, words, TOUCH_FIRST, false);
+    default:
+        return words_run(r, t, words, TOUCH_LINE, false);
+    }
+}
+
+bool replay_runs(struct replay *r, uint64_t from, uint64_t to)
+{
+    const struct plan_run *runs = (const void *)((const char *)r->plan + r->plan->runs_offset);
+    for (uint64_t i = from; i < to; i++)
+        if (!words_serial(r, &r->threads[runs[i].thread], runs[i].words))
+            return false;
+    return true;
+}
+
+bool replay_thread_words(struct replay *r, uint32_t thread, uint64_t words)
+{
+    struct replay_thread *t = &r->threads[thread];
+    if (r->touch == TOUCH_NONE)
+        return words_run(r, t, words, TOUCH_NONE, true);
+    return words_run(r, t, words, TOUCH_FIRST, true);
+}
+
+bool replay_pass_begin(struct replay *r)
+{
+    const struct plan *plan = r->plan;
+    const struct plan_thread *threads = (const void *)((const char *)plan + plan->threads_offset);
+    for (uint64_t i = 0; i < plan->threads; i++) {
+        const uint64_t *words = (const void *)((const char *)plan + threads[i].words_offset);
+        r->threads[i] = (struct replay_thread){.view = r->base, .next = words, .end = words + threads[i].words};
+    }
+    r->base = r->heap;
+    if (r->design->scope_enter && !(r->design->traits & ALLOCATOR_REUSES))
+        r->base = r->design->scope_enter(r->heap);
+    return r->base != NULL;
+}
+
+void replay_pass_end(struct replay *r)
+{
+    if (r->base != r->heap)
+        r->design->scope_exit(r->base);
+    r->base = r->heap;
+}
+
+int replay_open(struct replay *r, const struct plan *plan, const struct allocator *design,
+                struct heap *heap, enum touch touch, struct error *err)
+{
+    size_t slots = plan->slots * sizeof(void *), views = plan->scope_slots * sizeof(struct heap *);
+    size_t bytes = slots + views + (plan->threads + 1) * sizeof(struct replay_thread);
+    *r = (struct replay){.plan = plan, .design = design, .heap = heap, .base = heap, .touch = touch};
+    char *tables =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (tables == MAP_FAILED)
+        return error_set(err, "replay: cannot map tables of %zu bytes: %s", bytes, strerror(errno));
+    r->slots = (void **)tables;
+    r->scope_views = (struct heap **)(tables + slots);
+    r->threads = (struct replay_thread *)(tables + slots + views);
+    r->size_mask = design->traits & ALLOCATOR_NEEDS_SIZE ? UINT32_MAX : 0;
+    r->finds_owner = design->traits & ALLOCATOR_FINDS_OWNER;
+    r->tables_bytes = bytes;
+    return 0;
+}
+
+void replay_close(struct replay *r)
+{
+    munmap(r->slots, r->tables_bytes);
+}

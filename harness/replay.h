@@ -1,0 +1,58 @@
+/*
+ * replay.h - runs a plan against one heap as fast as the design allows: the loop of the throughput pass. Nothing here
+ * checks, counts, allocates or calls the kernel while ops run.
+ *
+ * A replay belongs to one thread in serial use. replay_thread_words() may be called from one OS thread for each
+ * recorded thread at the same time, if the design is ALLOCATOR_SHARED; objects that cross threads are then handed
+ * over by their turn words, with release and acquire.
+ */
+#ifndef ALLOCLAB_REPLAY_H
+#define ALLOCLAB_REPLAY_H
+
+#include "allocators/lib/allocator.h"
+#include "harness/plan.h"
+
+enum touch { TOUCH_NONE, TOUCH_FIRST, TOUCH_LINE }; /* what is written of each new object: nothing, its first
+                                                       byte, one byte of every 64-byte line */
+
+struct replay_thread {
+    struct heap *view;   /* thread_enter's, or the root's */
+    uint32_t scope_slot; /* current scope, 0 = none */
+    const uint64_t *next, *end;
+};
+
+struct replay {
+    const struct plan *plan;
+    const struct allocator *design;
+    struct heap *heap; /* the root */
+    struct heap *base; /* what threads start from: the root, or the pass's own scope */
+    void **slots;
+    struct heap **scope_views; /* by scope slot; NULL = the thread's own view */
+    struct replay_thread *threads;
+    uint32_t size_mask; /* all ones if the design must be given sizes at free, else 0 */
+    bool finds_owner;
+    enum touch touch;
+    int failed; /* an allocation returned NULL */
+    size_t tables_bytes;
+};
+
+/*
+ * Maps and pre-faults the tables (8 bytes a slot, plus scopes and threads) and binds them to a heap. 0 or -1 with a
+ * message. The plan and the heap stay the caller's and must outlive the replay.
+ */
+int replay_open(struct replay *r, const struct plan *plan, const struct allocator *design,
+                struct heap *heap, enum touch touch, struct error *err);
+void replay_close(struct replay *r);
+
+/* What every loop over a plan starts and ends with: the pass's own scope, for designs that cannot reuse what was
+   freed, and the cursors. False if the pass could not start for want of memory. */
+bool replay_pass_begin(struct replay *r);
+void replay_pass_end(struct replay *r);
+
+/* Serial replay of runs [from, to); false if memory ran out (the heap then holds what was made so far). */
+bool replay_runs(struct replay *r, uint64_t from, uint64_t to);
+
+/* Parallel replay of one recorded thread's words of the whole plan but the epilogue; false as above. */
+bool replay_thread_words(struct replay *r, uint32_t thread, uint64_t words);
+
+#endif
