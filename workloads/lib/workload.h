@@ -1,9 +1,10 @@
 /*
- * workload.h - a workload: a program that exists only as the trace it would leave. One file a workload,
- * registered by being in workloads/ and ending with WORKLOAD(name) = { ... }.
+ * workload.h - a workload: a program that exists only as the trace it would leave. One file a
+ * workload, registered by being in workloads/ and ending with WORKLOAD(name) = { ... }.
  *
- * The same options and seed give the same trace, byte for byte, on every machine: all randomness comes from
- * rng.h, and all distributions from dist.h, with integer results that do not depend on the machine's libm.
+ * The same options and seed give the same trace, byte for byte, on every machine: all randomness
+ * comes from rng.h, and all distributions from dist.h, with integer results that do not depend on
+ * the machine's libm.
  */
 #ifndef ALLOCLAB_WORKLOAD_H
 #define ALLOCLAB_WORKLOAD_H
@@ -18,6 +19,11 @@ struct workload {
     /* Writes the whole trace (not trace_finish). 0, or -1 with a message. */
     int (*emit)(const void *options, uint64_t seed, struct trace_writer *out, struct error *err);
 };
+
+/* Writes what the trace is (meta workload, options and seed) and then all of it, but not
+ * trace_finish. 0 or -1. */
+int workload_write(const struct workload *workload, const void *options, uint64_t seed,
+                   struct trace_writer *out, struct error *err);
 
 #define WORKLOAD(stem) const struct workload workload_##stem
 
