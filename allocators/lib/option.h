@@ -3,7 +3,8 @@
  * of documentation, so that parsing, `alloclab describe` and the manual all read the same thing.
  *
  * A spec is "NAME" or "NAME:opt=value,opt=value". Defaults are text and go through the same parser as the user's
- * own text. Sizes take the suffixes k, m, g (powers of 1024). Used by allocators and by workloads.
+ * own text. Sizes take the suffixes k, m, g (powers of 1024), counts the same ones (powers of 1000). Used by
+ * allocators and by workloads.
  */
 #ifndef ALLOCLAB_OPTION_H
 #define ALLOCLAB_OPTION_H
@@ -15,7 +16,7 @@
 
 enum option_type {
     OPTION_SIZE,   /* uint64_t, bytes; suffixes k, m, g */
-    OPTION_COUNT,  /* uint64_t */
+    OPTION_COUNT,  /* uint64_t; suffixes k, m, g */
     OPTION_REAL,   /* double */
     OPTION_BOOL,   /* unsigned, 0 or 1; text yes or no */
     OPTION_CHOICE, /* unsigned, position in `choices` */
