@@ -6,13 +6,20 @@
 
 MODE    ?= release
 BUILD   := build/$(MODE)
-CC      ?= gcc
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
 PYTHON   = $(shell scripts/python.sh)
+
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
+.DELETE_ON_ERROR:
 
 OPT_release := -O2 -g
 OPT_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 OPT_tsan    := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
-OPT         := $(OPT_$(MODE))
+OPT         := $(or $(OPT_$(MODE)),$(error MODE=$(MODE): use release, asan or tsan))
 WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith -Werror
 CFLAGS := -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) -I. -pthread -MMD -MP -DBUILD_MODE='"$(MODE)"' \
           -DBUILD_FLAGS='"-std=c11 $(OPT)"'
@@ -26,8 +33,9 @@ COMMANDS   := $(sort $(notdir $(basename $(wildcard harness/commands/*.c))))
 LIB_SRC  := $(wildcard allocators/*.c allocators/lib/*.c traces/*.c traces/formats/*.c workloads/*.c \
               workloads/lib/*.c harness/*.c)
 CMD_SRC  := $(wildcard harness/commands/*.c)
-LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/registry.o
-CMD_OBJ  := $(CMD_SRC:%.c=$(BUILD)/%.o)
+REC_SRC  := $(wildcard traces/recorder/*.c)
+REC_OBJ  := $(REC_SRC:%.c=$(BUILD)/pic/%.o)
+LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o) $(CMD_SRC:%.c=$(BUILD)/%.o) $(BUILD)/registry.o
 ALL_SRC  := $(wildcard allocators/*.[ch] allocators/lib/*.[ch] api/*.[ch] api/*/*.[ch] traces/*.[ch] \
               traces/*/*.[ch] workloads/*.[ch] workloads/lib/*.[ch] harness/*.[ch] harness/*/*.[ch] \
               tests/*.[ch] tests/*/*.[ch])
@@ -36,38 +44,51 @@ ALL_SRC  := $(wildcard allocators/*.[ch] allocators/lib/*.[ch] api/*.[ch] api/*/
 all: alloclab ## build ./alloclab and the recorder (the default)
 
 ALLOCLAB := $(BUILD)/alloclab
-.PHONY: alloclab
-alloclab: $(ALLOCLAB) $(BUILD)/liballoclab-record.so
-	@ln -sf $(ALLOCLAB) alloclab
+RECORDER := $(BUILD)/liballoclab-record.so
+ALL_LIB  := $(BUILD)/liballoclab-all.a
 
-$(ALLOCLAB): $(CMD_OBJ) $(BUILD)/liballoclab-all.a
+# ./alloclab is the release build's, so that nobody measures a sanitized one by accident.
+.PHONY: alloclab
+alloclab: $(ALLOCLAB) $(RECORDER)
+	$(if $(filter build/release,$(BUILD)),@ln -sfn $(ALLOCLAB) alloclab)
+
+$(ALLOCLAB): $(ALL_LIB)
 	@echo "  LINK  $@"; $(CC) $(CFLAGS) -o $@ $^ $(LIBS)
 
-$(BUILD)/liballoclab-all.a: $(LIB_OBJ)
+$(ALL_LIB): $(LIB_OBJ)
 	@rm -f $@; ar rcs $@ $^
 
 # The recorder goes into other programs: position-independent, never under a sanitizer.
-$(BUILD)/liballoclab-record.so: $(wildcard traces/recorder/*.[ch])
-	@mkdir -p $(@D); echo "  LINK  $@"
-	@$(CC) -std=c11 -D_GNU_SOURCE -O2 -g $(WARN) -I. -fPIC -shared -fvisibility=hidden \
-	  -ftls-model=initial-exec -o $@ $(wildcard traces/recorder/*.c) -pthread -ldl
+$(RECORDER): $(REC_OBJ)
+	@mkdir -p $(@D); echo "  LINK  $@"; $(CC) -shared -o $@ $^ -pthread -ldl
 
-$(BUILD)/%.o: %.c | deps
+$(BUILD)/pic/%.o: %.c $(BUILD)/flags | deps
+	@mkdir -p $(@D); echo "  CC    $< (shared)"
+	@$(CC) -std=c11 -D_GNU_SOURCE -O2 -g $(WARN) -I. -MMD -MP -fPIC -fvisibility=hidden -ftls-model=initial-exec \
+	  -pthread -c -o $@ $<
+
+$(BUILD)/%.o: %.c $(BUILD)/flags | deps
 	@mkdir -p $(@D); echo "  CC    $<"; $(CC) $(CFLAGS) -c -o $@ $<
 
-$(BUILD)/registry.o: build/registry.c
-	@mkdir -p $(@D); $(CC) $(CFLAGS) -c -o $@ $<
+$(BUILD)/registry.o: $(BUILD)/registry.c $(BUILD)/flags | deps
+	@$(CC) $(CFLAGS) -c -o $@ $<
 
-build/registry.c: FORCE
-	@mkdir -p build; scripts/registry.sh "$(ALLOCATORS)" "$(WORKLOADS)" "$(FORMATS)" "$(COMMANDS)" > $@.new; \
-	cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+# Generated files are rewritten only when their contents change: other flags or another list rebuild what they touch.
+keep_or_replace = cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+$(BUILD)/registry.c: FORCE
+	@mkdir -p $(@D); scripts/registry.sh "$(ALLOCATORS)" "$(WORKLOADS)" "$(FORMATS)" "$(COMMANDS)" > $@.new
+	@$(keep_or_replace)
+
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D); echo '$(subst ','\'',$(CC) $(CFLAGS))' > $@.new; $(keep_or_replace)
 FORCE:
 
 .PHONY: deps
 deps: ## install what is missing (Debian packages)
 	@scripts/install.sh
 
--include $(LIB_OBJ:.o=.d) $(CMD_OBJ:.o=.d)
+-include $(LIB_OBJ:.o=.d) $(REC_OBJ:.o=.d)
 
 include scripts/tests.mk
 

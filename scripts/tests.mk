@@ -1,0 +1,41 @@
+# tests.mk - builds the test programs and hands every suite to tests/run.py. A suite is there by being there: a cmocka
+# program tests/NAME.c or tests/{unit,misuse,golden,fuzz}/NAME.c, linked with the helpers in tests/lib; the same under
+# tests/tsan, built with -fsanitize=thread only; or a Python file tests/**/test_*.py.
+
+TEST_SRC    := $(wildcard tests/*.c tests/unit/*.c tests/misuse/*.c tests/golden/*.c tests/fuzz/*.c)
+TSAN_SRC    := $(wildcard tests/tsan/*.c)
+TEST_PY     := $(sort $(wildcard tests/test_*.py tests/*/test_*.py))
+TEST_HELPER := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/lib/*.c))
+SUITES      ?= $(TEST_SRC) $(TSAN_SRC) $(TEST_PY)
+TEST_PROG   := $(patsubst %.c,$(BUILD)/%,$(filter $(SUITES),$(if $(filter tsan,$(MODE)),$(TSAN_SRC),$(TEST_SRC))))
+
+# What `make test` builds and runs: every mode from the release build, only its own from a sanitized one. A BUILD given
+# on the command line holds the other modes' builds as subfolders.
+TEST_MODES := $(if $(filter release,$(MODE)),release asan tsan,$(MODE))
+test_build  = $(if $(filter $(MODE),$1),$(BUILD),$(if $(filter command,$(origin BUILD)),$(BUILD)/$1,build/$1))
+TEST_FLAGS ?=
+run_tests   = $(PYTHON) tests/run.py $(foreach m,$(TEST_MODES),--build $m=$(call test_build,$m)) $1 $(TEST_FLAGS) $(SUITES)
+
+$(BUILD)/tests/%: tests/%.c $(TEST_HELPER) $(ALL_LIB) $(BUILD)/flags | deps
+	@mkdir -p $(@D); echo "  TEST  $<"
+	@$(CC) $(CFLAGS) -MF $@.d -MT $@ -o $@ $< $(TEST_HELPER) $(ALL_LIB) -lcmocka $(LIBS)
+
+.PHONY: test-programs build-tests test test-full test-asan test-tsan
+test-programs: $(TEST_PROG) $(if $(filter tsan,$(MODE)),,alloclab)
+
+build-tests: | deps
+	+@$(foreach m,$(TEST_MODES),$(MAKE) --no-print-directory MODE=$m BUILD=$(call test_build,$m) test-programs &&) true
+
+test: build-tests ## every suite, plain and under sanitizers; SUITES="tests/unit/os.c" runs one
+	@$(call run_tests)
+
+test-full: build-tests ## the same, longer: more fuzzing, and the Python suites under sanitizers too
+	@$(call run_tests,--full)
+
+test-asan: ## the suites under the address and undefined-behaviour sanitizers alone
+	+@$(MAKE) --no-print-directory MODE=asan test
+
+test-tsan: ## the suites for the thread sanitizer alone
+	+@$(MAKE) --no-print-directory MODE=tsan test
+
+-include $(TEST_PROG:=.d) $(TEST_HELPER:.o=.d)
