@@ -56,7 +56,7 @@ $(ALLOCLAB): $(ALL_LIB)
 	@echo "  LINK  $@"; $(CC) $(CFLAGS) -o $@ $^ $(LIBS)
 
 $(ALL_LIB): $(LIB_OBJ)
-	@rm -f $@; ar rcs $@ $^
+	@rm -f $@; ar qcs $@ $^
 
 # The recorder goes into other programs: position-independent, never under a sanitizer.
 $(RECORDER): $(REC_OBJ)
