@@ -113,6 +113,7 @@ int trace_rewind(struct trace_reader *r, struct error *err);
 const struct trace_totals *trace_reader_totals(const struct trace_reader *r); /* zeros if torn */
 const char *trace_name(const struct trace_reader *r); /* the path or name given to open, for messages */
 bool trace_is_torn(const struct trace_reader *r);
+bool trace_has_clock(const struct trace_reader *r); /* some block has a clock column */
 uint64_t trace_offset(const struct trace_reader *r); /* of the block being read, for messages */
 /* The i-th meta pair, false past the end; strings live as long as the reader. */
 bool trace_meta_at(const struct trace_reader *r, unsigned i, const char **key, const char **value);

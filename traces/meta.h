@@ -1,0 +1,26 @@
+/*
+ * meta.h - the key=value pairs of a trace, in the order in which the keys first came; private to
+ * traces/.
+ */
+#ifndef ALLOCLAB_META_H
+#define ALLOCLAB_META_H
+
+#include <stddef.h>
+
+#include "allocators/lib/error.h"
+
+struct meta {
+    struct meta_pair {
+        char *key, *value;
+    } * pairs;
+    size_t count, room;
+    size_t bytes; /* of all lines "key=value\n" */
+};
+
+/* 0, or -1 with what is wrong with the pair. A key that is there gets the new value. */
+int meta_set(struct meta *meta, const char *key, size_t key_bytes, const char *value,
+             size_t value_bytes, struct error *err);
+const char *meta_get(const struct meta *meta, const char *key); /* NULL if absent */
+void meta_free(struct meta *meta);
+
+#endif

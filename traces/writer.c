@@ -1,0 +1,422 @@
+/*
+ * writer.c - writes a trace: ops are held against the rules, appended to the columns of the block
+ * being filled, and a full block is compressed, checksummed and written at once, so that a writer
+ * that dies leaves whole blocks.
+ *
+ * The index and the totals come last. The file is PATH.part until trace_finish renames it. The
+ * bytes depend on the ops, the meta pairs and the version of libzstd only: two writers given the
+ * same write the same.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+#include <zstd.h>
+
+#include "traces/layout.h"
+#include "traces/meta.h"
+#include "traces/rules.h"
+
+enum { ZSTD_LEVEL = 3 };
+
+struct column {
+    uint8_t *data;
+    size_t used;
+    uint64_t any; /* not 0: the column says something, and is written */
+};
+
+struct trace_writer {
+    struct trace_rules rules;
+    struct meta meta;
+    struct column columns[LAYOUT_OPS_TAGS];
+    uint32_t records; /* in the block */
+    uint32_t run_thread, run;
+    uint64_t clock;             /* of the record before */
+    uint64_t base[BASE_FIELDS]; /* of the block */
+    uint64_t meta_written;      /* changes of meta that are in the file */
+    uint64_t meta_changes;
+    uint8_t *table; /* index rows */
+    size_t rows, rows_room;
+    uint8_t *out; /* one block, ready to be written */
+    size_t out_room;
+    ZSTD_CCtx *zstd;
+    int fd;
+    uint64_t offset;
+    char *path, *part; /* NULL: the fd is the caller's */
+    bool broken;       /* a write failed: nothing more is accepted */
+};
+
+/* Most bytes of a column, raw, when the block is full. */
+static const size_t column_bytes[LAYOUT_OPS_TAGS] = {
+    [LAYOUT_BASE] = 8 * BASE_FIELDS,
+    [LAYOUT_OP] = LAYOUT_BLOCK_RECORDS,
+    [LAYOUT_OBJECT] = LAYOUT_BLOCK_RECORDS * LAYOUT_VARINT_BYTES,
+    [LAYOUT_SIZE] = LAYOUT_BLOCK_RECORDS * LAYOUT_VARINT_BYTES,
+    [LAYOUT_ALIGN] = LAYOUT_BLOCK_RECORDS,
+    [LAYOUT_THREAD] = LAYOUT_BLOCK_RECORDS * 2 * LAYOUT_VARINT_BYTES,
+    [LAYOUT_SCOPE] = LAYOUT_BLOCK_RECORDS * LAYOUT_VARINT_BYTES,
+    [LAYOUT_CLOCK] = LAYOUT_BLOCK_RECORDS * LAYOUT_VARINT_BYTES,
+    [LAYOUT_SITE] = LAYOUT_BLOCK_RECORDS * LAYOUT_VARINT_BYTES,
+};
+
+static const char *writer_name(const struct trace_writer *w)
+{
+    return w->part ? w->part : "trace";
+}
+
+static int writer_write(struct trace_writer *w, const void *data, size_t bytes, struct error *err)
+{
+    const char *p = data;
+    for (size_t left = bytes; left > 0;) {
+        ssize_t done = write(w->fd, p, left);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0) {
+            w->broken = true;
+            return error_set(err, "%s: offset %" PRIu64 ": cannot write: %s", writer_name(w),
+                             w->offset, done < 0 ? strerror(errno) : "no progress");
+        }
+        p += done;
+        left -= (size_t)done;
+        w->offset += (size_t)done;
+    }
+    return 0;
+}
+
+/* Appends a column to the block in w->out: `entry` is its place in the directory, `at` where its
+ * bytes go. */
+static size_t block_column(struct trace_writer *w, unsigned tag, const void *raw, size_t bytes,
+                           size_t entry, size_t at)
+{
+    size_t stored = bytes > 64 ? ZSTD_compressCCtx(w->zstd, w->out + at, w->out_room - at, raw,
+                                                   bytes, ZSTD_LEVEL)
+                               : bytes;
+    bool packed = !ZSTD_isError(stored) && stored < bytes;
+    if (!packed) {
+        stored = bytes;
+        memcpy(w->out + at, raw, bytes);
+    }
+    store16(w->out + entry, (uint16_t)tag);
+    store16(w->out + entry + 2, packed ? LAYOUT_ZSTD : LAYOUT_RAW);
+    store32(w->out + entry + 4, (uint32_t)stored);
+    store32(w->out + entry + 8, (uint32_t)bytes);
+    return at + stored;
+}
+
+static int block_write(struct trace_writer *w, uint32_t type, unsigned columns, uint64_t records,
+                       size_t end, struct error *err)
+{
+    store32(w->out + 8, type);
+    store32(w->out + 12, columns);
+    store64(w->out + 16, end - LAYOUT_BLOCK_BYTES);
+    store64(w->out + 24, records);
+    store64(w->out, XXH64(w->out + 8, end - 8, 0));
+    return writer_write(w, w->out, end, err);
+}
+
+/* Makes w->out large enough for a block with `bytes` of raw columns. */
+static int block_room(struct trace_writer *w, size_t bytes, struct error *err)
+{
+    size_t need = LAYOUT_BLOCK_BYTES + LAYOUT_MAX_COLUMNS * LAYOUT_ENTRY_BYTES +
+                  ZSTD_compressBound(bytes) + LAYOUT_MAX_COLUMNS * ZSTD_compressBound(0);
+    if (need <= w->out_room)
+        return 0;
+    uint8_t *out = realloc(w->out, need);
+    if (!out)
+        return error_set(err, "%s: no memory for a block of %zu bytes", writer_name(w), need);
+    w->out = out;
+    w->out_room = need;
+    return 0;
+}
+
+static int meta_write(struct trace_writer *w, struct error *err)
+{
+    if (w->meta_written == w->meta_changes)
+        return 0;
+    char *text = malloc(w->meta.bytes + 1);
+    if (!text || block_room(w, w->meta.bytes, err)) {
+        free(text);
+        return error_set(err, "%s: no memory for the meta pairs", writer_name(w));
+    }
+    size_t used = 0;
+    for (size_t i = 0; i < w->meta.count; i++)
+        used +=
+            (size_t)sprintf(text + used, "%s=%s\n", w->meta.pairs[i].key, w->meta.pairs[i].value);
+    size_t end = block_column(w, LAYOUT_PAIRS, text, used, LAYOUT_BLOCK_BYTES,
+                              LAYOUT_BLOCK_BYTES + LAYOUT_ENTRY_BYTES);
+    free(text);
+    w->meta_written = w->meta_changes;
+    return block_write(w, LAYOUT_META, 1, w->meta.count, end, err);
+}
+
+static int row_add(struct trace_writer *w, struct error *err)
+{
+    if (w->rows == w->rows_room) {
+        size_t room = w->rows_room ? 2 * w->rows_room : 64;
+        uint8_t *table = realloc(w->table, room * ROW_FIELDS * 8);
+        if (!table)
+            return error_set(err, "%s: no memory for the index", writer_name(w));
+        w->table = table;
+        w->rows_room = room;
+    }
+    uint8_t *row = w->table + w->rows++ * ROW_FIELDS * 8;
+    store64(row + 8 * ROW_OFFSET, w->offset);
+    store64(row + 8 * ROW_RECORDS, w->records);
+    for (unsigned i = 0; i < BASE_FIELDS; i++)
+        store64(row + 8 * (ROW_BASE + i), w->base[i]);
+    return 0;
+}
+
+static void block_begin(struct trace_writer *w)
+{
+    const struct trace_totals *t = &w->rules.totals;
+    w->base[BASE_RECORD] = t->records;
+    w->base[BASE_OBJECT] = t->objects;
+    w->base[BASE_SCOPE] = t->scopes;
+    w->base[BASE_THREAD] = t->threads;
+    w->base[BASE_CLOCK] = w->clock;
+    w->records = w->run = 0;
+    for (unsigned tag = 0; tag < LAYOUT_OPS_TAGS; tag++)
+        w->columns[tag].used = w->columns[tag].any = 0;
+}
+
+static void run_end(struct trace_writer *w)
+{
+    struct column *c = &w->columns[LAYOUT_THREAD];
+    c->used += varint_put(c->data + c->used, w->run_thread);
+    c->used += varint_put(c->data + c->used, w->run);
+    c->any |= w->run_thread;
+}
+
+static int block_flush(struct trace_writer *w, struct error *err)
+{
+    if (w->records == 0)
+        return 0;
+    run_end(w);
+    struct column *base = &w->columns[LAYOUT_BASE];
+    for (unsigned i = 0; i < BASE_FIELDS; i++)
+        store64(base->data + 8 * i, w->base[i]);
+    base->used = 8 * BASE_FIELDS;
+    base->any = w->columns[LAYOUT_OP].any = 1;
+    w->columns[LAYOUT_OBJECT].any = w->columns[LAYOUT_OBJECT].used;
+    w->columns[LAYOUT_SIZE].any = w->columns[LAYOUT_SIZE].used;
+    w->columns[LAYOUT_SCOPE].any = w->columns[LAYOUT_SCOPE].used;
+    size_t bytes = 0;
+    unsigned columns = 0;
+    for (unsigned tag = 1; tag < LAYOUT_OPS_TAGS; tag++) {
+        bytes += w->columns[tag].any ? w->columns[tag].used : 0;
+        columns += w->columns[tag].any != 0;
+    }
+    if (block_room(w, bytes, err) || row_add(w, err)) {
+        w->broken = true;
+        return -1;
+    }
+    size_t entry = LAYOUT_BLOCK_BYTES, end = entry + columns * LAYOUT_ENTRY_BYTES;
+    for (unsigned tag = 1; tag < LAYOUT_OPS_TAGS; tag++) {
+        if (!w->columns[tag].any)
+            continue;
+        end = block_column(w, tag, w->columns[tag].data, w->columns[tag].used, entry, end);
+        entry += LAYOUT_ENTRY_BYTES;
+    }
+    if (block_write(w, LAYOUT_OPS, columns, w->records, end, err))
+        return -1;
+    block_begin(w);
+    return 0;
+}
+
+static void column_varint(struct column *c, uint64_t value)
+{
+    c->used += varint_put(c->data + c->used, value);
+}
+
+int trace_put(struct trace_writer *w, const struct trace_op *op, struct error *err)
+{
+    if (w->broken)
+        return error_set(err, "%s: an earlier write failed", writer_name(w));
+    if (w->records == 0 && w->offset <= LAYOUT_HEADER_BYTES && meta_write(w, err))
+        return -1;
+    if (trace_rules_put(&w->rules, op, err))
+        return -1;
+    struct column *columns = w->columns;
+    unsigned code = layout_code(op), shape = layout_shapes[code];
+    columns[LAYOUT_OP].data[columns[LAYOUT_OP].used++] = (uint8_t)code;
+    if (shape & SHAPE_REF)
+        column_varint(&columns[LAYOUT_OBJECT], w->rules.totals.objects - 1 - op->object);
+    if (shape & SHAPE_SIZE)
+        column_varint(&columns[LAYOUT_SIZE], op->size);
+    if (shape & SHAPE_ALIGN) {
+        columns[LAYOUT_ALIGN].data[columns[LAYOUT_ALIGN].used++] = op->align_log2;
+        columns[LAYOUT_ALIGN].any |= op->align_log2;
+    }
+    if (shape & SHAPE_SCOPE)
+        column_varint(&columns[LAYOUT_SCOPE],
+                      op->scope == TRACE_NO_SCOPE ? 0 : w->rules.totals.scopes - op->scope);
+    if (op->thread != w->run_thread || w->run == 0) {
+        if (w->run)
+            run_end(w);
+        w->run_thread = op->thread;
+        w->run = 0;
+    }
+    w->run++;
+    column_varint(&columns[LAYOUT_CLOCK], zigzag(op->clock_ns - w->clock));
+    columns[LAYOUT_CLOCK].any |= op->clock_ns;
+    w->clock = op->clock_ns;
+    column_varint(&columns[LAYOUT_SITE], op->site);
+    columns[LAYOUT_SITE].any |= op->site;
+    return ++w->records < LAYOUT_BLOCK_RECORDS ? 0 : block_flush(w, err);
+}
+
+int trace_set_meta(struct trace_writer *w, const char *key, const char *value, struct error *err)
+{
+    if (meta_set(&w->meta, key, strlen(key), value, strlen(value), err))
+        return -1;
+    w->meta_changes++;
+    return 0;
+}
+
+const struct trace_totals *trace_writer_totals(const struct trace_writer *w)
+{
+    return &w->rules.totals;
+}
+
+static int index_write(struct trace_writer *w, struct error *err)
+{
+    uint8_t totals[8 * TOTALS_FIELDS];
+    size_t table_bytes = w->rows * ROW_FIELDS * 8;
+    layout_totals_put(totals, &w->rules.totals);
+    if (block_room(w, sizeof totals + table_bytes, err))
+        return -1;
+    uint64_t offset = w->offset;
+    size_t entry = LAYOUT_BLOCK_BYTES, end = entry + 2 * LAYOUT_ENTRY_BYTES;
+    end = block_column(w, LAYOUT_TOTALS, totals, sizeof totals, entry, end);
+    end = block_column(w, LAYOUT_TABLE, w->table, table_bytes, entry + LAYOUT_ENTRY_BYTES, end);
+    if (block_write(w, LAYOUT_INDEX, 2, w->rules.totals.records, end, err))
+        return -1;
+    uint8_t trailer[LAYOUT_TRAILER_BYTES];
+    store64(trailer, offset);
+    store64(trailer + 8, XXH64(trailer, 8, 0));
+    memcpy(trailer + 16, LAYOUT_END_MAGIC, 8);
+    return writer_write(w, trailer, sizeof trailer, err);
+}
+
+static void writer_free(struct trace_writer *w)
+{
+    if (w->path && w->fd >= 0)
+        close(w->fd);
+    for (unsigned tag = 0; tag < LAYOUT_OPS_TAGS; tag++)
+        free(w->columns[tag].data);
+    trace_rules_free(&w->rules);
+    meta_free(&w->meta);
+    ZSTD_freeCCtx(w->zstd);
+    free(w->table);
+    free(w->out);
+    free(w->path);
+    free(w->part);
+    free(w);
+}
+
+void trace_abandon(struct trace_writer *w)
+{
+    if (w->part)
+        unlink(w->part);
+    writer_free(w);
+}
+
+int trace_finish(struct trace_writer *w, struct error *err)
+{
+    int failed = w->broken ? error_set(err, "%s: an earlier write failed", writer_name(w))
+                           : block_flush(w, err) || meta_write(w, err) || index_write(w, err);
+    if (!failed && w->path) {
+        int closed = close(w->fd);
+        w->fd = -1;
+        if (closed)
+            failed = error_set(err, "%s: cannot write: %s", w->part, strerror(errno));
+        else if (rename(w->part, w->path))
+            failed =
+                error_set(err, "%s: cannot rename to %s: %s", w->part, w->path, strerror(errno));
+    }
+    if (failed) {
+        trace_abandon(w);
+        return -1;
+    }
+    writer_free(w);
+    return 0;
+}
+
+/* A writer on an open fd; on error fd is left as it was. */
+static struct trace_writer *writer_new(int fd, struct error *err)
+{
+    struct trace_writer *w = calloc(1, sizeof *w);
+    bool whole = w && (w->zstd = ZSTD_createCCtx());
+    for (unsigned tag = 1; whole && tag < LAYOUT_OPS_TAGS; tag++)
+        whole = (w->columns[tag].data = malloc(column_bytes[tag] + LAYOUT_VARINT_BYTES)) != NULL;
+    if (!whole) {
+        error_set(err, "no memory for a trace writer");
+        if (w)
+            writer_free(w);
+        return NULL;
+    }
+    w->fd = fd;
+    block_begin(w);
+    return w;
+}
+
+static int header_write(struct trace_writer *w, struct error *err)
+{
+    uint8_t header[LAYOUT_HEADER_BYTES] = {0};
+    memcpy(header, LAYOUT_MAGIC, 8);
+    store32(header + 8, LAYOUT_VERSION);
+    return writer_write(w, header, sizeof header, err);
+}
+
+struct trace_writer *trace_create_fd(int fd, struct error *err)
+{
+    struct trace_writer *w = writer_new(fd, err);
+    if (w && header_write(w, err)) {
+        trace_abandon(w);
+        return NULL;
+    }
+    return w;
+}
+
+static int part_open(const char *path, const char *part, struct error *err)
+{
+    struct stat status;
+    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
+        return error_set(err, "%s: exists and is not a regular file: choose another name", path);
+    int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0)
+        return error_set(err, "%s: cannot create: %s", part, strerror(errno));
+    return fd;
+}
+
+struct trace_writer *trace_create(const char *path, struct error *err)
+{
+    char *copy = strdup(path), *part = NULL;
+    if (!copy || asprintf(&part, "%s.part", path) < 0) {
+        free(copy);
+        error_set(err, "no memory for a trace writer");
+        return NULL;
+    }
+    int fd = part_open(path, part, err);
+    struct trace_writer *w = fd < 0 ? NULL : writer_new(fd, err);
+    if (!w) {
+        if (fd >= 0) {
+            close(fd);
+            unlink(part);
+        }
+        free(copy);
+        free(part);
+        return NULL;
+    }
+    w->path = copy;
+    w->part = part;
+    if (header_write(w, err)) {
+        trace_abandon(w);
+        return NULL;
+    }
+    return w;
+}
