@@ -35,7 +35,8 @@ LIB_SRC  := $(wildcard allocators/*.c allocators/lib/*.c traces/*.c traces/forma
 CMD_SRC  := $(wildcard harness/commands/*.c)
 REC_SRC  := $(wildcard traces/recorder/*.c)
 REC_OBJ  := $(REC_SRC:%.c=$(BUILD)/pic/%.o)
-LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o) $(CMD_SRC:%.c=$(BUILD)/%.o) $(BUILD)/registry.o
+LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o) $(CMD_SRC:%.c=$(BUILD)/%.o) $(BUILD)/registry.o \
+            $(BUILD)/manual.o
 ALL_SRC  := $(wildcard allocators/*.[ch] allocators/lib/*.[ch] api/*.[ch] api/*/*.[ch] traces/*.[ch] \
               traces/*/*.[ch] workloads/*.[ch] workloads/lib/*.[ch] harness/*.[ch] harness/*/*.[ch] \
               tests/*.[ch] tests/*/*.[ch])
@@ -70,7 +71,7 @@ $(BUILD)/pic/%.o: %.c $(BUILD)/flags | deps
 $(BUILD)/%.o: %.c $(BUILD)/flags | deps
 	@mkdir -p $(@D); echo "  CC    $<"; $(CC) $(CFLAGS) -c -o $@ $<
 
-$(BUILD)/registry.o: $(BUILD)/registry.c $(BUILD)/flags | deps
+$(BUILD)/registry.o $(BUILD)/manual.o: $(BUILD)/%.o: $(BUILD)/%.c $(BUILD)/flags | deps
 	@$(CC) $(CFLAGS) -c -o $@ $<
 
 # Generated files are rewritten only when their contents change: other flags or another list rebuild what they touch.
@@ -79,6 +80,12 @@ keep_or_replace = cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 $(BUILD)/registry.c: FORCE
 	@mkdir -p $(@D); scripts/registry.sh "$(ALLOCATORS)" "$(WORKLOADS)" "$(FORMATS)" "$(COMMANDS)" > $@.new
 	@$(keep_or_replace)
+
+# The header comments are the manual that `alloclab describe` prints.
+MANUAL_SRC := $(sort $(wildcard allocators/*.c workloads/*.c traces/formats/*.c))
+
+$(BUILD)/manual.c: $(MANUAL_SRC) scripts/manual.sh FORCE
+	@mkdir -p $(@D); scripts/manual.sh $(MANUAL_SRC) > $@.new; $(keep_or_replace)
 
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D); echo '$(subst ','\'',$(CC) $(CFLAGS))' > $@.new; $(keep_or_replace)
@@ -92,15 +99,18 @@ deps: ## install what is missing (Debian packages)
 
 include scripts/tests.mk
 
-.PHONY: fmt fmt-check lint help new clean
-fmt: ## reformat all C sources
+.PHONY: fmt fmt-check lint lint-deps help new clean
+lint-deps: | deps
+	@scripts/install.sh lint
+
+fmt: lint-deps ## reformat all C sources
 	@clang-format -i $(ALL_SRC)
 
-fmt-check: ## fail if a C source is not formatted
+fmt-check: lint-deps ## fail if a C source is not formatted
 	@clang-format --dry-run -Werror $(ALL_SRC) && echo "fmt-check: all formatted"
 
-lint: alloclab ## layers, door, writable data, sizes, static analysis
-	@scripts/lint.sh
+lint: lint-deps alloclab ## layers, door, writable data, sizes, static analysis
+	@scripts/lint.py --build $(BUILD)
 
 new: ## make new NAME=x: a new allocator that compiles, registers and passes
 	@scripts/new.sh "$(NAME)"

@@ -85,11 +85,8 @@ static int parse_options(const char *owner, const struct option *rows, size_t op
 {
     *options = NULL;
     canonical[0] = '\0';
-    if (!rows) {
-        if (text && *text)
-            return error_set(err, "%s has no options, but was given '%.200s'", owner, text);
-        return 0;
-    }
+    if (!rows)
+        return option_parse(owner, rows, 0, text, NULL, err);
     void *blob = calloc(1, options_size);
     if (!blob)
         return error_set(err, "no memory for the options of %s", owner);

@@ -5,38 +5,40 @@
  * Models the main thread of an engine that keeps its temporaries in a frame allocator, which is
  * reset when the frame is over, and everything else on a general heap.
  *
- *   one frame   1. survivors of earlier frames whose time has come are freed
- *               2. each subsystem (animation, physics, ..) in turn allocates its objects and then
- * frees its scratch objects, last one first
- *               3. the frame's other objects are freed, first one first, and the frame's scope ends
- *   a level     every `level` frames, outside any frame: each asset is unloaded unless it is kept,
- * with probability `kept`; then assets are loaded until there are `assets` again. The first level
- * loads all of them the end     survivors and assets are freed, and all scopes are closed
+ *   a frame   1. survivors of earlier frames whose time has come are freed
+ *             2. each subsystem (animation, physics, ..) in turn allocates its objects and then
+ *                frees its scratch objects, last one first
+ *             3. the frame's other objects are freed, first one first, and its scope ends
+ *   a level   every `level` frames, outside any frame: each asset is unloaded unless it is kept,
+ *             with probability `kept`; then assets are loaded until there are `assets` again. The
+ *             first level loads all of them
+ *   the end   survivors and assets are freed, and all scopes are closed
  *
- *   quantity                       distribution
- *   objects of a subsystem, frame  uniform on c +- floor(c / 2), c = objects / subsystems
- *   fate of an object              survives the frame with probability `survivors`; of the others,
- * scratch with probability `scratch`, else it lives to the end of the frame life of a survivor,
- * frames     geometric, at least 1, mean `lifetime`; clipped at 4095 size of an object, bytes
- * log-uniform; the range [min, max] is cut into subsystems + 1 parts of equal ratio, and subsystem
- * i has parts i and i + 1: neighbours overlap, the first is smallest size of an asset, bytes
- * bounded Pareto of shape 1.1 on [1k, asset_max]
+ *   quantity              distribution
+ *   objects in a turn     uniform on c +- floor(c / 2), c = objects / subsystems
+ *   fate of an object     survives the frame with probability `survivors`; of the others, scratch
+ *                         with probability `scratch`, else it lives to the end of the frame
+ *   life of a survivor    geometric, at least 1 frame, mean `lifetime`; clipped at 4095
+ *   size of an object     log-uniform. [min, max] is cut into subsystems + 1 parts of equal ratio,
+ *                         and subsystem i has parts i and i + 1: neighbours overlap, and the first
+ *                         subsystem has the smallest objects
+ *   size of an asset      bounded Pareto of shape 1.1 on [1k, asset_max]
  *
- * Scopes: scopes=frame opens one a frame; level also one a level, around its frames; subsystem also
- * one for each subsystem's turn, inside the frame. A survivor is allocated inside the frame and
- * outlives it: it crosses its scope by design, as do assets that are kept and, with
- * scopes=subsystem, all that lives to the end of the frame. Clock: frames start every 1/60 s; an op
- * takes 1 us; a frame with more ops than fit makes the next one late. Sites: 1 assets, 2 + i
- * subsystem i.
+ * Scopes: scopes=frame opens one for each frame; level also one for each level, around its frames;
+ * subsystem also one for each subsystem's turn, inside the frame. A survivor is allocated inside
+ * the frame and outlives it: it crosses its scope by design, as do assets that are kept and, with
+ * scopes=subsystem, everything that lives to the end of the frame.
  *
- * Source: the single-frame and double-buffered allocators of Gregory, Game Engine Architecture,
- * section 6.2 (3rd ed., 2018); regions in general: Berger, Zorn & McKinley, "Reconsidering Custom
- * Memory Allocation" (OOPSLA 2002). Heavy-tailed assets: file sizes, Crovella & Bestavros, IEEE/ACM
- * Trans. Networking 5(6) (1997).
+ * Clock: frames start every 1/60 s, an op takes 1 us, and a frame with more ops than fit makes the
+ * next one late. Sites: 1 assets, 2 + i subsystem i.
  *
- * What it cannot tell: contention (real engines have worker threads), and the effect of data layout
- * on the frame's own work. The numbers are round ones chosen to be plausible, not measured in a
- * game.
+ * Source: the single-frame and double-buffered allocators of Gregory, Game Engine Architecture
+ * (3rd ed., 2018), memory management; regions in general: Berger, Zorn & McKinley, "Reconsidering
+ * Custom Memory Allocation" (OOPSLA 2002). Assets with the heavy tail of file sizes: Crovella &
+ * Bestavros, "Self-Similarity in World Wide Web Traffic" (IEEE/ACM ToN 5(6), 1997).
+ *
+ * What it cannot tell: contention (real engines have worker threads), and how the layout of the
+ * objects affects the frame's own work. The default numbers are plausible, not measured in a game.
  */
 #include <stdlib.h>
 

@@ -2,37 +2,42 @@
  * prodcons.c - producers hand messages to consumers through a bounded queue: most objects are freed
  * by another thread than the one that allocated them.
  *
- * Models a pipeline (a logger, a decoder feeding a renderer, a server's stages). Nothing is run in
- * parallel: a scheduler, seeded like everything else, decides who does the next step, so the trace
- * is one exact order that could have happened.
+ * Models a pipeline (a logger, a decoder feeding a renderer, the stages of a server). Nothing runs
+ * in parallel here: a scheduler, seeded like everything else, decides who does the next step, so
+ * the trace is one exact order that could have happened.
  *
- *   main        allocates the queue (16 bytes a place) and a state of 4 KiB a thread, starts the
- * threads and, at the end, frees these producer    a step: a message is allocated, header first and
- * then its parts, and put into the queue consumer    a step: the oldest message is taken out and
- * its parts are freed, then its header either      with probability `local` the step happens
- * between the alloc and the free of a scratch object scheduler   picks one of the threads that can
- * run (producers: room in the queue; consumers: a message in it), each with the same probability,
- * and lets it do a burst of steps, or as many as it can the end     when the calls so far, and the
- * frees that are still due, reach `ops`, the producers end; the consumers empty the queue and end.
- * The trace has `ops` calls to within one message
+ *   main       allocates the queue (16 bytes a place) and, for each thread, a state of 4 KiB; it
+ *              starts the threads and, after their end, frees these
+ *   producer   a step: a message is allocated, header first and then its parts, and put into the
+ *              queue
+ *   consumer   a step: the oldest message is taken out; its parts are freed, then its header
+ *   either     with probability `local` the step happens between the alloc and the free of a
+ *              scratch object
+ *   scheduler  picks one of the threads that can run (producers: room in the queue; consumers: a
+ *              message in it), each with the same probability, and lets it do a burst of steps, or
+ *              as many of them as it can
+ *   the end    when the calls so far and the frees still due reach `ops`, the producers end; the
+ *              consumers empty the queue and end. The trace has `ops` calls, give or take a few
  *
- *   quantity                 distribution
- *   burst, steps             geometric, at least 1, mean `burst`
- *   parts of a message       uniform on [1, parts]
- *   size of a header, bytes  64
- *   size of a part, bytes    sizes=log: log-uniform on [min, max]; uniform; pareto: bounded Pareto
- * of shape 1.2 scratch object, bytes    log-uniform on [min, max]
+ *   quantity              distribution
+ *   steps of a burst      geometric, at least 1, mean `burst`
+ *   parts of a message    uniform on [1, parts]
+ *   size of a header      64 bytes
+ *   size of a part        sizes=log: log-uniform on [min, max]; sizes=uniform: uniform there;
+ *                         sizes=pareto: bounded Pareto of shape 1.2 there
+ *   size of a scratch     log-uniform on [min, max]
  *
- * Threads: 0 main, then the producers, then the consumers; each begins and ends by an op and has
- * its name in the meta data. Clock: an op takes 200 ns. Sites: 1 queue, 2 thread state, 3 header, 4
- * part, 5 scratch.
+ * Threads: 0 is main, then come the producers, then the consumers; each begins and ends by an op,
+ * and is named in the meta data. Clock: an op takes 200 ns. Sites: 1 queue, 2 thread state,
+ * 3 header, 4 part, 5 scratch.
  *
  * Source: Larson & Krishnan, "Memory Allocation for Long-Running Server Applications" (ISMM 1998),
- * where threads inherit objects; the producer-consumer case that makes per-thread heaps blow up:
- * Berger, McKinley, Blumofe & Wilson, "Hoard" (ASPLOS 2000), sections 2 and 4.
+ * where threads free what others allocated; the producer-consumer pattern that makes the memory of
+ * per-thread heaps blow up: Berger, McKinley, Blumofe & Wilson, "Hoard: A Scalable Memory Allocator
+ * for Multithreaded Applications" (ASPLOS 2000).
  *
  * What it cannot tell: contention, false sharing and scalability, as long as the trace is replayed
- * serially; what it does show is where freed memory goes that another thread allocated.
+ * serially. What it does show is where memory goes that another thread frees.
  */
 #include <stdlib.h>
 

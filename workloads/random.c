@@ -5,16 +5,21 @@
  * about the next op can be guessed from the last one, every object is as likely to die as any
  * other, and nothing ends together.
  *
- *   first     `live` objects are allocated (part of `ops`)
- *   then      order=random: each op is an alloc or a free with probability 1/2, so the number of
- * live objects walks at random; at 10 % (at least one object) below or above `live` the walk is
- * turned back order=alternate: alloc, free, alloc, free, .., so `live` and `live` + 1 take turns a
- * free    takes each live object with the same probability; lifetimes, counted in allocations, are
- * therefore geometric with mean `live` sizes     sizes=uniform: every integer of [min, max] alike;
- * mean (min + max) / 2, by default 200 bytes sizes=log: log-uniform, see dist.h: each octave alike
- *   the end   what is live stays live; the replay's epilogue frees it
+ *   first    `live` objects are allocated (part of `ops`)
+ *   then     order=random: each op is an alloc or a free with probability 1/2, so the number of
+ *            live objects walks at random; at 10 % (at least one object) below or above `live`
+ *            the walk is turned back
+ *            order=alternate: alloc, free, alloc, free, ..: `live` and `live` + 1 take turns
+ *   a free   takes each live object with the same probability; lifetimes, counted in frees, are
+ *            therefore geometric with mean `live`
+ *   the end  what is live stays live; the replay's epilogue frees it
  *
- * No clock, no scopes, one thread.
+ *   quantity               distribution
+ *   size of an object      sizes=uniform: every integer of [min, max] alike; mean
+ *                          (min + max) / 2, by default 200 bytes
+ *                          sizes=log: log-uniform (dist.h), each octave alike
+ *
+ * One thread, no scopes, no clock.
  *
  * Source: the random equilibrium of Knuth, The Art of Computer Programming 1, section 2.5 (1968).
  * Why its results do not carry over to programs: Wilson, Johnstone, Neely & Boles, "Dynamic Storage

@@ -2,38 +2,41 @@
  * request.c - a server: many requests open at once, each with its own scope, and a cache that
  * outlives them.
  *
- * Models an event-driven server with a region for each request (Apache's pools, nginx's pools):
+ * Models an event-driven server with a region for each request, like the pools of Apache and nginx:
  * whatever a request allocates is meant to go with it, but sessions, cached under a key, stay until
  * they are evicted.
  *
- *   server      there are `open` places; while requests remain, an empty place takes the next one.
- * Until all are done, a place is picked at random and does a burst of steps. Place p is served by
- * thread p mod `threads`; with probability `migrate` a burst moves the request to another thread
- * for good first step  the scope begins; the request's state (calloc) and a response buffer of 512
- * bytes are allocated; the session of its key is looked up, and made if it is not there: if the
- * cache is full, the least recently used one is freed first. A session is a head (calloc) and a
- * body a step      one object is allocated; with probability `early` one of the request's objects,
- * picked at random, is freed; its share is appended to the response, whose buffer doubles by
- * realloc when it is full last step   the objects are freed, last one first, then response and
- * state; the scope ends the end     the sessions are freed, the least recently used one first
+ *   server      has `open` places. While requests remain, an empty place takes the next one. Until
+ *               all are done, a place is picked at random and does a burst of steps. Place p is
+ *               served by thread p mod `threads`; with probability `migrate` a burst first moves
+ *               its request to another thread
+ *   first step  the scope begins; the request's state (calloc) and a response buffer of 512 bytes
+ *               are allocated; the session of its key is looked up, and made if it is missing. If
+ *               the cache is full, the least recently used session is freed first. A session is a
+ *               head (calloc) and a body
+ *   a step      one object is allocated; with probability `early` one of the request's objects,
+ *               picked at random, is freed; a share of the response is written, and the buffer
+ *               doubles by realloc when it is full
+ *   last step   the objects are freed in the reverse of their order, as far as early frees left
+ *               one; then response and state; the scope ends
+ *   the end     the sessions are freed, the least recently used one first
  *
- *   quantity                   distribution
- *   burst, steps               geometric, at least 1, mean 8
- *   objects of a request       geometric, at least 1, mean `objects`; clipped at 100 times the mean
- *   size of an object, bytes   bounded Pareto of shape `shape` on [min, max]: heavy-tailed
- *   response, bytes            lognormal with median `response` and sigma 1.3, on [512, 16m]
- *   key of a session           log-uniform on [1, 4 * sessions]: Zipf's law with exponent 1
- *   session's head, bytes      192
- *   session's body, bytes      lognormal with median 1k and sigma 1, on [64, 1m]
- *   request's state, bytes     480
+ *   quantity               distribution
+ *   steps of a burst       geometric, at least 1, mean 8
+ *   steps of a request     geometric, at least 1, mean `objects`; clipped at 100 times the mean
+ *   size of an object      bounded Pareto of shape `shape` on [min, max]: heavy-tailed
+ *   response, bytes        lognormal with median `response` and sigma 1.3, on [512, 16m]
+ *   key of a session       log-uniform on [1, 4 * sessions]: Zipf's law with exponent 1
+ *   session                head 192 bytes; body lognormal, median 1k, sigma 1, on [64, 1m]
+ *   state of a request     480 bytes
  *
  * Scopes: one a request, interleaved through scope switches. A session is made inside a request and
- * outlives it: it crosses its scope by design. With several threads, sessions are freed by
- * whichever thread evicts them. Clock: an op takes 1 us. Sites: 1 state, 2 response, 3 object, 4
- * session head, 5 session body.
+ * outlives it: it crosses its scope by design. With several threads, a session is freed by the
+ * thread that evicts it. Clock: an op takes 1 us. Sites: 1 state, 2 response, 3 object, 4 session
+ * head, 5 session body.
  *
  * Source: regions for requests: Berger, Zorn & McKinley, "Reconsidering Custom Memory Allocation"
- * (OOPSLA 2002), which measures Apache. Lognormal bodies, Pareto tails: Barford & Crovella,
+ * (OOPSLA 2002), which measures Apache. Lognormal bodies and Pareto tails: Barford & Crovella,
  * "Generating Representative Web Workloads" (SIGMETRICS 1998). Zipf's law of keys: Breslau, Cao,
  * Fan, Phillips & Shenker, "Web Caching and Zipf-like Distributions" (INFOCOM 1999).
  *

@@ -1,22 +1,23 @@
 /*
  * dist.h - integer-valued distributions for sizes, lifetimes and counts.
  *
- * They are computed in fixed point (log2 and 2^x in integers), so the values do not depend on the
- * machine's libm, on its rounding or on the compiler. U is uniform on (0, 1], Z is a standard
- * normal.
+ * They are computed in fixed point (log2 and 2^x in integers), so the values depend neither on the
+ * machine's libm nor on the compiler. U is uniform on (0, 1], Z is a standard normal.
  *
  *   uniform      every integer of [min, max] alike
- *   log_uniform  floor(min * ((max + 1) / min)^U): each octave alike; P(k) = ln((k + 1) / k) /
- * ln((max + 1) / min), mean about (max - min) / ln(max / min). Over ranks 1..n it is Zipf's law
- * with exponent 1. geometric    min + floor(ln U / ln(m / (m + 1))), m = mean - min: the
- * exponential's integer form, P(min + k) = q (1 - q)^k with q = 1 / (m + 1); its mean is exact
- * before clipping at max pareto       floor of the bounded Pareto, F(x) = (1 - (min / x)^a) / (1 -
- * (min / h)^a), h = max + 1: x = min * V^(-1/a), V uniform on ((min / h)^a, 1]; heavy-tailed for
- * shape a < 2 lognormal    floor(median * e^(sigma Z)), moved to min or max where it lies outside
- * them
+ *   log_uniform  floor(min * (h / min)^U), h = max + 1: each octave alike;
+ *                P(k) = ln((k + 1) / k) / ln(h / min), mean about (max - min) / ln(max / min).
+ *                Over the ranks 1..n it is Zipf's law with exponent 1
+ *   geometric    min + floor(ln U / ln(m / (m + 1))), m = mean - min: the exponential's integer
+ *                form, P(min + k) = q (1 - q)^k with q = 1 / (m + 1). Its mean is exact, but for
+ *                what is clipped at max
+ *   pareto       floor(min * V^(-1/a)), V uniform on ((min / h)^a, 1], h = max + 1: the bounded
+ *                Pareto of shape a, F(x) = (1 - (min / x)^a) / (1 - (min / h)^a); heavy-tailed for
+ *                a < 2
+ *   lognormal    floor(median * e^(sigma Z)), moved to min or max where it lies outside them
  *
- * Error of log2 and 2^x: below 2^-30, so a probability is true to about 1e-9. Limits: 1 <= min for
- * all but uniform and geometric, max < 2^40, 0.01 <= shape <= 100, sigma <= 16, mean <= 1e6.
+ * log2 and 2^x are true to 2^-30, so a probability is true to about 1e-9. Limits: max < 2^40; min
+ * is at least 1, but for uniform and geometric; 0.01 <= shape <= 100; sigma <= 16; mean <= 1e6.
  */
 #ifndef ALLOCLAB_DIST_H
 #define ALLOCLAB_DIST_H
