@@ -1,32 +1,82 @@
 #!/bin/sh
-# install.sh - the one list of what alloclab needs from Debian, and the one place that installs it.
-# Quiet and fast when nothing is missing; otherwise apt-get, or a clear message when it has no right to.
+# install.sh [GROUP ...] - the one list of what alloclab needs from Debian, and the one place that installs it: the
+# groups named, or base. Quiet and fast when nothing is missing; otherwise apt-get, or a clear message and status 2
+# when it has no right to.
 set -eu
-packages="gcc g++ make libc6-dev libzstd-dev libxxhash-dev zlib1g-dev libcmocka-dev python3 python3-numpy \
-python3-matplotlib"
-[ "${1:-}" = --all ] && packages="$packages $2"
-missing=""
-for p in $packages; do
-    [ -e "/var/lib/dpkg/info/$p.list" ] || [ -e "/var/lib/dpkg/info/$p:$(dpkg --print-architecture).list" ] ||
-        missing="$missing $p"
-done
-[ -z "$missing" ] && exit 0
-if ! command -v apt-get >/dev/null; then
-    echo "install.sh: missing packages:$missing; this is not a Debian system: install their equivalents" >&2
-    exit 2
+
+group() { # name: its packages
+    case $1 in
+    base) echo gcc g++ libc6-dev make libzstd-dev libxxhash-dev zlib1g-dev libcmocka-dev python3 python3-numpy \
+        python3-matplotlib ;;
+    lint) echo clang-format clang-tidy cppcheck shellcheck pyflakes3 binutils ;;
+    *)
+        echo "install.sh: no group '$1': use base or lint" >&2
+        exit 2
+        ;;
+    esac
+}
+
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+    # Nothing to ask: the compiler says what it lacks.
+    exit 0
 fi
+
+[ $# -gt 0 ] || set -- base
+wanted=""
+for name in "$@"; do
+    wanted="$wanted $(group "$name")"
+done
+
+# shellcheck disable=SC2086,SC2016 # words are meant to split; dpkg-query expands ${...} itself
+installed=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' $wanted 2>/dev/null) || true
+missing=""
+for package in $wanted; do
+    case "
+$installed
+" in
+    *"
+$package installed
+"*) ;;
+    *) missing="$missing $package" ;;
+    esac
+done
+[ -n "$missing" ] || exit 0
+
 sudo=""
 if [ "$(id -u)" != 0 ]; then
-    if command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
-        sudo="sudo -n"
-    else
-        echo "install.sh: missing packages:$missing" >&2
-        echo "install.sh: no right to install them: run as root: apt-get install$missing" >&2
+    if ! command -v sudo >/dev/null; then
+        echo "install.sh: missing:$missing; no right to install: run as root: apt-get install$missing" >&2
+        exit 2
+    fi
+    sudo="sudo"
+    if ! (: </dev/tty) 2>/dev/null && ! sudo -n true 2>/dev/null; then
+        echo "install.sh: missing:$missing; sudo wants a password, and there is no terminal to ask on:" \
+            "run: sudo apt-get install$missing" >&2
         exit 2
     fi
 fi
+
+apt() { # waits for another apt to finish
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o APT::Update::Error-Mode=any "$@" \
+        </dev/null
+}
+
 echo "installing:$missing"
-export DEBIAN_FRONTEND=noninteractive
-$sudo apt-get -qq update
-# shellcheck disable=SC2086
-$sudo apt-get -qq install -y --no-install-recommends $missing >/dev/null
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+tries=1
+until apt update >"$log" 2>&1; do
+    if [ "$tries" -ge 3 ]; then
+        cat "$log" >&2
+        echo "install.sh: apt-get update failed: see above; trying with the package lists that are here" >&2
+        break
+    fi
+    tries=$((tries + 1))
+    sleep 5
+done
+# shellcheck disable=SC2086 # words are meant to split
+if ! apt install -y --no-install-recommends $missing >"$log" 2>&1; then
+    cat "$log" >&2
+    echo "install.sh: apt-get could not install:$missing; its words are above; mend that, then run make again" >&2
+    exit 2
+fi
