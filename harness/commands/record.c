@@ -1,0 +1,459 @@
+/*
+ * record.c - `alloclab record`: runs a command with the recorder preloaded, waits for it and its
+ * descendants, and turns each capture that appeared into a trace.
+ *
+ * The command runs unchanged: its standard streams, the terminal's signals, and its exit status are
+ * its own. The status is reported, and not passed on: 0 means recorded, whatever the command made
+ * of it; 1 that a trace is not the whole truth (ops lost, or an order that cannot be); 2 that the
+ * command could not be started or recorded.
+ *
+ * Captures lie in a folder beside the trace, because they are large and belong on the same file
+ * system. One process image makes one capture; in the order of their start they become FILE, then
+ * FILE with .1 before its extension, and so on.
+ */
+#include <dirent.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "harness/registry.h"
+#include "traces/formats/capture.h"
+#include "traces/recorder/capture.h"
+
+#define LIBRARY "liballoclab-record.so"
+
+enum { DONE = 0, UNTRUE = 1, REFUSED = 2 }; /* exit status */
+
+struct request {
+    char *trace; /* FILE */
+    bool children, keep, clock, whole_command;
+    char **command;
+    char library[PATH_MAX], folder[PATH_MAX]; /* the recorder; where the captures go */
+};
+
+static const char usage[] = "record [-o FILE] [--children=record|skip] [--clock=yes|no] "
+                            "[--disclose=command] [--keep-capture] -- CMD ARGS";
+
+/* ---- what the user asked for ---- */
+
+/* Takes "--name=value" with one of two values. 1: taken, 0: another option, -1: another value. */
+static int switch_take(const char *arg, const char *name, const char *on, const char *off,
+                       bool *out, struct error *err)
+{
+    size_t length = strlen(name);
+    if (strncmp(arg, name, length) != 0 || arg[length] != '=')
+        return 0;
+    const char *value = arg + length + 1;
+    if (strcmp(value, on) != 0 && (!off || strcmp(value, off) != 0))
+        return error_set(err, "%s: say %s=%s%s%s", arg, name, on, off ? " or " : "",
+                         off ? off : "");
+    *out = !strcmp(value, on);
+    return 1;
+}
+
+static int option_take(struct request *r, const char *arg, struct error *err)
+{
+    int taken = switch_take(arg, "--children", "record", "skip", &r->children, err);
+    if (taken == 0)
+        taken = switch_take(arg, "--clock", "yes", "no", &r->clock, err);
+    if (taken == 0)
+        taken = switch_take(arg, "--disclose", "command", NULL, &r->whole_command, err);
+    if (taken == 0 && !strcmp(arg, "--keep-capture")) {
+        r->keep = true;
+        taken = 1;
+    }
+    return taken ? taken : error_set(err, "unknown option %s; usage: alloclab %s", arg, usage);
+}
+
+static int request_parse(struct request *r, int argc, char **argv, struct error *err)
+{
+    int i = 1;
+    for (; i < argc && argv[i][0] == '-' && strcmp(argv[i], "--") != 0; i++) {
+        if (!strcmp(argv[i], "-o") && i + 1 < argc) {
+            free(r->trace);
+            r->trace = strdup(argv[++i]);
+        } else if (option_take(r, argv[i], err) < 0) {
+            return -1;
+        }
+    }
+    i += i < argc && !strcmp(argv[i], "--");
+    if (i == argc)
+        return error_set(err, "no command to record; usage: alloclab %s", usage);
+    r->command = argv + i;
+    if (!r->trace) {
+        const char *slash = strrchr(r->command[0], '/');
+        if (asprintf(&r->trace, "%s.trace", slash ? slash + 1 : r->command[0]) < 0)
+            return error_set(err, "no memory");
+    }
+    return 0;
+}
+
+/* The recorder lies beside this program. */
+static int library_find(struct request *r, struct error *err)
+{
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n < 0)
+        return error_set(err, "/proc/self/exe: cannot read: %s", strerror(errno));
+    self[n] = 0;
+    int dir = (int)(strrchr(self, '/') - self);
+    if (snprintf(r->library, sizeof r->library, "%.*s/%s", dir, self, LIBRARY) >= PATH_MAX)
+        return error_set(err, "%s: the path is too long", self);
+    if (access(r->library, R_OK) != 0)
+        return error_set(err, "%s: cannot read the recorder: %s; `make` builds it", r->library,
+                         strerror(errno));
+    if (strpbrk(r->library, " :"))
+        return error_set(err,
+                         "%s: the dynamic linker cannot preload from a path with a space or colon:"
+                         " move the build",
+                         r->library);
+    return 0;
+}
+
+/* Tries whether the recorder will be able to allocate room on the file system of `folder`. */
+static int folder_try(const char *folder, struct error *err)
+{
+    int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return 0; /* a file system without nameless files: the recorder will tell */
+    int status = fallocate(fd, 0, 0, (off_t)CAPTURE_SEGMENT_BYTES);
+    int error = errno;
+    close(fd);
+    if (status != 0)
+        return error_set(err,
+                         "%s: cannot allocate room for captures here: %s; name a trace (-o) on"
+                         " another file system",
+                         folder, strerror(error));
+    return 0;
+}
+
+static int folder_make(struct request *r, struct error *err)
+{
+    char full[PATH_MAX], template[PATH_MAX];
+    if (snprintf(template, sizeof template, "%s.captures.XXXXXX", r->trace) >= PATH_MAX)
+        return error_set(err, "%s: the path is too long", r->trace);
+    struct stat status;
+    if (stat(r->trace, &status) == 0 && !S_ISREG(status.st_mode))
+        return error_set(err, "%s: exists and is not a regular file: choose another name",
+                         r->trace);
+    if (!mkdtemp(template) || !realpath(template, full))
+        return error_set(err, "%s: cannot create a folder beside it: %s", r->trace,
+                         strerror(errno));
+    memcpy(r->folder, full, sizeof full);
+    if (folder_try(full, err)) {
+        rmdir(full);
+        return -1;
+    }
+    return 0;
+}
+
+/* ---- running the command ---- */
+
+static volatile sig_atomic_t command_pid; /* to whom SIGTERM goes; 0 once it has ended */
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int signal)
+{
+    if (command_pid == 0)
+        interrupted = 1;
+    else if (signal != SIGINT &&
+             signal != SIGQUIT) /* the terminal sends those to the command itself */
+        kill(command_pid, signal);
+}
+
+static const int caught[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP};
+
+static void signals_set(void (*handler)(int))
+{
+    struct sigaction action = {.sa_handler =
+                                   handler}; /* no SA_RESTART: waiting can be broken off */
+    for (size_t i = 0; i < sizeof caught / sizeof *caught; i++)
+        sigaction(caught[i], &action, NULL);
+}
+
+static int environment_set(const struct request *r)
+{
+    const char *before = getenv("LD_PRELOAD");
+    char *preload, only[16];
+    if (asprintf(&preload, "%s%s%s", r->library, before && *before ? ":" : "",
+                 before ? before : "") < 0)
+        return -1;
+    snprintf(only, sizeof only, "%d", (int)getpid());
+    int failed = setenv("LD_PRELOAD", preload, 1) || setenv(CAPTURE_ENV_DIR, r->folder, 1) ||
+                 setenv(CAPTURE_ENV_CLOCK, r->clock ? "yes" : "no", 1) ||
+                 (r->children ? unsetenv(CAPTURE_ENV_ONLY) : setenv(CAPTURE_ENV_ONLY, only, 1));
+    free(preload);
+    return failed ? -1 : 0;
+}
+
+/* In the child: becomes the command, or writes errno to `report`. */
+static void command_become(const struct request *r, int report)
+{
+    signals_set(SIG_DFL);
+    if (environment_set(r) == 0)
+        execvp(r->command[0], r->command);
+    int error = errno;
+    ssize_t ignored = write(report, &error, sizeof error);
+    (void)ignored;
+    _exit(127);
+}
+
+/* Starts the command; its pid, or -1. */
+static pid_t command_start(const struct request *r, struct error *err)
+{
+    int report[2], error = 0;
+    if (pipe2(report, O_CLOEXEC) != 0)
+        return error_set(err, "no pipe: %s", strerror(errno));
+    pid_t pid = fork();
+    if (pid == 0)
+        command_become(r, report[1]);
+    close(report[1]);
+    if (pid < 0) {
+        close(report[0]);
+        return error_set(err, "cannot fork: %s", strerror(errno));
+    }
+    command_pid = pid;
+    ssize_t n;
+    do
+        n = read(report[0], &error, sizeof error);
+    while (n < 0 && errno == EINTR);
+    close(report[0]);
+    if (n > 0) {
+        waitpid(pid, NULL, 0);
+        return error_set(err, "%s: cannot be started: %s", r->command[0], strerror(error));
+    }
+    return pid;
+}
+
+/*
+ * Waits for the command, and then for the descendants that it left running, because their captures
+ * are not whole before they end; an interrupt breaks that off. The command's status as waitpid
+ * gives it.
+ */
+static int command_wait(pid_t pid, bool descendants)
+{
+    int status = 0, ignored;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    command_pid = 0;
+    while (descendants && !interrupted && (waitpid(-1, &ignored, 0) > 0 || errno == EINTR))
+        continue;
+    if (interrupted)
+        fprintf(stderr, "alloclab record: interrupted: processes that the command left still run;"
+                        " what they did until now is converted\n");
+    return status;
+}
+
+/* Runs the command to its end. 0, or -1: it could not be started. */
+static int command_run(const struct request *r, int *status, struct error *err)
+{
+    if (r->children)
+        prctl(PR_SET_CHILD_SUBREAPER, 1); /* what a daemon leaves behind is ours to wait for */
+    signals_set(on_signal);
+    pid_t pid = command_start(r, err);
+    if (pid > 0)
+        *status = command_wait(pid, r->children);
+    signals_set(SIG_DFL);
+    return pid > 0 ? 0 : -1;
+}
+
+/* ---- what came of it ---- */
+
+/* FILE for the first capture, FILE with .n before its extension for the others. The caller frees
+ * it. */
+static char *output_name(const char *file, size_t n)
+{
+    const char *slash = strrchr(file, '/'), *dot = strrchr(slash ? slash : file, '.');
+    const char *end = file + strlen(file);
+    char *name;
+    if (n == 0)
+        return strdup(file);
+    if (!dot || dot == file || dot[-1] == '/')
+        dot = end;
+    return asprintf(&name, "%.*s.%zu%s", (int)(dot - file), file, n, dot) < 0 ? NULL : name;
+}
+
+static void print_odd(const char *what, uint64_t count)
+{
+    if (count)
+        fprintf(stderr, ", %" PRIu64 " %s", count, what);
+}
+
+static void trace_summary(const char *path, const struct trace_totals *t,
+                          const struct capture_report *report)
+{
+    uint64_t lost = report->lost_records + report->unfilled_records;
+    fprintf(stderr,
+            "%s: %s (pid %u): %" PRIu64 " ops, %" PRIu64 " %s, %" PRIu64 " objects (%" PRIu64
+            " bytes) live at the end, %" PRIu64 " lost",
+            path, report->program, report->pid, t->ops, t->threads,
+            t->threads == 1 ? "thread" : "threads", t->end_live_objects, t->end_live_bytes, lost);
+    print_odd("live at the start", report->inherited_objects);
+    print_odd("given out while live", report->odd.double_allocs);
+    print_odd("frees of unknown addresses", report->odd.unknown_frees);
+    print_odd("reallocs of unknown addresses", report->odd.unknown_reallocs);
+    print_odd("odd marks", report->odd_marks);
+    print_odd("sizes cut to the limit", report->clamped_sizes);
+    fputc('\n', stderr);
+}
+
+/* Converts one capture. 1: done, but not the whole truth; -1: not done. */
+static int capture_finish(const struct request *r, const char *capture, size_t n, struct error *err)
+{
+    struct capture_options options = {.whole_command = r->whole_command, .clock = r->clock};
+    struct capture_report report = {0};
+    char from[PATH_MAX], *path = output_name(r->trace, n);
+    snprintf(from, sizeof from, "%s/%s", r->folder, capture);
+    struct trace_writer *out = path ? trace_create(path, err) : NULL;
+    int status = -1;
+    if (out && capture_convert(from, out, &options, &report, err) == 0) {
+        struct trace_totals totals = *trace_writer_totals(out);
+        status = trace_finish(out, err);
+        if (status == 0)
+            trace_summary(path, &totals, &report);
+    } else if (out) {
+        trace_abandon(out);
+    }
+    free(path);
+    if (status == 0)
+        status = report.lost_records + report.odd.double_allocs > 0;
+    return status;
+}
+
+static int is_capture(const struct dirent *entry)
+{
+    const char *dot = strrchr(entry->d_name, '.');
+    return dot && !strcmp(dot, ".capture");
+}
+
+/* Why there is no capture, as far as the command's file tells. */
+static const char *reason(const char *command)
+{
+    char path[PATH_MAX] = "";
+    Elf64_Ehdr head;
+    struct stat status;
+    const char *dirs = getenv("PATH");
+    if (strchr(command, '/'))
+        snprintf(path, sizeof path, "%s", command);
+    for (const char *dir = dirs; !*path && dir;
+         dir = strchr(dir, ':') ? strchr(dir, ':') + 1 : NULL) {
+        snprintf(path, sizeof path, "%.*s/%s", (int)strcspn(dir, ":"), dir, command);
+        if (access(path, X_OK) != 0)
+            *path = 0;
+    }
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &status) != 0 || pread(fd, &head, sizeof head, 0) != sizeof head ||
+        memcmp(head.e_ident, ELFMAG, SELFMAG) != 0) {
+        if (fd >= 0)
+            close(fd);
+        return "it is not a dynamically linked program, or cleared LD_PRELOAD for what it ran";
+    }
+    bool dynamic = head.e_ident[EI_CLASS] != ELFCLASS64;
+    for (unsigned i = 0; i < head.e_phnum && !dynamic; i++) {
+        Elf64_Phdr row;
+        dynamic = pread(fd, &row, sizeof row, (off_t)(head.e_phoff + i * head.e_phentsize)) ==
+                      sizeof row &&
+                  row.p_type == PT_INTERP;
+    }
+    close(fd);
+    if (!dynamic)
+        return "it is statically linked: link it dynamically, so that its calls can be seen";
+    if (status.st_mode & (S_ISUID | S_ISGID))
+        return "it is setuid or setgid, and the dynamic linker ignores LD_PRELOAD: record a copy"
+               " without that bit";
+    if (head.e_ident[EI_CLASS] != ELFCLASS64)
+        return "it is not a 64-bit program: the recorder is";
+    return "the dynamic linker did not load the recorder: another architecture, file capabilities,"
+           " or a C library that is not glibc";
+}
+
+/* Converts all captures, in the order of their start. Exit status. */
+static int captures_finish(const struct request *r)
+{
+    struct dirent **entries;
+    struct error err;
+    int n = scandir(r->folder, &entries, is_capture, alphasort), status = DONE;
+    if (n <= 0) {
+        fprintf(stderr, "alloclab record: %s: nothing was recorded: %s\n", r->command[0],
+                n < 0 ? strerror(errno) : reason(r->command[0]));
+        return REFUSED;
+    }
+    for (int i = 0; i < n; i++) {
+        int done = capture_finish(r, entries[i]->d_name, (size_t)i, &err);
+        if (done < 0)
+            fprintf(stderr, "alloclab record: %s\n", err.text);
+        if (done < 0 || (done > 0 && status == DONE))
+            status = done < 0 ? REFUSED : UNTRUE;
+        free(entries[i]);
+    }
+    free(entries);
+    if (status == UNTRUE)
+        fprintf(stderr, "alloclab record: a trace above is not the whole truth: ops were lost, or"
+                        " stand in an order that cannot be\n");
+    return status;
+}
+
+static void folder_remove(const struct request *r)
+{
+    char path[2 * PATH_MAX];
+    DIR *dir = opendir(r->folder);
+    for (struct dirent *e = dir ? readdir(dir) : NULL; e; e = readdir(dir)) {
+        snprintf(path, sizeof path, "%s/%s", r->folder, e->d_name);
+        if (is_capture(e))
+            unlink(path);
+    }
+    if (dir)
+        closedir(dir);
+    if (rmdir(r->folder) != 0)
+        fprintf(stderr, "alloclab record: %s: cannot remove: %s\n", r->folder, strerror(errno));
+}
+
+static void print_status(const struct request *r, int status)
+{
+    if (WIFSIGNALED(status))
+        fprintf(stderr, "alloclab record: %s was killed by signal %d (%s)\n", r->command[0],
+                WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else
+        fprintf(stderr, "alloclab record: %s ended with exit status %d\n", r->command[0],
+                WEXITSTATUS(status));
+}
+
+static int record_main(int argc, char **argv)
+{
+    struct request r = {.children = true, .clock = true};
+    struct error err;
+    int status = REFUSED, command_status;
+    if (request_parse(&r, argc, argv, &err) || library_find(&r, &err) || folder_make(&r, &err)) {
+        fprintf(stderr, "alloclab record: %s\n", err.text);
+        free(r.trace);
+        return REFUSED;
+    }
+    if (command_run(&r, &command_status, &err)) {
+        fprintf(stderr, "alloclab record: %s\n", err.text);
+    } else {
+        print_status(&r, command_status);
+        status = captures_finish(&r);
+    }
+    if (r.keep)
+        fprintf(stderr, "alloclab record: the captures are in %s\n", r.folder);
+    else
+        folder_remove(&r);
+    free(r.trace);
+    return status;
+}
+
+COMMAND(record) = {
+    .name = "record",
+    .usage = usage,
+    .summary = "run a program unchanged and leave a trace of its allocations",
+    .main = record_main,
+};

@@ -1,0 +1,41 @@
+/*
+ * capture.h - turns the recorder's captures into traces, with what `alloclab record` wants to know
+ * besides.
+ */
+#ifndef ALLOCLAB_FORMATS_CAPTURE_H
+#define ALLOCLAB_FORMATS_CAPTURE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "traces/formats/format.h"
+
+struct capture_options {
+    bool whole_command; /* the command line with its arguments goes into the trace, not only its
+                           name */
+    bool clock;         /* keep the clock */
+};
+
+struct capture_report {
+    struct import_report odd;
+    uint64_t lost_records;     /* the recorder found no room for them */
+    uint64_t unfilled_records; /* taken, but the process ended before they were written */
+    uint64_t nested_calls;     /* the allocator's own: not part of the program */
+    uint64_t odd_marks;        /* ends of, or switches to, a scope that is not open: dropped */
+    uint64_t clamped_sizes;    /* larger than a trace can say */
+    uint64_t inherited_objects;
+    uint32_t pid;
+    bool forked; /* a child of a recorded process, in the same image */
+    char program[256];
+};
+
+/*
+ * Reads the capture at `path`, and those of the processes it was forked from, which must lie beside
+ * it, and writes its trace to `out`. 0, or -1: not a capture, or damaged; err says where. Memory:
+ * 24 to 48 bytes an object that is live at a time, and the captures are mapped.
+ */
+int capture_convert(const char *path, struct trace_writer *out,
+                    const struct capture_options *options, struct capture_report *report,
+                    struct error *err);
+
+#endif
