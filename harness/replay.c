@@ -1,10 +1,11 @@
 /*
- * replay.c - the loop. Its cost is measured with the null design and shown beside every figure, so it is kept to:
- * read a word, prefetch the slot of a later one (the slot, never the object: that would do the allocator's work),
- * one branch between alloc and free, one call. Everything else is in rare_word(), out of line.
+ * replay.c - the loop. Its cost is measured with the null design and shown beside every figure, so
+ * it is kept to: read a word, prefetch the slot of a later one (the slot, never the object: that
+ * would do the allocator's work), one branch between alloc and free, one call. Everything else is
+ * in rare_word(), out of line.
  *
- * The touch policy and parallel replay are compile-time constants of an inlined body, so no variant pays for
- * another. The test of the result for NULL stands for the one that any program makes.
+ * The touch policy and parallel replay are compile-time constants of an inlined body, so no variant
+ * pays for another. The test of the result for NULL stands for the one that any program makes.
  */
 #include "harness/replay.h"
 
@@ -13,22 +14,7 @@
 #include <sys/mman.h>
 
 #include "harness/generic.h"
-
-struct cursor { /* the state of a run, in registers */
-    struct heap *alloc_view, *free_view;
-};
-
-static struct heap *scope_view(const struct replay *r, const struct replay_thread *t, uint32_t slot)
-{
-    struct heap *view = slot ? r->scope_views[slot] : NULL;
-    return view ? view : t->view;
-}
-
-static void cursor_load(const struct replay *r, const struct replay_thread *t, struct cursor *c)
-{
-    c->alloc_view = scope_view(r, t, t->scope_slot);
-    c->free_view = r->finds_owner ? t->view : c->alloc_view;
-}
+#include "harness/views.h"
 
 static inline void touch_write(void *p, size_t size, enum touch touch)
 {
@@ -40,8 +26,9 @@ static inline void touch_write(void *p, size_t size, enum touch touch)
             byte[i] = 1;
 }
 
-/* The wait and the count of a shared object's turn. The acquire makes the earlier touches (the pointer, and what was
-   written to the object) visible here; the release makes this one visible to the next. */
+/* The wait and the count of a shared object's turn. The acquire makes the earlier touches (the
+   pointer, and what was written to the object) visible here; the release makes this one visible to
+   the next. */
 static void turn_wait(void **slot, uint32_t turn)
 {
     _Atomic uint64_t *counter = (_Atomic uint64_t *)(slot + 1);
@@ -54,11 +41,12 @@ static void turn_pass(void **slot, uint32_t turn)
     atomic_store_explicit((_Atomic uint64_t *)(slot + 1), (uint64_t)turn + 1, memory_order_release);
 }
 
-static void *rare_call(struct replay *r, const struct cursor *c, struct heap *place, void *p, uint32_t low,
-                       uint64_t more)
+static void *rare_call(struct replay *r, const struct cursor *c, struct heap *place, void *p,
+                       uint32_t low, uint64_t more)
 {
     const struct allocator *a = r->design;
-    size_t size = PLAN_RARE_SIZE(low, more), align = PLAN_RARE_ALIGN(more), old = PLAN_RARE_OLD(more);
+    size_t size = PLAN_RARE_SIZE(low, more), align = PLAN_RARE_ALIGN(more),
+           old = PLAN_RARE_OLD(more);
     if (align < ALLOCATOR_ALIGN)
         align = ALLOCATOR_ALIGN;
     void *result = p;
@@ -82,62 +70,10 @@ static void *rare_call(struct replay *r, const struct cursor *c, struct heap *pl
     return result;
 }
 
-static void scope_begin(struct replay *r, struct replay_thread *t, uint32_t slot, struct heap *parent)
-{
-    r->scope_views[slot] = NULL;
-    if (r->design->scope_enter) {
-        r->scope_views[slot] = r->design->scope_enter(parent);
-        r->failed |= !r->scope_views[slot];
-    }
-    t->scope_slot = slot;
-}
-
-static void scope_end(struct replay *r, struct replay_thread *t, uint32_t slot, uint32_t after)
-{
-    if (r->scope_views[slot])
-        r->design->scope_exit(r->scope_views[slot]);
-    r->scope_views[slot] = NULL;
-    t->scope_slot = after;
-}
-
-static void thread_start(struct replay *r, struct replay_thread *t)
-{
-    t->view = r->base;
-    t->scope_slot = 0;
-    if (r->design->thread_enter) {
-        t->view = r->design->thread_enter(r->heap);
-        r->failed |= !t->view;
-    }
-}
-
-static void context_word(struct replay *r, struct replay_thread *t, struct cursor *c, uint64_t word)
-{
-    uint32_t slot = PLAN_SLOT(word);
-    switch (PLAN_KIND(word)) {
-    case PLAN_BEGIN:
-        scope_begin(r, t, slot, c->alloc_view);
-        break;
-    case PLAN_END:
-        scope_end(r, t, slot, PLAN_LOW(word));
-        break;
-    case PLAN_SWITCH:
-        t->scope_slot = slot;
-        break;
-    case PLAN_START:
-        thread_start(r, t);
-        break;
-    case PLAN_STOP:
-        if (r->design->thread_exit)
-            r->design->thread_exit(t->view);
-        break;
-    default:
-        return;
-    }
-    cursor_load(r, t, c);
-}
-
-/* Executes the op at `p` (any kind), after the prefix words that led to it; returns the word after it. */
-static const uint64_t *op_word(struct replay *r, struct cursor *c, struct heap *place, const uint64_t *p)
+/* Executes the op at `p` (any kind), after the prefix words that led to it; returns the word after
+ * it. */
+static const uint64_t *op_word(struct replay *r, struct cursor *c, struct heap *place,
+                               const uint64_t *p)
 {
     uint64_t word = *p++;
     void **slot = &r->slots[PLAN_SLOT(word)];
@@ -170,26 +106,13 @@ static const uint64_t *op_word(struct replay *r, struct cursor *c, struct heap *
 }
 
 /* All that is neither a plain alloc nor a plain free. */
-static __attribute__((noinline)) const uint64_t *rare_word(struct replay *r, struct replay_thread *t,
+static __attribute__((noinline)) const uint64_t *rare_word(struct replay *r,
+                                                           struct replay_thread *t,
                                                            struct cursor *c, const uint64_t *p,
                                                            bool parallel)
 {
-    struct cursor own = *c;
-    struct heap *place = c->alloc_view;
-    void **shared = NULL;
-    uint32_t turn = 0;
-    for (;; p++) { /* prefixes */
-        unsigned kind = PLAN_KIND(*p);
-        if (kind == PLAN_OWNER) {
-            place = scope_view(r, t, PLAN_SLOT(*p));
-            own.free_view = r->finds_owner ? t->view : place;
-        } else if (kind == PLAN_SHARED) {
-            shared = &r->slots[PLAN_SLOT(*p)];
-            turn = PLAN_LOW(*p);
-        } else {
-            break;
-        }
-    }
+    struct prefix prefix;
+    p = prefix_read(r, t, c, p, &prefix);
     unsigned kind = PLAN_KIND(*p);
     if (kind == PLAN_NOP || kind == PLAN_DROP)
         return p + 1;
@@ -197,16 +120,18 @@ static __attribute__((noinline)) const uint64_t *rare_word(struct replay *r, str
         context_word(r, t, c, *p);
         return p + 1;
     }
-    if (parallel && shared)
-        turn_wait(shared, turn);
-    p = op_word(r, &own, place, p);
-    if (parallel && shared)
-        turn_pass(shared, turn);
+    if (parallel && prefix.shared)
+        turn_wait(prefix.shared, prefix.turn);
+    struct cursor own = {.alloc_view = c->alloc_view, .free_view = prefix.free_view};
+    p = op_word(r, &own, prefix.place, p);
+    if (parallel && prefix.shared)
+        turn_pass(prefix.shared, prefix.turn);
     return p;
 }
 
-static inline __attribute__((always_inline)) bool words_run(struct replay *r, struct replay_thread *t,
-                                                            uint64_t words, const enum touch touch,
+static inline __attribute__((always_inline)) bool words_run(struct replay *r,
+                                                            struct replay_thread *t, uint64_t words,
+                                                            const enum touch touch,
                                                             const bool parallel)
 {
     void *(*const alloc)(struct heap *, size_t, size_t) = r->design->alloc;
@@ -276,7 +201,8 @@ bool replay_pass_begin(struct replay *r)
     const struct plan_thread *threads = (const void *)((const char *)plan + plan->threads_offset);
     for (uint64_t i = 0; i < plan->threads; i++) {
         const uint64_t *words = (const void *)((const char *)plan + threads[i].words_offset);
-        r->threads[i] = (struct replay_thread){.view = r->base, .next = words, .end = words + threads[i].words};
+        r->threads[i] =
+            (struct replay_thread){.view = r->base, .next = words, .end = words + threads[i].words};
     }
     r->base = r->heap;
     if (r->design->scope_enter && !(r->design->traits & ALLOCATOR_REUSES))
@@ -296,9 +222,10 @@ int replay_open(struct replay *r, const struct plan *plan, const struct allocato
 {
     size_t slots = plan->slots * sizeof(void *), views = plan->scope_slots * sizeof(struct heap *);
     size_t bytes = slots + views + (plan->threads + 1) * sizeof(struct replay_thread);
-    *r = (struct replay){.plan = plan, .design = design, .heap = heap, .base = heap, .touch = touch};
-    char *tables =
-        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    *r =
+        (struct replay){.plan = plan, .design = design, .heap = heap, .base = heap, .touch = touch};
+    char *tables = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (tables == MAP_FAILED)
         return error_set(err, "replay: cannot map tables of %zu bytes: %s", bytes, strerror(errno));
     r->slots = (void **)tables;

@@ -1,0 +1,175 @@
+/*
+ * cell.c - starts a cell's process, watches its time and resident memory, and turns however it
+ * ended into an outcome.
+ */
+#include "harness/cell.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "harness/pass.h"
+
+const char *const pass_names[] = {"throughput", "memory", "verify", NULL};
+const char *const touch_names[] = {"none", "first", "line", NULL};
+const char *const status_names[] = {"none",           "ok",    "oom",     "failed",
+                                    "not_applicable", "crash", "timeout", "memory_limit"};
+
+struct running {
+    pid_t pid;
+    int pid_fd, stderr_fd;
+    uint64_t start_ns;
+};
+
+/* In the child, between fork and exec: only system calls. */
+static void child_start(char *const argv[], int stderr_fd)
+{
+    struct rlimit none = {0, 0};
+    setrlimit(RLIMIT_CORE, &none);
+    dup2(stderr_fd, STDERR_FILENO);
+    execv("/proc/self/exe", argv);
+    _exit(127);
+}
+
+static bool child_spawn(const struct cell *cell, int outcome_fd, struct running *child)
+{
+    char plan[16], out[16], seconds[32], seed[32];
+    snprintf(plan, sizeof plan, "%d", cell->plan_fd);
+    snprintf(out, sizeof out, "%d", outcome_fd);
+    snprintf(seconds, sizeof seconds, "%.9g", cell->limits.min_seconds);
+    snprintf(seed, sizeof seed, "%llu", (unsigned long long)cell->seed);
+    char *argv[] = {"alloclab",
+                    "cell",
+                    plan,
+                    out,
+                    seconds,
+                    seed,
+                    (char *)pass_names[cell->pass],
+                    (char *)touch_names[cell->touch],
+                    (char *)cell->spec_text,
+                    NULL};
+    child->stderr_fd = memfd_create("alloclab-stderr", MFD_CLOEXEC);
+    child->start_ns = clock_now_ns();
+    child->pid = fork();
+    if (child->pid == 0)
+        child_start(argv, child->stderr_fd);
+    if (child->pid < 0)
+        return false;
+    child->pid_fd = (int)syscall(SYS_pidfd_open, child->pid, 0);
+    return true;
+}
+
+static uint64_t child_resident(pid_t pid)
+{
+    char path[64], text[128] = "";
+    snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    ssize_t got = read(fd, text, sizeof text - 1);
+    close(fd);
+    unsigned long long total, resident, shared;
+    if (got <= 0 || sscanf(text, "%llu %llu %llu", &total, &resident, &shared) != 3)
+        return 0;
+    return (resident - shared) * os_page_bytes();
+}
+
+/* Waits for the child or a limit; true if the child ended by itself. */
+static bool child_watch(const struct cell *cell, const struct running *child,
+                        struct outcome *outcome, void (*idle)(void *), void *arg)
+{
+    struct pollfd ready = {.fd = child->pid_fd, .events = POLLIN};
+    while (poll(&ready, 1, 100) <= 0) {
+        double seconds = (double)(clock_now_ns() - child->start_ns) / 1e9;
+        uint64_t resident = child_resident(child->pid);
+        if (resident > cell->limits.resident_bytes) {
+            outcome_fail(outcome, OUTCOME_MEMORY_LIMIT,
+                         "resident %llu MiB, over the limit of %llu MiB",
+                         (unsigned long long)resident >> 20,
+                         (unsigned long long)cell->limits.resident_bytes >> 20);
+            return false;
+        }
+        if (seconds > cell->limits.seconds) {
+            outcome_fail(outcome, OUTCOME_TIMEOUT, "not done after %.0f s", cell->limits.seconds);
+            return false;
+        }
+        if (idle)
+            idle(arg);
+    }
+    return true;
+}
+
+/* The last line that the cell wrote to stderr: where a design says what was wrong. */
+static void last_line(int fd, char *line, size_t bytes)
+{
+    char text[1024] = "";
+    off_t size = lseek(fd, 0, SEEK_END);
+    off_t from = size > (off_t)sizeof text - 1 ? size - (off_t)sizeof text + 1 : 0;
+    ssize_t got = pread(fd, text, sizeof text - 1, from);
+    line[0] = 0;
+    if (got <= 0)
+        return;
+    while (got > 0 && text[got - 1] == '\n')
+        text[--got] = 0;
+    const char *start = strrchr(text, '\n');
+    snprintf(line, bytes, "%s", start ? start + 1 : text);
+}
+
+static void end_judge(const struct running *child, int wait_status, struct outcome *outcome)
+{
+    char said[400];
+    last_line(child->stderr_fd, said, sizeof said);
+    if (WIFSIGNALED(wait_status)) {
+        int number = WTERMSIG(wait_status);
+        outcome_fail(outcome, OUTCOME_CRASH, "%s%s%s", strsignal(number), said[0] ? ": " : "",
+                     said);
+    } else if (WEXITSTATUS(wait_status) || outcome->status == OUTCOME_NONE) {
+        outcome_fail(outcome, OUTCOME_CRASH, "exit status %d%s%s", WEXITSTATUS(wait_status),
+                     said[0] ? ": " : "", said);
+    }
+}
+
+static void child_finish(const struct cell *cell, struct running *child, struct outcome *outcome,
+                         void (*idle)(void *), void *arg)
+{
+    int wait_status = 0;
+    bool ended = child_watch(cell, child, outcome, idle, arg);
+    if (!ended)
+        kill(child->pid, SIGKILL);
+    while (waitpid(child->pid, &wait_status, 0) < 0 && errno == EINTR)
+        ;
+    if (ended)
+        end_judge(child, wait_status, outcome);
+    close(child->pid_fd);
+}
+
+void cell_run(const struct cell *cell, struct outcome *outcome, void (*idle)(void *), void *arg)
+{
+    struct running child;
+    int fd = memfd_create("alloclab-outcome", 0);
+    struct outcome *shared = MAP_FAILED;
+    if (fd >= 0 && ftruncate(fd, sizeof *shared) == 0)
+        shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (shared == MAP_FAILED) {
+        outcome_fail(outcome, OUTCOME_CRASH, "no memory for a cell's outcome: %s", strerror(errno));
+    } else if (!child_spawn(cell, fd, &child)) {
+        outcome_fail(outcome, OUTCOME_CRASH, "the cell could not start: %s", strerror(errno));
+    } else {
+        child_finish(cell, &child, shared, idle, arg);
+        memcpy(outcome, shared, sizeof *outcome);
+        close(child.stderr_fd);
+    }
+    if (shared != MAP_FAILED)
+        munmap(shared, sizeof *shared);
+    if (fd >= 0)
+        close(fd);
+}

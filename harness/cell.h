@@ -1,0 +1,43 @@
+/*
+ * cell.h - one (allocator, options, workload, release, pass, repeat): a process of its own, started
+ * by exec so that it inherits no heap, with the plan and a shared outcome as its only ties to the
+ * session.
+ */
+#ifndef ALLOCLAB_CELL_H
+#define ALLOCLAB_CELL_H
+
+#include "harness/outcome.h"
+#include "harness/plan.h"
+#include "harness/replay.h"
+#include "harness/spec.h"
+
+enum pass { PASS_THROUGHPUT, PASS_MEMORY, PASS_VERIFY, PASS_COUNT };
+
+extern const char *const pass_names[];   /* by enum pass; ended by NULL */
+extern const char *const touch_names[];  /* by enum touch; ended by NULL */
+extern const char *const status_names[]; /* by enum outcome_status */
+
+struct cell_limits {
+    double seconds;
+    uint64_t resident_bytes;
+    double min_seconds; /* of the throughput pass's steady part */
+};
+
+struct cell {
+    const struct spec *spec;
+    const char *spec_text; /* as the user gave it */
+    int plan_fd;
+    enum pass pass;
+    enum touch touch;
+    uint64_t seed;
+    struct cell_limits limits;
+};
+
+/*
+ * Runs the cell to its end, or to a limit, and fills the outcome (all zero before). Never fails
+ * itself: what goes wrong is a status with a detail. `idle` (may be NULL) is called about ten times
+ * a second while it waits.
+ */
+void cell_run(const struct cell *cell, struct outcome *outcome, void (*idle)(void *), void *arg);
+
+#endif

@@ -1,0 +1,113 @@
+/*
+ * cell_heap.c - what all passes of a cell need: a heap on a door of its own, clocks, resident
+ * memory, and how to end with a reason. In observing passes time is virtual (it moves with the
+ * ops), so that runs repeat exactly.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "harness/pass.h"
+
+uint64_t clock_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t env_real_now(void *ctx)
+{
+    (void)ctx;
+    return clock_now_ns();
+}
+
+static uint64_t env_virtual_now(void *ctx)
+{
+    return *(const uint64_t *)ctx;
+}
+
+static unsigned env_cpu(void *ctx)
+{
+    (void)ctx;
+    return 0;
+}
+
+void outcome_fail(struct outcome *o, enum outcome_status status, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(o->detail, sizeof o->detail, format, args);
+    va_end(args);
+    o->status = status;
+}
+
+/* Reads /proc/self/statm without stdio: the heap under test may be the C library's. */
+uint64_t resident_now(void)
+{
+    char text[128];
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    if (got <= 0)
+        return 0;
+    text[got] = 0;
+    char *at = text;
+    strtoull(at, &at, 10); /* total size */
+    uint64_t resident = strtoull(at, &at, 10), shared = strtoull(at, &at, 10);
+    return (resident - shared) * os_page_bytes();
+}
+
+/* One env for each design of a composition, each pointing to the one it wraps. */
+static bool env_fill(struct cell_heap *h, const struct cell_setup *setup, bool observe)
+{
+    const struct spec *spec = setup->spec;
+    for (unsigned i = 0; spec; i++, spec = spec->inner) {
+        if (i == SPEC_MAX_DEPTH)
+            return false;
+        h->env[i] = (struct alloc_env){.os = h->os,
+                                       .options = spec->options,
+                                       .seed = setup->seed,
+                                       .now_ns = observe ? env_virtual_now : env_real_now,
+                                       .cpu = env_cpu,
+                                       .ctx = &h->clock_ns,
+                                       .design = spec->design,
+                                       .inner = spec->inner ? &h->env[i + 1] : NULL};
+    }
+    return true;
+}
+
+bool cell_heap_open(struct cell_heap *h, const struct cell_setup *setup, bool observe)
+{
+    struct os_config config = {.observe = observe};
+    h->clock_ns = 0;
+    h->heap = NULL;
+    h->os = os_open(&config);
+    if (!h->os) {
+        outcome_fail(setup->outcome, OUTCOME_OOM, "the door cannot open: %s", strerror(errno));
+        return false;
+    }
+    if (!env_fill(h, setup, observe)) {
+        outcome_fail(setup->outcome, OUTCOME_FAILED, "more than %d designs in one composition",
+                     SPEC_MAX_DEPTH);
+    } else {
+        h->heap = setup->spec->design->create(&h->env[0]);
+        if (h->heap)
+            return true;
+        outcome_fail(setup->outcome, OUTCOME_OOM, "create() returned no heap");
+    }
+    os_close(h->os);
+    return false;
+}
+
+void cell_heap_close(struct cell_heap *h, const struct cell_setup *setup)
+{
+    setup->spec->design->destroy(h->heap);
+    os_close(h->os);
+}

@@ -1,0 +1,55 @@
+/*
+ * cell.c - `alloclab cell`, internal: the process of one cell. It maps the plan and the outcome it
+ * was given, runs one pass and leaves. Its arguments are made by harness/cell.c.
+ */
+#include "harness/cell.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "harness/pass.h"
+#include "harness/registry.h"
+
+static int name_index(const char *const names[], const char *name)
+{
+    for (int i = 0; names[i]; i++)
+        if (!strcmp(names[i], name))
+            return i;
+    return -1;
+}
+
+static int cell_main(int argc, char **argv)
+{
+    static void (*const passes[PASS_COUNT])(const struct cell_setup *) = {throughput_pass,
+                                                                          memory_pass, verify_pass};
+    struct error err;
+    struct spec spec;
+    if (argc != 8) {
+        fprintf(stderr, "alloclab cell: internal; use `alloclab run`\n");
+        return 2;
+    }
+    int pass = name_index(pass_names, argv[5]), touch = name_index(touch_names, argv[6]);
+    struct outcome *outcome =
+        mmap(NULL, sizeof *outcome, PROT_READ | PROT_WRITE, MAP_SHARED, atoi(argv[2]), 0);
+    const struct plan *plan = plan_map(atoi(argv[1]), &err);
+    if (!plan || outcome == MAP_FAILED || pass < 0 || touch < 0 ||
+        spec_parse(argv[7], &spec, &err)) {
+        fprintf(stderr, "alloclab cell: %s\n", plan ? "bad arguments" : err.text);
+        return 2;
+    }
+    struct cell_setup setup = {.plan = plan,
+                               .spec = &spec,
+                               .touch = (enum touch)touch,
+                               .min_seconds = strtod(argv[3], NULL),
+                               .seed = strtoull(argv[4], NULL, 10),
+                               .outcome = outcome};
+    passes[pass](&setup);
+    return 0;
+}
+
+COMMAND(cell) = {.name = "cell",
+                 .usage = "cell (internal)",
+                 .summary = "runs one cell",
+                 .hidden = 1,
+                 .main = cell_main};

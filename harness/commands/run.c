@@ -1,0 +1,192 @@
+/*
+ * run.c - `alloclab run`: every allocator on every target, into a results folder, with a table at
+ * the end.
+ */
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "harness/machine.h"
+#include "harness/registry.h"
+#include "harness/session_args.h"
+
+struct arguments {
+    const char *allocators, *targets, *directory, *base;
+};
+
+enum {
+    OPTION_PASSES = 256,
+    OPTION_TOUCH,
+    OPTION_RELEASE,
+    OPTION_BASE,
+    OPTION_SEED,
+    OPTION_SECONDS,
+    OPTION_MEMORY
+};
+
+static const struct option_row {
+    const char *name;
+    int value;
+} option_rows[] = {{"passes", OPTION_PASSES},      {"touch", OPTION_TOUCH},
+                   {"release", OPTION_RELEASE},    {"base", OPTION_BASE},
+                   {"seed", OPTION_SEED},          {"limit-seconds", OPTION_SECONDS},
+                   {"limit-memory", OPTION_MEMORY}};
+
+#define OPTION_ROWS (sizeof option_rows / sizeof *option_rows)
+
+static int passes_parse(struct session *s, char *text, struct error *err)
+{
+    char *rest;
+    memset(s->passes, 0, sizeof s->passes);
+    for (char *piece = strtok_r(text, ",", &rest); piece; piece = strtok_r(NULL, ",", &rest)) {
+        int pass;
+        if (choice_parse("--passes", piece, pass_names, &pass, err))
+            return -1;
+        s->passes[pass] = true;
+    }
+    return 0;
+}
+
+static int option_take(struct session *s, struct arguments *a, int option, char *text,
+                       struct error *err)
+{
+    static const char *const releases[] = {"auto", "free", "scope", "both", NULL};
+    uint64_t number = 0;
+    int choice = 0, result = 0;
+    switch (option) {
+    case 'a':
+        a->allocators = text;
+        break;
+    case 'w':
+        a->targets = text;
+        break;
+    case 'o':
+        a->directory = text;
+        break;
+    case 'r':
+        result = number_parse("-r", text, 1, 1000, &number, err);
+        s->repeats = (unsigned)number;
+        break;
+    case OPTION_PASSES:
+        return passes_parse(s, text, err);
+    case OPTION_TOUCH:
+        result = choice_parse("--touch", text, touch_names, &choice, err);
+        s->touch = (enum touch)choice;
+        break;
+    case OPTION_RELEASE:
+        result = choice_parse("--release", text, releases, &choice, err);
+        s->release = (enum release_choice)choice;
+        break;
+    case OPTION_BASE:
+        a->base = text;
+        break;
+    case OPTION_SEED:
+        return number_parse("--seed", text, 0, UINT64_MAX, &s->seed, err);
+    case OPTION_SECONDS:
+        result = number_parse("--limit-seconds", text, 1, 1000000, &number, err);
+        s->limits.seconds = (double)number;
+        break;
+    case OPTION_MEMORY:
+        return number_parse("--limit-memory", text, 1, UINT64_MAX, &s->limits.resident_bytes, err);
+    default:
+        return error_set(err, "unknown option; see `alloclab help`");
+    }
+    return result;
+}
+
+static int arguments_read(struct session *s, struct arguments *a, int argc, char **argv,
+                          struct error *err)
+{
+    struct option longs[OPTION_ROWS + 1] = {{NULL, 0, NULL, 0}};
+    for (size_t i = 0; i < OPTION_ROWS; i++)
+        longs[i] =
+            (struct option){option_rows[i].name, required_argument, NULL, option_rows[i].value};
+    int option;
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, "a:w:o:r:", longs, NULL)) != -1) {
+        if (option == '?')
+            return error_set(err, "'%s': unknown option or missing value; see `alloclab help`",
+                             argv[optind - 1]);
+        if (option_take(s, a, option, optarg, err))
+            return -1;
+    }
+    if (optind < argc)
+        return error_set(err, "'%s': unexpected argument; traces and workloads go to -w",
+                         argv[optind]);
+    if (!a->targets || !a->directory)
+        return error_set(err, "%s is missing; usage: alloclab run -a SPECS -w TRACES -o DIR",
+                         a->targets ? "-o DIR" : "-w WORKLOAD_OR_TRACE,..");
+    return 0;
+}
+
+static void base_check(const struct session *s, const struct arguments *a)
+{
+    for (unsigned i = 0; i < s->contender_count; i++)
+        if (!strcmp(s->contenders[i].text, a->base))
+            return;
+    if (a->base[0])
+        fprintf(stderr,
+                "alloclab run: --base %s is not among the allocators: no ratios are shown\n",
+                a->base);
+}
+
+static int session_execute(struct session *s, const struct arguments *a, int argc, char **argv,
+                           struct error *err)
+{
+    struct results results;
+    if (session_contenders(s, a->allocators, true, err) || session_targets(s, a->targets, err))
+        return -1;
+    base_check(s, a);
+    if (results_open(&results, a->directory, err))
+        return -1;
+    s->results = &results;
+    if (machine_write(s, argc, argv, err))
+        return -1;
+    fprintf(stderr, "seed %llu, %u allocators, %u workloads, %u blocks\n",
+            (unsigned long long)s->seed, s->contender_count, s->target_count, s->repeats);
+    int result = session_run(s, err);
+    if (!result) {
+        summary_print(s, a->base, stdout);
+        printf("\n%u cells, %u failed; results in %s: results.csv, timeline.csv, heapmap.csv, "
+               "run.json\n",
+               s->order, s->failed, a->directory);
+    }
+    struct error closing;
+    if (results_close(&results, &closing) && !result) {
+        *err = closing;
+        result = -1;
+    }
+    return result;
+}
+
+static int run_main(int argc, char **argv)
+{
+    struct error err;
+    struct arguments a = {.base = ""};
+    struct session s = {.repeats = 5,
+                        .passes = {[PASS_THROUGHPUT] = true, [PASS_MEMORY] = true},
+                        .touch = TOUCH_FIRST,
+                        .limits = limits_default(),
+                        .seed = seed_default(),
+                        .quiet = !isatty(STDERR_FILENO)};
+    int result = arguments_read(&s, &a, argc, argv, &err);
+    if (!result)
+        result = session_execute(&s, &a, argc, argv, &err);
+    if (result)
+        fprintf(stderr, "alloclab run: %s\n", err.text);
+    int status = result ? 2 : s.failed ? 1 : 0;
+    session_free(&s);
+    return status;
+}
+
+COMMAND(run) = {
+    .name = "run",
+    .usage = "run [-a SPEC,..] -w WORKLOAD_OR_TRACE,.. -o DIR [-r BLOCKS] [--passes "
+             "throughput,memory,verify] "
+             "[--touch none|first|line] [--release auto|free|scope|both] [--base SPEC] [--seed N] "
+             "[--limit-seconds N] [--limit-memory BYTES]",
+    .summary =
+        "replays every workload on every allocator (default: all), measures, writes CSV files and "
+        "prints a table",
+    .main = run_main};

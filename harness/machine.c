@@ -1,0 +1,128 @@
+/*
+ * machine.c - writes run.json. Every string is escaped; facts come from /proc, /sys and the build's
+ * own macros.
+ */
+#include "harness/machine.h"
+
+#include <errno.h>
+#include <gnu/libc-version.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "harness/build.h"
+#include "harness/session.h"
+
+static void json_text(FILE *f, const char *text)
+{
+    fputc('"', f);
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c == '"' || c == '\\')
+            fprintf(f, "\\%c", c);
+        else if (c < 32)
+            fprintf(f, "\\u%04x", c);
+        else
+            fputc(c, f);
+    }
+    fputc('"', f);
+}
+
+static void json_pair(FILE *f, const char *key, const char *value)
+{
+    fprintf(f, "  \"%s\": ", key);
+    if (value)
+        json_text(f, value);
+    else
+        fputs("null", f);
+    fputs(",\n", f);
+}
+
+/* The value after "key :" in a file of such lines, or with no key the first line; NULL if there is
+ * none. */
+static const char *fact_read(const char *path, const char *key, char *line, size_t bytes)
+{
+    FILE *f = fopen(path, "r");
+    const char *found = NULL;
+    while (f && !found && fgets(line, (int)bytes, f)) {
+        line[strcspn(line, "\n")] = 0;
+        if (!key)
+            found = line;
+        else if (!strncmp(line, key, strlen(key)) && strchr(line, ':'))
+            found = strchr(line, ':') + 1 + strspn(strchr(line, ':') + 1, " \t");
+    }
+    if (f)
+        fclose(f);
+    return found;
+}
+
+static void command_put(FILE *f, int argc, char **argv)
+{
+    fputs("  \"command\": [\"alloclab\"", f);
+    for (int i = 0; i < argc; i++) {
+        fputs(", ", f);
+        json_text(f, argv[i]);
+    }
+    fputs("],\n", f);
+}
+
+static void machine_put(FILE *f)
+{
+    char line[512];
+    struct utsname kernel;
+    uname(&kernel);
+    json_pair(f, "kernel", kernel.release);
+    json_pair(f, "architecture", kernel.machine);
+    json_pair(f, "cpu", fact_read("/proc/cpuinfo", "model name", line, sizeof line));
+    json_pair(f, "memory", fact_read("/proc/meminfo", "MemTotal", line, sizeof line));
+    json_pair(f, "transparent_hugepage",
+              fact_read("/sys/kernel/mm/transparent_hugepage/enabled", NULL, line, sizeof line));
+    json_pair(f, "overcommit_memory",
+              fact_read("/proc/sys/vm/overcommit_memory", NULL, line, sizeof line));
+    json_pair(f, "governor",
+              fact_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", NULL, line,
+                        sizeof line));
+    fprintf(f, "  \"cpus\": %ld,\n  \"page_bytes\": %ld,\n", sysconf(_SC_NPROCESSORS_ONLN),
+            sysconf(_SC_PAGESIZE));
+}
+
+static void contenders_put(FILE *f, const struct session *s)
+{
+    fputs("  \"allocators\": [", f);
+    for (unsigned i = 0; i < s->contender_count; i++) {
+        fputs(i ? ", {\"name\": " : "{\"name\": ", f);
+        json_text(f, s->contenders[i].spec.name);
+        fputs(", \"options\": ", f);
+        json_text(f, s->contenders[i].spec.options_text);
+        fputs("}", f);
+    }
+    fputs("],\n  \"workloads\": [", f);
+    for (unsigned i = 0; i < s->target_count; i++) {
+        fputs(i ? ", " : "", f);
+        json_text(f, s->targets[i].name);
+    }
+    fputs("],\n", f);
+}
+
+int machine_write(const struct session *s, int argc, char **argv, struct error *err)
+{
+    char path[1100];
+    snprintf(path, sizeof path, "%s/run.json", s->results->directory);
+    FILE *f = fopen(path, "wx");
+    if (!f)
+        return error_set(err, "%s: %s", path, strerror(errno));
+    fputs("{\n", f);
+    json_pair(f, "run_id", s->results->run_id);
+    command_put(f, argc, argv);
+    json_pair(f, "commit", build_commit);
+    json_pair(f, "compiler", __VERSION__);
+    json_pair(f, "flags", BUILD_FLAGS);
+    json_pair(f, "libc", gnu_get_libc_version());
+    machine_put(f);
+    contenders_put(f, s);
+    fprintf(f,
+            "  \"repeats\": %u,\n  \"limit_seconds\": %.9g,\n  \"limit_resident_bytes\": %llu,\n",
+            s->repeats, s->limits.seconds, (unsigned long long)s->limits.resident_bytes);
+    fprintf(f, "  \"seed\": %llu\n}\n", (unsigned long long)s->seed);
+    return fclose(f) ? error_set(err, "%s: %s", path, strerror(errno)) : 0;
+}

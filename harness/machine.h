@@ -1,0 +1,17 @@
+/*
+ * machine.h - run.json: what a session ran, and on what: command, build, CPU, kernel, settings that
+ * move figures.
+ */
+#ifndef ALLOCLAB_MACHINE_H
+#define ALLOCLAB_MACHINE_H
+
+#include <stdint.h>
+
+#include "allocators/lib/error.h"
+
+struct session;
+
+/* Writes DIR/run.json; 0 or -1. What the machine does not tell is null, never invented. */
+int machine_write(const struct session *s, int argc, char **argv, struct error *err);
+
+#endif

@@ -1,0 +1,328 @@
+/*
+ * memory.c - the memory pass: exact requested, usable and committed bytes after every op, resident
+ * memory sampled, and walks by kind over time.
+ *
+ * The plan is replayed twice on heaps at the same addresses under a virtual clock, so the second
+ * replay repeats the first: one to find the exact instants of the peaks and the address ranges, one
+ * to walk there and at some 400 instants between. Each walk is held against the door: sum(walk) ==
+ * committed, or the cell fails. A design whose memory does not come through the door (libc, rivals)
+ * has no committed bytes and is replayed once.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "harness/heapmap.h"
+#include "harness/observe.h"
+#include "harness/pass.h"
+
+#define SAMPLES_WANTED 400
+#define RATIO_FLOOR    ((uint64_t)1 << 20) /* a ratio over less than 1 MiB live means nothing */
+
+struct peak {
+    uint64_t bytes, op;
+};
+
+struct memory {
+    const struct cell_setup *setup;
+    const struct allocator *design;
+    struct cell_heap h;
+    struct observe o;
+    bool door;        /* memory comes through the door */
+    bool finding;     /* first replay */
+    uint64_t *usable; /* by slot */
+    uint64_t requested_now, usable_now, committed_now;
+    struct peak requested, usable_peak, committed;
+    uint64_t baseline, resident_peak;
+    double jw1_sum, jw1_weight; /* over allocation time */
+    uint64_t fresh_bytes;       /* allocated by the op just made */
+    uint64_t sample_every, next_sample, next_map, walks;
+    struct heapmap map;
+    struct heapmap_sample *map_sample; /* being filled, or NULL */
+    struct sample now;                 /* being filled by the walk */
+};
+
+static void pages_touch(void *p, size_t size)
+{
+    volatile unsigned char *byte = p;
+    for (size_t i = 0; i < size; i += 4096)
+        byte[i] = 1;
+    byte[size - 1] = 1;
+}
+
+static void object_add(struct memory *m, const struct object_at *object)
+{
+    uint64_t usable = m->design->usable ? m->design->usable(object->view, object->p) : object->size;
+    m->usable[object->slot] = usable;
+    m->usable_now += usable;
+    m->requested_now += object->size;
+    m->fresh_bytes = object->size;
+    pages_touch(object->p, object->size);
+}
+
+static void object_remove(struct memory *m, uint32_t slot, size_t size)
+{
+    m->usable_now -= m->usable[slot];
+    m->requested_now -= size;
+}
+
+static bool memory_made(void *ctx, const struct object_at *object)
+{
+    object_add(ctx, object);
+    return true;
+}
+
+static bool memory_ending(void *ctx, const struct object_at *object)
+{
+    object_remove(ctx, object->slot, object->size);
+    return true;
+}
+
+static bool memory_moved(void *ctx, const struct object_at *object, size_t old)
+{
+    object_remove(ctx, object->slot, old);
+    object_add(ctx, object);
+    return true;
+}
+
+/* ---- sampling ---- */
+
+static void sample_walk(void *ctx, const struct walk_item *item)
+{
+    struct memory *m = ctx;
+    m->now.walk[item->kind] += item->bytes;
+    if (m->finding)
+        heapmap_cover(&m->map, item->address, item->bytes);
+    else if (m->map_sample)
+        heapmap_add(&m->map, m->map_sample, item->address, item->bytes, item->kind);
+}
+
+/* Walks the heap into m->now; false if the law does not hold, and the outcome says so. */
+static bool walk_take(struct memory *m)
+{
+    struct outcome *outcome = m->setup->outcome;
+    memset(m->now.walk, 0, sizeof m->now.walk);
+    m->design->walk(m->h.heap, sample_walk, m);
+    uint64_t sum = m->now.walk[0] + m->now.walk[1] + m->now.walk[2] + m->now.walk[3];
+    uint64_t committed = os_counts(m->h.os).committed_bytes;
+    m->walks++;
+    if (sum == committed)
+        return true;
+    outcome_fail(outcome, OUTCOME_FAILED, "op %llu: sum(walk) is %llu bytes, committed %llu",
+                 (unsigned long long)m->o.op, (unsigned long long)sum,
+                 (unsigned long long)committed);
+    return false;
+}
+
+static void map_begin(struct memory *m, uint64_t op)
+{
+    struct outcome *outcome = m->setup->outcome;
+    m->map_sample = NULL;
+    if (m->map.failed || op < m->next_map || outcome->heapmap_samples == HEAPMAP_SAMPLES)
+        return;
+    m->next_map = op + m->setup->plan->ops / (HEAPMAP_SAMPLES - 10) + 1;
+    m->map_sample = &outcome->heapmap[outcome->heapmap_samples++];
+    m->map_sample->op_index = op;
+}
+
+static bool sample_take(struct memory *m, uint64_t op)
+{
+    struct outcome *outcome = m->setup->outcome;
+    bool walks = m->door && m->design->walk;
+    if (!m->finding)
+        map_begin(m, op);
+    if (walks && !walk_take(m))
+        return false;
+    if (m->finding)
+        return true;
+    uint64_t resident = resident_now();
+    resident = resident > m->baseline ? resident - m->baseline : 0;
+    if (resident > m->resident_peak)
+        m->resident_peak = resident;
+    struct sample *s = &m->now;
+    s->op_index = op;
+    s->virtual_ns = m->h.clock_ns;
+    s->requested = m->requested_now;
+    s->usable = m->design->usable ? m->usable_now : SAMPLE_UNKNOWN;
+    s->committed = m->door ? m->committed_now : SAMPLE_UNKNOWN;
+    s->reserved = m->door ? os_counts(m->h.os).reserved_bytes : SAMPLE_UNKNOWN;
+    s->resident = resident;
+    for (int i = 0; i < 4 && !walks; i++)
+        s->walk[i] = SAMPLE_UNKNOWN;
+    if (outcome->samples < OUTCOME_SAMPLES)
+        outcome->sample[outcome->samples++] = *s;
+    return true;
+}
+
+static void peak_note(struct peak *peak, uint64_t bytes, uint64_t op)
+{
+    if (bytes > peak->bytes)
+        *peak = (struct peak){.bytes = bytes, .op = op};
+}
+
+static bool ratio_counts(const struct memory *m, uint64_t live)
+{
+    return live >= RATIO_FLOOR && live >= m->setup->plan->peak_requested_bytes / 100;
+}
+
+static void ratio(struct memory *m, enum metric metric, uint64_t live, double value)
+{
+    if (ratio_counts(m, live) && !(m->design->traits & ALLOCATOR_FAKE))
+        outcome_set(m->setup->outcome, metric, value);
+}
+
+/* The figures of one instant, from a walk there. */
+static bool peak_report(struct memory *m, uint64_t op)
+{
+    struct outcome *outcome = m->setup->outcome;
+    double live = (double)m->requested_now, committed = (double)m->committed_now;
+    if (op == m->requested.op)
+        ratio(m, METRIC_frag_jw2_ratio, m->requested_now, committed / live - 1);
+    if (op != m->committed.op)
+        return true;
+    ratio(m, METRIC_frag_jw3_ratio, m->requested_now, committed / live - 1);
+    if (!m->design->walk)
+        return true;
+    if (!walk_take(m))
+        return false;
+    double meta = (double)m->now.walk[WALK_META], usable = (double)m->usable_now;
+    outcome_set(outcome, METRIC_metadata_at_peak_committed_bytes, meta);
+    if (m->design->usable) {
+        ratio(m, METRIC_frag_internal_ratio, m->requested_now, (usable - live) / usable);
+        ratio(m, METRIC_frag_external_ratio, m->requested_now,
+              (committed - usable - meta) / (committed - meta));
+    }
+    return true;
+}
+
+static bool memory_step(void *ctx, uint64_t op)
+{
+    struct memory *m = ctx;
+    m->h.clock_ns = op * VIRTUAL_NS_PER_OP;
+    if (m->door)
+        m->committed_now = os_counts(m->h.os).committed_bytes;
+    if (m->finding || !m->door) {
+        peak_note(&m->requested, m->requested_now, op);
+        peak_note(&m->usable_peak, m->usable_now, op);
+        peak_note(&m->committed, m->committed_now, op);
+        if (m->fresh_bytes && ratio_counts(m, m->requested_now)) {
+            m->jw1_sum +=
+                (double)m->fresh_bytes * ((double)m->committed_now / (double)m->requested_now - 1);
+            m->jw1_weight += (double)m->fresh_bytes;
+        }
+        m->fresh_bytes = 0;
+    }
+    bool exact = m->door && !m->finding && (op == m->requested.op || op == m->committed.op);
+    if (exact && !peak_report(m, op))
+        return false;
+    if (op < m->next_sample && !exact)
+        return true;
+    if (op >= m->next_sample)
+        m->next_sample = op + m->sample_every;
+    return sample_take(m, op);
+}
+
+static const struct observe_hooks memory_hooks = {
+    .made = memory_made, .ending = memory_ending, .moved = memory_moved, .step = memory_step};
+
+/* ---- the replays ---- */
+
+static bool stopped_report(struct memory *m, enum observe_result result)
+{
+    if (result == OBSERVE_NO_MEMORY)
+        outcome_fail(m->setup->outcome, OUTCOME_OOM, "op %llu: the allocator returned NULL",
+                     (unsigned long long)m->o.op);
+    return result == OBSERVE_DONE;
+}
+
+static bool replay_main(struct memory *m)
+{
+    const struct plan *plan = m->setup->plan;
+    if (!replay_pass_begin(&m->o.replay))
+        return stopped_report(m, OBSERVE_NO_MEMORY);
+    if (!sample_take(m, 0) || !stopped_report(m, observe_runs(&m->o, 0, plan->main_runs)))
+        return false;
+    if (!sample_take(m, m->o.op))
+        return false;
+    struct os_counts counts = os_counts(m->h.os);
+    if (!m->finding && m->door) {
+        outcome_set(m->setup->outcome, METRIC_peak_reserved_bytes,
+                    (double)counts.peak_reserved_bytes);
+        outcome_set(m->setup->outcome, METRIC_door_calls_count, (double)counts.calls_count);
+    }
+    m->o.hooks = &(const struct observe_hooks){.ending = NULL};
+    if (!stopped_report(m, observe_runs(&m->o, plan->main_runs, plan->runs)))
+        return false;
+    replay_pass_end(&m->o.replay);
+    return true;
+}
+
+static bool replay_once(struct memory *m, bool finding)
+{
+    struct error err;
+    m->finding = finding;
+    m->requested_now = m->usable_now = m->committed_now = 0;
+    m->next_sample = m->sample_every;
+    m->next_map = 0;
+    m->baseline = resident_now();
+    if (!cell_heap_open(&m->h, m->setup, true))
+        return false;
+    m->o = (struct observe){.hooks = &memory_hooks, .ctx = m};
+    if (replay_open(&m->o.replay, m->setup->plan, m->design, m->h.heap, TOUCH_NONE, &err)) {
+        outcome_fail(m->setup->outcome, OUTCOME_OOM, "%s", err.text);
+        return false;
+    }
+    m->baseline += m->o.replay.tables_bytes;
+    bool done = replay_main(m);
+    if (done)
+        cell_heap_close(&m->h, m->setup);
+    replay_close(&m->o.replay);
+    return done;
+}
+
+static void memory_report(struct memory *m)
+{
+    struct outcome *o = m->setup->outcome;
+    uint64_t live = m->requested.bytes;
+    outcome_set(o, METRIC_peak_requested_bytes, (double)live);
+    if (m->design->usable)
+        outcome_set(o, METRIC_peak_usable_bytes, (double)m->usable_peak.bytes);
+    outcome_set(o, METRIC_peak_resident_bytes, (double)m->resident_peak);
+    ratio(m, METRIC_frag_resident_jw4_ratio, live, (double)m->resident_peak / (double)live - 1);
+    if (m->door) {
+        outcome_set(o, METRIC_peak_committed_bytes, (double)m->committed.bytes);
+        ratio(m, METRIC_frag_jw4_ratio, live, (double)m->committed.bytes / (double)live - 1);
+        if (m->jw1_weight > 0)
+            ratio(m, METRIC_frag_jw1_ratio, live, m->jw1_sum / m->jw1_weight);
+        outcome_set(o, METRIC_walks_count, (double)m->walks);
+    }
+    o->heapmap_bucket_bytes = m->map.bucket_bytes;
+    o->heapmap_buckets = m->map.failed ? 0 : (uint32_t)m->map.buckets;
+    o->status = OUTCOME_OK;
+}
+
+void memory_pass(const struct cell_setup *setup)
+{
+    struct memory m = {.setup = setup, .design = setup->spec->design};
+    size_t bytes = (setup->plan->slots + 1) * sizeof *m.usable;
+    m.usable = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
+                    -1, 0);
+    if (m.usable == MAP_FAILED) {
+        outcome_fail(setup->outcome, OUTCOME_OOM, "no memory for tables: %s", strerror(errno));
+        return;
+    }
+    m.door = !(m.design->traits & ALLOCATOR_FOREIGN);
+    m.sample_every = setup->plan->ops / SAMPLES_WANTED + 1;
+    bool done = true;
+    if (m.door) {
+        done = replay_once(&m, true);
+        heapmap_finish(&m.map);
+    } else {
+        m.map.failed = true;
+    }
+    if (done && replay_once(&m, false))
+        memory_report(&m);
+    heapmap_free(&m.map);
+    munmap(m.usable, bytes);
+}

@@ -1,0 +1,106 @@
+/*
+ * metrics.h - the one table of columns: it makes the header of results.csv, `alloclab list metrics`
+ * and docs/metrics.md. A column has one meaning and carries its unit in its name; what was not
+ * measured is empty.
+ *
+ * X(name, unit, better, how, definition): `better` is lower, higher or none; `how` is id (says what
+ * the row is), exact (the same on every run and machine), sampled (looked at now and then) or
+ * timed.
+ */
+#ifndef ALLOCLAB_METRICS_H
+#define ALLOCLAB_METRICS_H
+
+#define METRIC_IDS(X)                                                                              \
+    X(run_id, "", none, id, "the session that wrote the row: date, time and process")              \
+    X(block, "", none, id,                                                                         \
+      "randomised complete block: each block runs every allocator once; from 0")                   \
+    X(order, "", none, id, "place of the cell in the session, from 0: cells ran in this order")    \
+    X(allocator, "", none, id, "registered name of the design")                                    \
+    X(options, "", none, id, "all its options, as they were in force")                             \
+    X(workload, "", none, id, "the recorded trace's name, or the workload's spec")                 \
+    X(threads, "", none, id, "threads that appear in the trace")                                   \
+    X(release, "", none, id, "free: every recorded free is executed; scope: scope exits release")  \
+    X(replay, "", none, id,                                                                        \
+      "serial: one OS thread replays all recorded threads through their views")                    \
+    X(via, "", none, id,                                                                           \
+      "vtable: called through the contract; malloc: the C library's malloc family")                \
+    X(touch, "", none, id,                                                                         \
+      "what the replay writes of each new object: none, first (byte), line, page")                 \
+    X(pass, "", none, id, "throughput, memory or verify")                                          \
+    X(repeat, "", none, id, "number of the repeat, from 0")                                        \
+    X(status, "", none, id,                                                                        \
+      "ok, or why there are no figures: oom, crash, timeout, memory_limit, failed, "               \
+      "not_applicable")                                                                            \
+    X(rank_group, "", none, id,                                                                    \
+      "ranked; never_frees: released nothing on this workload; floor: null")                       \
+    X(detail, "", none, id, "what a cell that is not ok said")
+
+#define METRIC_VALUES(X)                                                                           \
+    X(ops, "count", none, exact,                                                                   \
+      "calls in the trace: alloc, calloc, aligned, realloc, free, failed ones and "                \
+      "free(NULL) included")                                                                       \
+    X(ns_per_op, "ns", lower, timed,                                                               \
+      "steady state: median over the passes after the first of pass time / ops; "                  \
+      "the epilogue, which frees what the trace left, is not timed")                               \
+    X(cold_ns_per_op, "ns", lower, timed, "first pass over a new heap: time / ops")                \
+    X(mops_per_s, "1e6/s", higher, timed, "1000 / ns_per_op")                                      \
+    X(p50_ns, "ns", lower, timed,                                                                  \
+      "latency of one op, median; empty until a latency pass measures it")                         \
+    X(p99_ns, "ns", lower, timed, "latency of one op, 99th percentile; as p50_ns")                 \
+    X(p999_ns, "ns", lower, timed, "latency of one op, 99.9th percentile; as p50_ns")              \
+    X(max_ns, "ns", lower, timed, "latency of one op, maximum; as p50_ns")                         \
+    X(peak_requested_bytes, "bytes", none, exact,                                                  \
+      "max L: most bytes that the program held at once")                                           \
+    X(peak_usable_bytes, "bytes", lower, exact,                                                    \
+      "max U: most usable bytes of live objects; empty if the design cannot tell")                 \
+    X(peak_committed_bytes, "bytes", lower, exact,                                                 \
+      "max C: most bytes committed through the door after any op; empty for memory that does not " \
+      "come through it")                                                                           \
+    X(peak_reserved_bytes, "bytes", lower, exact,                                                  \
+      "max V: most address space reserved through the door")                                       \
+    X(peak_resident_bytes, "bytes", lower, sampled,                                                \
+      "max R: most resident bytes of the process above its "                                       \
+      "state before the heap was made, every page touched")                                        \
+    X(metadata_at_peak_committed_bytes, "bytes", lower, exact,                                     \
+      "M: bytes that walk() calls META when C is first at its maximum")                            \
+    X(frag_internal_ratio, "ratio", lower, exact, "(U - L) / U when C is first at its maximum")    \
+    X(frag_external_ratio, "ratio", lower, exact,                                                  \
+      "(C - U - M) / (C - M) when C is first at its maximum")                                      \
+    X(frag_jw1_ratio, "ratio", lower, exact,                                                       \
+      "Johnstone & Wilson #1: mean over allocation time (bytes) of C / L - 1")                     \
+    X(frag_jw2_ratio, "ratio", lower, exact,                                                       \
+      "Johnstone & Wilson #2: C / L - 1 when L is first at its maximum")                           \
+    X(frag_jw3_ratio, "ratio", lower, exact,                                                       \
+      "Johnstone & Wilson #3: C / L - 1 when C is first at its maximum")                           \
+    X(frag_jw4_ratio, "ratio", lower, exact, "Johnstone & Wilson #4: max C / max L - 1")           \
+    X(frag_resident_jw4_ratio, "ratio", lower, sampled, "max R / max L - 1")                       \
+    X(escaped_objects, "count", none, exact,                                                       \
+      "objects that outlive the scope they were allocated in")                                     \
+    X(escaped_bytes, "bytes", none, exact, "requested bytes of these")                             \
+    X(minor_faults_count, "count", lower, sampled,                                                 \
+      "page faults without I/O of the process in the cold pass")                                   \
+    X(door_calls_count, "count", lower, exact,                                                     \
+      "calls of the door in the cold pass, or in the memory pass")                                 \
+    X(harness_ns_per_op, "ns", none, timed,                                                        \
+      "ns_per_op of null in the same block: the loop's own cost, already "                         \
+      "in ns_per_op and not subtracted")                                                           \
+    X(passes_count, "count", none, timed, "steady passes that ns_per_op is the median of")         \
+    X(harness_bytes, "bytes", none, sampled,                                                       \
+      "resident bytes of plan and replay tables in the cell")                                      \
+    X(walks_count, "count", none, exact, "walks at which sum(walk) == C was found true")
+
+enum metric {
+#define METRIC_ENUM(name, unit, better, how, definition) METRIC_##name,
+    METRIC_VALUES(METRIC_ENUM)
+#undef METRIC_ENUM
+        METRIC_COUNT
+};
+
+struct metric_row {
+    const char *name, *unit, *better, *how, *definition;
+};
+
+extern const struct metric_row
+    metric_rows[]; /* ids, then values, in column order; ended by a NULL name */
+
+#endif

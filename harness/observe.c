@@ -1,0 +1,146 @@
+/*
+ * observe.c - walks a plan op by op and calls the hooks. Written for plainness: it may be slow, the
+ * fast loop may not.
+ */
+#include "harness/observe.h"
+
+#include "harness/generic.h"
+#include "harness/views.h"
+
+struct call { /* one decoded op */
+    unsigned kind;
+    uint32_t slot;
+    size_t size, old, align;
+};
+
+static const uint64_t *call_decode(const uint64_t *p, struct call *call)
+{
+    uint64_t word = *p++;
+    *call = (struct call){.kind = PLAN_KIND(word),
+                          .slot = PLAN_SLOT(word),
+                          .size = PLAN_LOW(word),
+                          .align = ALLOCATOR_ALIGN};
+    if (call->kind != PLAN_RARE)
+        return p;
+    uint64_t more = *p++;
+    call->kind = PLAN_RARE_KIND(more);
+    call->size = PLAN_RARE_SIZE(PLAN_LOW(word), more);
+    call->old = PLAN_RARE_OLD(more);
+    if (PLAN_RARE_ALIGN(more) > ALLOCATOR_ALIGN)
+        call->align = PLAN_RARE_ALIGN(more);
+    return p;
+}
+
+static enum observe_result hook_call(struct observe *o,
+                                     bool (*hook)(void *, const struct object_at *),
+                                     const struct object_at *object)
+{
+    return !hook || hook(o->ctx, object) ? OBSERVE_DONE : OBSERVE_STOPPED;
+}
+
+static enum observe_result call_make(struct observe *o, const struct cursor *c,
+                                     const struct call *call)
+{
+    const struct allocator *a = o->replay.design;
+    bool zeroed = call->kind == PLAN_CALLOC;
+    void *p = zeroed ? generic_zalloc(a, c->alloc_view, call->size, call->align)
+                     : a->alloc(c->alloc_view, call->size, call->align);
+    if (!p)
+        return OBSERVE_NO_MEMORY;
+    o->replay.slots[call->slot] = p;
+    struct object_at object = {.slot = call->slot,
+                               .p = p,
+                               .size = call->size,
+                               .align = call->align,
+                               .zeroed = zeroed,
+                               .view = o->replay.finds_owner ? c->free_view : c->alloc_view};
+    return hook_call(o, o->hooks->made, &object);
+}
+
+static enum observe_result call_end(struct observe *o, const struct prefix *prefix,
+                                    const struct call *call)
+{
+    const struct allocator *a = o->replay.design;
+    struct object_at object = {.slot = call->slot,
+                               .p = o->replay.slots[call->slot],
+                               .size = call->size,
+                               .view = prefix->free_view};
+    enum observe_result result = hook_call(o, o->hooks->ending, &object);
+    bool known = call->kind == PLAN_SIZED || o->replay.size_mask;
+    if (result == OBSERVE_DONE && call->kind != PLAN_DROP)
+        a->free(prefix->free_view, object.p, known ? call->size : 0);
+    return result;
+}
+
+static enum observe_result call_resize(struct observe *o, const struct prefix *prefix,
+                                       const struct call *call)
+{
+    void **slot = &o->replay.slots[call->slot];
+    struct object_at object = {.slot = call->slot,
+                               .p = *slot,
+                               .size = call->old,
+                               .align = call->align,
+                               .view = prefix->free_view};
+    enum observe_result result = hook_call(o, o->hooks->moving, &object);
+    if (result != OBSERVE_DONE)
+        return result;
+    object.p = generic_realloc(o->replay.design, prefix->free_view, prefix->place, *slot, call->old,
+                               call->size, call->align);
+    if (!object.p)
+        return OBSERVE_NO_MEMORY;
+    *slot = object.p;
+    object.size = call->size;
+    bool go_on = !o->hooks->moved || o->hooks->moved(o->ctx, &object, call->old);
+    return go_on ? OBSERVE_DONE : OBSERVE_STOPPED;
+}
+
+static enum observe_result call_run(struct observe *o, const struct cursor *c,
+                                    const struct prefix *prefix, const struct call *call)
+{
+    enum observe_result result = OBSERVE_DONE;
+    if (call->kind == PLAN_ALLOC || call->kind == PLAN_CALLOC)
+        result = call_make(o, c, call);
+    else if (call->kind == PLAN_RARE_REALLOC)
+        result = call_resize(o, prefix, call);
+    else if (call->kind != PLAN_NOP)
+        result = call_end(o, prefix, call);
+    o->op++;
+    if (result == OBSERVE_DONE && o->hooks->step && !o->hooks->step(o->ctx, o->op))
+        result = OBSERVE_STOPPED;
+    return result;
+}
+
+static enum observe_result run_walk(struct observe *o, struct replay_thread *t, uint32_t words)
+{
+    struct replay *r = &o->replay;
+    const uint64_t *p = t->next, *end = p + words;
+    struct cursor c;
+    cursor_load(r, t, &c);
+    while (p < end) {
+        unsigned kind = PLAN_KIND(*p);
+        if (kind >= PLAN_BEGIN && kind <= PLAN_STOP) {
+            context_word(r, t, &c, *p++);
+            if (r->failed)
+                return OBSERVE_NO_MEMORY;
+            continue;
+        }
+        struct prefix prefix;
+        struct call call;
+        p = call_decode(prefix_read(r, t, &c, p, &prefix), &call);
+        enum observe_result result = call_run(o, &c, &prefix, &call);
+        if (result != OBSERVE_DONE)
+            return result;
+    }
+    t->next = p;
+    return OBSERVE_DONE;
+}
+
+enum observe_result observe_runs(struct observe *o, uint64_t from, uint64_t to)
+{
+    const struct plan *plan = o->replay.plan;
+    const struct plan_run *runs = (const void *)((const char *)plan + plan->runs_offset);
+    enum observe_result result = OBSERVE_DONE;
+    for (uint64_t i = from; i < to && result == OBSERVE_DONE; i++)
+        result = run_walk(o, &o->replay.threads[runs[i].thread], runs[i].words);
+    return result;
+}

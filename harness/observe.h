@@ -1,0 +1,39 @@
+/*
+ * observe.h - the observing replay: the same calls in the same order as the fast loop, with a hook
+ * before and after each. The memory pass and the oracle are two sets of hooks.
+ */
+#ifndef ALLOCLAB_OBSERVE_H
+#define ALLOCLAB_OBSERVE_H
+
+#include "harness/replay.h"
+
+struct object_at { /* an object as the hooks see it */
+    uint32_t slot; /* identifies it while it lives */
+    void *p;
+    size_t size, align;
+    bool zeroed;       /* asked for zeroed */
+    struct heap *view; /* that usable() takes for it */
+};
+
+/* Every hook returns false to stop the replay; NULL hooks are not called. */
+struct observe_hooks {
+    bool (*made)(void *ctx, const struct object_at *object);
+    bool (*ending)(void *ctx, const struct object_at *object); /* before free, or a drop */
+    bool (*moving)(void *ctx, const struct object_at *object); /* before a realloc: as it was */
+    bool (*moved)(void *ctx, const struct object_at *object, size_t old); /* after: as it is */
+    bool (*step)(void *ctx, uint64_t op); /* after each call of the trace: op = calls so far */
+};
+
+struct observe {
+    struct replay replay; /* opened by the caller */
+    const struct observe_hooks *hooks;
+    void *ctx;
+    uint64_t op; /* calls so far: the virtual clock */
+};
+
+enum observe_result { OBSERVE_DONE, OBSERVE_STOPPED, OBSERVE_NO_MEMORY };
+
+/* Replays the runs [from, to) serially. */
+enum observe_result observe_runs(struct observe *o, uint64_t from, uint64_t to);
+
+#endif

@@ -1,0 +1,58 @@
+/*
+ * outcome.h - what a cell leaves behind, in memory shared with the session that started it: a cell
+ * that dies leaves what it had written. Pages that are not written cost nothing, so the tables have
+ * room for the longest.
+ */
+#ifndef ALLOCLAB_OUTCOME_H
+#define ALLOCLAB_OUTCOME_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "harness/metrics.h"
+
+enum outcome_status {               /* as written in results.csv */
+                      OUTCOME_NONE, /* the cell did not get as far as saying anything */
+                      OUTCOME_OK,
+                      OUTCOME_OOM,
+                      OUTCOME_FAILED,
+                      OUTCOME_NOT_APPLICABLE,
+                      OUTCOME_CRASH, /* the rest is said by the session */
+                      OUTCOME_TIMEOUT,
+                      OUTCOME_MEMORY_LIMIT,
+};
+
+#define OUTCOME_SAMPLES 512
+#define HEAPMAP_SAMPLES 150
+#define HEAPMAP_BUCKETS 256
+#define SAMPLE_UNKNOWN  UINT64_MAX
+
+struct sample { /* one row of timeline.csv; bytes; SAMPLE_UNKNOWN = empty */
+    uint64_t op_index, virtual_ns;
+    uint64_t requested, usable, committed, reserved, resident;
+    uint64_t walk[4]; /* by enum walk_kind */
+};
+
+struct heapmap_sample {
+    uint64_t op_index;
+    uint64_t bytes[HEAPMAP_BUCKETS][4]; /* by enum walk_kind */
+};
+
+struct outcome {
+    uint32_t status; /* enum outcome_status */
+    uint32_t samples, heapmap_samples, heapmap_buckets;
+    uint64_t heapmap_bucket_bytes;
+    char detail[512];
+    double value[METRIC_COUNT];
+    bool known[METRIC_COUNT];
+    struct sample sample[OUTCOME_SAMPLES];
+    struct heapmap_sample heapmap[HEAPMAP_SAMPLES];
+};
+
+static inline void outcome_set(struct outcome *o, enum metric metric, double value)
+{
+    o->value[metric] = value;
+    o->known[metric] = true;
+}
+
+#endif

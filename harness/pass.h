@@ -1,0 +1,50 @@
+/*
+ * pass.h - the passes of a cell: each replays the same plan for one purpose, and writes what it
+ * found into the outcome. A pass runs in a process of its own.
+ */
+#ifndef ALLOCLAB_PASS_H
+#define ALLOCLAB_PASS_H
+
+#include "allocators/lib/os.h"
+#include "harness/outcome.h"
+#include "harness/replay.h"
+#include "harness/spec.h"
+
+struct cell_setup {
+    const struct plan *plan;
+    const struct spec *spec;
+    enum touch touch;   /* of the throughput pass */
+    double min_seconds; /* of the throughput pass */
+    uint64_t seed;
+    struct outcome *outcome;
+};
+
+void throughput_pass(const struct cell_setup *setup);
+void memory_pass(const struct cell_setup *setup);
+void verify_pass(const struct cell_setup *setup);
+
+#define SPEC_MAX_DEPTH 4 /* designs in one composition */
+
+/* A heap of the cell's design on a door of its own. */
+struct cell_heap {
+    struct os *os;
+    struct heap *heap;
+    struct alloc_env env[SPEC_MAX_DEPTH]; /* of the design, of the one it wraps, and so on */
+    uint64_t clock_ns;                    /* the virtual clock; unused in timed passes */
+};
+
+/* Opens the door (observing or timed) and the heap; false: the outcome says why. */
+bool cell_heap_open(struct cell_heap *h, const struct cell_setup *setup, bool observe);
+void cell_heap_close(struct cell_heap *h, const struct cell_setup *setup);
+
+/* Ends the cell's account: status and a printf-style detail. */
+__attribute__((format(printf, 3, 4))) void
+outcome_fail(struct outcome *o, enum outcome_status status, const char *format, ...);
+
+uint64_t clock_now_ns(void);
+uint64_t
+resident_now(void); /* bytes resident and private to the process: statm, resident minus shared */
+
+#define VIRTUAL_NS_PER_OP 100 /* the virtual clock's speed */
+
+#endif

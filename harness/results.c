@@ -1,0 +1,178 @@
+/*
+ * results.c - writes the CSV files of a session. Columns come from the one table in metrics.h; text
+ * that holds commas or quotes is quoted as RFC 4180 says.
+ */
+#include "harness/results.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "harness/cell.h"
+
+static void text_put(FILE *f, const char *text)
+{
+    if (!strpbrk(text, ",\"\n\r")) {
+        fputs(text, f);
+        return;
+    }
+    fputc('"', f);
+    for (; *text; text++) {
+        if (*text == '"')
+            fputc('"', f);
+        fputc(*text, f);
+    }
+    fputc('"', f);
+}
+
+/* Whole numbers as such, others with six decimals. */
+static void number_put(FILE *f, double value)
+{
+    fprintf(f, value == floor(value) && fabs(value) < 9e15 ? ",%.0f" : ",%.6f", value);
+}
+
+static FILE *file_open(const struct results *r, const char *name, struct error *err)
+{
+    char path[1100];
+    snprintf(path, sizeof path, "%s/%s", r->directory, name);
+    FILE *f = fopen(path, "wx");
+    if (!f && errno == EEXIST)
+        error_set(
+            err, "%s exists already: results are never written over; choose another folder with -o",
+            path);
+    else if (!f)
+        error_set(err, "%s: %s", path, strerror(errno));
+    return f;
+}
+
+int results_open(struct results *r, const char *directory, struct error *err)
+{
+    time_t now = time(NULL);
+    struct tm utc;
+    *r = (struct results){.rows = NULL};
+    snprintf(r->directory, sizeof r->directory, "%s", directory);
+    gmtime_r(&now, &utc);
+    size_t length = strftime(r->run_id, sizeof r->run_id, "%Y%m%dT%H%M%SZ", &utc);
+    snprintf(r->run_id + length, sizeof r->run_id - length, "-%d", (int)getpid());
+    if (mkdir(directory, 0777) && errno != EEXIST)
+        return error_set(err, "%s: cannot make the results folder: %s", directory, strerror(errno));
+    if (!(r->rows = file_open(r, "results.csv", err)) ||
+        !(r->timeline = file_open(r, "timeline.csv", err)) ||
+        !(r->heapmap = file_open(r, "heapmap.csv", err)))
+        return -1;
+    for (int i = 0; metric_rows[i].name; i++)
+        fprintf(r->rows, "%s%s", i ? "," : "", metric_rows[i].name);
+    fputs("\n", r->rows);
+    fputs("run_id,allocator,options,workload,threads,release,sample,op_index,virtual_ns,requested_"
+          "bytes,"
+          "usable_bytes,committed_bytes,reserved_bytes,resident_bytes,walk_meta_bytes,walk_live_"
+          "bytes,"
+          "walk_free_bytes,walk_unused_bytes\n",
+          r->timeline);
+    fputs("run_id,allocator,options,workload,threads,release,sample,op_index,bucket,bucket_bytes,"
+          "offset_bytes,meta_bytes,live_bytes,free_bytes,unused_bytes\n",
+          r->heapmap);
+    return 0;
+}
+
+static void row_put(const struct results *r, const struct row_ids *ids, const struct outcome *o)
+{
+    FILE *f = r->rows;
+    const char *texts[] = {ids->release, "serial", ids->via, ids->touch, ids->pass};
+    fprintf(f, "%s,%u,%u,", r->run_id, ids->block, ids->order);
+    text_put(f, ids->allocator);
+    fputc(',', f);
+    text_put(f, ids->options);
+    fputc(',', f);
+    text_put(f, ids->workload);
+    fprintf(f, ",%u", ids->threads);
+    for (unsigned i = 0; i < sizeof texts / sizeof *texts; i++)
+        fprintf(f, ",%s", texts[i]);
+    fprintf(f, ",%u,%s,%s,", ids->repeat, status_names[o->status], ids->rank_group);
+    text_put(f, o->status == OUTCOME_OK ? "" : o->detail);
+    for (int i = 0; i < METRIC_COUNT; i++) {
+        if (o->known[i])
+            number_put(f, o->value[i]);
+        else
+            fputc(',', f);
+    }
+    fputc('\n', f);
+}
+
+static void series_ids_put(FILE *f, const struct results *r, const struct row_ids *ids)
+{
+    fprintf(f, "%s,", r->run_id);
+    text_put(f, ids->allocator);
+    fputc(',', f);
+    text_put(f, ids->options);
+    fputc(',', f);
+    text_put(f, ids->workload);
+    fprintf(f, ",%u,%s", ids->threads, ids->release);
+}
+
+static void known_put(FILE *f, uint64_t value)
+{
+    if (value == SAMPLE_UNKNOWN)
+        fputc(',', f);
+    else
+        fprintf(f, ",%llu", (unsigned long long)value);
+}
+
+static void timeline_put(const struct results *r, const struct row_ids *ids,
+                         const struct outcome *o)
+{
+    for (uint32_t i = 0; i < o->samples; i++) {
+        const struct sample *s = &o->sample[i];
+        series_ids_put(r->timeline, r, ids);
+        fprintf(r->timeline, ",%u,%llu,%llu", i, (unsigned long long)s->op_index,
+                (unsigned long long)s->virtual_ns);
+        const uint64_t values[] = {s->requested, s->usable,  s->committed, s->reserved, s->resident,
+                                   s->walk[0],   s->walk[1], s->walk[2],   s->walk[3]};
+        for (unsigned k = 0; k < sizeof values / sizeof *values; k++)
+            known_put(r->timeline, values[k]);
+        fputc('\n', r->timeline);
+    }
+}
+
+static void heapmap_put(const struct results *r, const struct row_ids *ids, const struct outcome *o)
+{
+    for (uint32_t i = 0; i < o->heapmap_samples; i++) {
+        for (uint32_t b = 0; b < o->heapmap_buckets; b++) {
+            const uint64_t *bytes = o->heapmap[i].bytes[b];
+            if (!(bytes[0] | bytes[1] | bytes[2] | bytes[3]))
+                continue;
+            series_ids_put(r->heapmap, r, ids);
+            fprintf(r->heapmap, ",%u,%llu,%u,%llu,%llu", i,
+                    (unsigned long long)o->heapmap[i].op_index, b,
+                    (unsigned long long)o->heapmap_bucket_bytes,
+                    (unsigned long long)(b * o->heapmap_bucket_bytes));
+            for (int k = 0; k < 4; k++)
+                fprintf(r->heapmap, ",%llu", (unsigned long long)bytes[k]);
+            fputc('\n', r->heapmap);
+        }
+    }
+}
+
+int results_put(struct results *r, const struct row_ids *ids, const struct outcome *o,
+                struct error *err)
+{
+    row_put(r, ids, o);
+    timeline_put(r, ids, o);
+    heapmap_put(r, ids, o);
+    if (fflush(r->rows) || fflush(r->timeline) || fflush(r->heapmap))
+        return error_set(err, "%s: cannot write: %s", r->directory, strerror(errno));
+    return 0;
+}
+
+int results_close(struct results *r, struct error *err)
+{
+    FILE *files[] = {r->rows, r->timeline, r->heapmap};
+    int result = 0;
+    for (int i = 0; i < 3; i++)
+        if (files[i] && fclose(files[i]))
+            result = error_set(err, "%s: cannot write: %s", r->directory, strerror(errno));
+    return result;
+}

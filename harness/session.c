@@ -1,0 +1,283 @@
+/*
+ * session.c - the order of cells and what becomes of each.
+ *
+ * Deterministic passes (verify, memory) run once; the timed pass runs in `repeats` blocks. A block
+ * runs every allocator on every target once; within a target null comes first, since its time is
+ * the harness's own cost that the block's other rows carry, and the rest is shuffled by the printed
+ * seed.
+ */
+#include "harness/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "harness/pass.h"
+#include "workloads/lib/rng.h"
+
+#define FLOOR_NAME "null"
+
+static const char *const release_names[] = {"free", "scope"};
+
+struct job { /* one cell of the session */
+    unsigned contender, target, block;
+    enum plan_release release;
+    enum pass pass;
+    double floor_ns; /* null's, in this block; 0 = unknown */
+};
+
+/* ---- progress: one line, rewritten, only on a terminal ---- */
+
+struct progress {
+    const struct session *s;
+    const struct job *job;
+};
+
+static void progress_print(void *arg)
+{
+    const struct progress *p = arg;
+    const struct session *s = p->s;
+    if (s->quiet)
+        return;
+    fprintf(stderr, "\r\033[K[%u/%u] %s: %s on %s", s->order + 1, s->cells_total,
+            pass_names[p->job->pass], s->contenders[p->job->contender].text,
+            s->targets[p->job->target].name);
+}
+
+static void progress_clear(const struct session *s)
+{
+    if (!s->quiet)
+        fprintf(stderr, "\r\033[K");
+}
+
+/* ---- one cell ---- */
+
+static const char *group_name(const struct session *s, const struct job *job)
+{
+    const struct allocator *a = s->contenders[job->contender].spec.design;
+    bool scopes = job->release == PLAN_RELEASE_SCOPE && a->scope_enter;
+    if (a->traits & ALLOCATOR_FAKE)
+        return "floor";
+    return a->traits & ALLOCATOR_REUSES || scopes ? "ranked" : "never_frees";
+}
+
+static void plan_facts(const struct plan *plan, struct outcome *o)
+{
+    outcome_set(o, METRIC_ops, (double)plan->ops);
+    outcome_set(o, METRIC_escaped_objects, (double)plan->escaped_objects);
+    outcome_set(o, METRIC_escaped_bytes, (double)plan->escaped_bytes);
+}
+
+static int outcome_keep(struct session *s, const struct job *job, const struct outcome *o,
+                        struct error *err)
+{
+    if (s->kept_count == s->kept_room) {
+        s->kept_room = s->kept_room ? 2 * s->kept_room : 64;
+        struct kept *grown = realloc(s->kept, s->kept_room * sizeof *grown);
+        if (!grown)
+            return error_set(err, "out of memory for %u rows", s->kept_room);
+        s->kept = grown;
+    }
+    struct kept *k = &s->kept[s->kept_count++];
+    *k = (struct kept){.contender = job->contender,
+                       .target = job->target,
+                       .block = job->block,
+                       .release = job->release,
+                       .pass = job->pass,
+                       .status = o->status,
+                       .group = group_name(s, job)};
+    snprintf(k->detail, sizeof k->detail, "%.*s", (int)sizeof k->detail - 1, o->detail);
+    memcpy(k->value, o->value, sizeof k->value);
+    memcpy(k->known, o->known, sizeof k->known);
+    return 0;
+}
+
+static int row_write(struct session *s, const struct job *job, unsigned threads,
+                     const struct outcome *o, struct error *err)
+{
+    const struct contender *c = &s->contenders[job->contender];
+    struct row_ids ids = {
+        .block = job->block,
+        .order = s->order,
+        .threads = threads,
+        .repeat = job->block,
+        .allocator = c->spec.name,
+        .options = c->spec.options_text,
+        .workload = s->targets[job->target].name,
+        .release = release_names[job->release],
+        .via = c->spec.design->traits & ALLOCATOR_FOREIGN ? "malloc" : "vtable",
+        .touch = job->pass == PASS_THROUGHPUT ? touch_names[s->touch] : "page",
+        .pass = pass_names[job->pass],
+        .rank_group = group_name(s, job),
+    };
+    return results_put(s->results, &ids, o, err);
+}
+
+static void job_execute(struct session *s, const struct job *job, int plan_fd, struct outcome *o)
+{
+    const struct contender *c = &s->contenders[job->contender];
+    if (job->release == PLAN_RELEASE_SCOPE && !c->spec.design->scope_enter) {
+        outcome_fail(o, OUTCOME_NOT_APPLICABLE, "the design has no scopes");
+        return;
+    }
+    struct cell cell = {.spec = &c->spec,
+                        .spec_text = c->text,
+                        .plan_fd = plan_fd,
+                        .pass = job->pass,
+                        .touch = s->touch,
+                        .seed = s->seed,
+                        .limits = s->limits};
+    struct progress progress = {.s = s, .job = job};
+    progress_print(&progress);
+    cell_run(&cell, o, progress_print, &progress);
+}
+
+static int job_run(struct session *s, struct job *job, struct error *err)
+{
+    static struct outcome outcome; /* large */
+    memset(&outcome, 0, sizeof outcome);
+    int fd = target_plan(&s->targets[job->target], job->release, job->pass != PASS_THROUGHPUT, err);
+    const struct plan *plan = fd < 0 ? NULL : plan_map(fd, err);
+    if (!plan)
+        return -1;
+    job_execute(s, job, fd, &outcome);
+    plan_facts(plan, &outcome);
+    unsigned threads = (unsigned)plan->threads;
+    plan_unmap(plan);
+    if (job->pass == PASS_THROUGHPUT && job->floor_ns > 0)
+        outcome_set(&outcome, METRIC_harness_ns_per_op, job->floor_ns);
+    if (outcome.known[METRIC_ns_per_op])
+        job->floor_ns = outcome.value[METRIC_ns_per_op];
+    if (outcome.status != OUTCOME_OK && outcome.status != OUTCOME_NOT_APPLICABLE) {
+        s->failed++;
+        progress_clear(s);
+        fprintf(stderr, "alloclab: %s on %s, %s pass: %s: %s\n", s->contenders[job->contender].text,
+                s->targets[job->target].name, pass_names[job->pass], status_names[outcome.status],
+                outcome.detail);
+    }
+    if (outcome_keep(s, job, &outcome, err))
+        return -1;
+    int result = s->results ? row_write(s, job, threads, &outcome, err) : 0;
+    s->order++;
+    return result;
+}
+
+/* ---- the blocks ---- */
+
+static bool is_floor(const struct session *s, unsigned contender)
+{
+    return !strcmp(s->contenders[contender].spec.design->name, FLOOR_NAME);
+}
+
+/* The release modes of a contender on a target: bit 0 free, bit 1 scope. */
+static unsigned release_modes(const struct session *s, unsigned contender, unsigned target)
+{
+    bool scoped = s->targets[target].scoped;
+    bool can = s->contenders[contender].spec.design->scope_enter != NULL;
+    switch (s->release) {
+    case RELEASE_FREE:
+        return 1;
+    case RELEASE_SCOPE:
+        return 2;
+    case RELEASE_BOTH:
+        return scoped ? 3 : 1;
+    default:
+        return scoped && can ? 2 : 1;
+    }
+}
+
+static int contender_run(struct session *s, struct job *job, struct error *err)
+{
+    unsigned modes = release_modes(s, job->contender, job->target);
+    double floor_ns = job->floor_ns;
+    for (int mode = 0; mode < 2; mode++) {
+        job->release = (enum plan_release)mode;
+        job->floor_ns = floor_ns;
+        if (modes & 1u << mode && job_run(s, job, err))
+            return -1;
+    }
+    return 0;
+}
+
+/* Null first, the rest in random order. */
+static void order_shuffle(const struct session *s, unsigned *order, struct rng *rng)
+{
+    unsigned first = 0;
+    for (unsigned i = 0; i < s->contender_count; i++)
+        order[i] = i;
+    for (unsigned i = 0; i < s->contender_count; i++)
+        if (is_floor(s, i)) {
+            order[i] = order[first];
+            order[first++] = i;
+        }
+    for (unsigned i = s->contender_count; i > first + 1; i--) {
+        unsigned j = first + (unsigned)rng_below(rng, i - first);
+        unsigned swap = order[i - 1];
+        order[i - 1] = order[j];
+        order[j] = swap;
+    }
+}
+
+static int target_block(struct session *s, enum pass pass, unsigned block, unsigned target,
+                        struct rng *rng, struct error *err)
+{
+    double floor_ns = 0;
+    int result = 0;
+    unsigned *order = calloc(s->contender_count, sizeof *order);
+    if (!order)
+        return error_set(err, "out of memory for %u allocators", s->contender_count);
+    order_shuffle(s, order, rng);
+    for (unsigned i = 0; i < s->contender_count && !result; i++) {
+        struct job job = {.contender = order[i],
+                          .target = target,
+                          .block = block,
+                          .pass = pass,
+                          .floor_ns = floor_ns};
+        result = contender_run(s, &job, err);
+        if (is_floor(s, order[i]))
+            floor_ns = job.floor_ns;
+    }
+    free(order);
+    return result;
+}
+
+static unsigned cells_count(const struct session *s)
+{
+    unsigned once = 0, passes = 0;
+    for (unsigned c = 0; c < s->contender_count; c++)
+        for (unsigned t = 0; t < s->target_count; t++)
+            once += (unsigned)__builtin_popcount(release_modes(s, c, t));
+    for (int pass = 0; pass < PASS_COUNT; pass++)
+        if (s->passes[pass])
+            passes += pass == PASS_THROUGHPUT ? s->repeats : 1;
+    return once * passes;
+}
+
+int session_run(struct session *s, struct error *err)
+{
+    static const enum pass order[] = {PASS_VERIFY, PASS_MEMORY, PASS_THROUGHPUT};
+    struct rng rng = rng_stream(s->seed, 0);
+    s->cells_total = cells_count(s);
+    for (int i = 0; i < PASS_COUNT; i++) {
+        unsigned blocks = !s->passes[order[i]] ? 0 : order[i] == PASS_THROUGHPUT ? s->repeats : 1;
+        for (unsigned block = 0; block < blocks; block++)
+            for (unsigned target = 0; target < s->target_count; target++)
+                if (target_block(s, order[i], block, target, &rng, err)) {
+                    progress_clear(s);
+                    return -1;
+                }
+    }
+    progress_clear(s);
+    return 0;
+}
+
+void session_free(struct session *s)
+{
+    for (unsigned i = 0; i < s->contender_count; i++)
+        spec_free(&s->contenders[i].spec);
+    for (unsigned i = 0; i < s->target_count; i++)
+        target_close(&s->targets[i]);
+    free(s->contenders);
+    free(s->targets);
+    free(s->kept);
+}

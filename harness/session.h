@@ -1,0 +1,56 @@
+/*
+ * session.h - a run: every allocator on every target in randomised complete blocks, one cell at a
+ * time, results written as they come.
+ */
+#ifndef ALLOCLAB_SESSION_H
+#define ALLOCLAB_SESSION_H
+
+#include "harness/cell.h"
+#include "harness/results.h"
+#include "harness/target.h"
+
+enum release_choice { RELEASE_AUTO, RELEASE_FREE, RELEASE_SCOPE, RELEASE_BOTH };
+
+struct contender {
+    struct spec spec;
+    const char *text;
+};
+
+struct kept { /* what the summary needs of a row */
+    unsigned contender, target, block, release;
+    enum pass pass;
+    uint32_t status;
+    const char *group;
+    char detail[160];
+    double value[METRIC_COUNT];
+    bool known[METRIC_COUNT];
+};
+
+struct session {
+    struct contender *contenders;
+    unsigned contender_count;
+    struct target *targets;
+    unsigned target_count;
+    unsigned repeats;
+    bool passes[PASS_COUNT];
+    enum touch touch;
+    enum release_choice release;
+    uint64_t seed;
+    struct cell_limits limits;
+    struct results *results; /* NULL: nothing is written (alloclab check) */
+    bool quiet;              /* no progress line */
+    struct kept *kept;
+    unsigned kept_count, kept_room;
+    unsigned order, failed; /* cells so far; those neither ok nor not applicable */
+    unsigned cells_total;
+};
+
+/* Runs all cells. 0, or -1 if a target is no valid trace or results cannot be written. */
+int session_run(struct session *s, struct error *err);
+void session_free(struct session *s); /* contenders, targets, kept rows */
+
+/* The table on the terminal: median, spread, ratio to the base allocator ("" = the first that is
+ * ranked). */
+void summary_print(const struct session *s, const char *base, FILE *stream);
+
+#endif

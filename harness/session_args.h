@@ -1,0 +1,28 @@
+/*
+ * session_args.h - the options that `alloclab run` and `alloclab check` share, from the command
+ * line into a session.
+ */
+#ifndef ALLOCLAB_SESSION_ARGS_H
+#define ALLOCLAB_SESSION_ARGS_H
+
+#include "harness/session.h"
+
+/* The contenders of "SPEC,SPEC"; text NULL = every registered design. With `floor`, null is added
+ * if it is missing. */
+int session_contenders(struct session *s, const char *text, bool floor, struct error *err);
+int session_targets(struct session *s, const char *text, struct error *err);
+
+/* Whole numbers and sizes (suffixes k, m, g) of command line options; 0 or -1 with the option's
+ * name. */
+int number_parse(const char *option, const char *text, uint64_t min, uint64_t max, uint64_t *value,
+                 struct error *err);
+int choice_parse(const char *option, const char *text, const char *const names[], int *value,
+                 struct error *err);
+
+/* Sensible limits: two minutes, and half of the memory that is available now. */
+struct cell_limits limits_default(void);
+
+/* A seed from the clock and the process, for runs that name none; printed by whoever uses it. */
+uint64_t seed_default(void);
+
+#endif

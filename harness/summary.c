@@ -1,0 +1,183 @@
+/*
+ * summary.c - the table on the terminal. For each target: ranked designs by median time, with the
+ * spread over the blocks and the ratio to the base allocator (the median of the ratios within
+ * blocks, so that what disturbs a whole block cancels), then peak memory. Designs that never free,
+ * the floor, and failures stand in groups of their own.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/session.h"
+
+#define MAX_BLOCKS 1024
+
+struct line { /* one contender in one release mode on one target */
+    unsigned contender, release, blocks;
+    const char *group;
+    double ns[MAX_BLOCKS]; /* by block; 0 = not measured */
+    double median, low, high, cold, ratio;
+    const struct kept *memory; /* NULL = none */
+    const struct kept *failure;
+    const struct kept *verify;
+};
+
+static int double_order(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Sorts `values`; their median, 0 if there are none. */
+static double median_take(double *values, unsigned count)
+{
+    qsort(values, count, sizeof *values, double_order);
+    return count ? (values[(count - 1) / 2] + values[count / 2]) / 2 : 0;
+}
+
+static void line_collect(const struct session *s, unsigned target, struct line *line)
+{
+    static double cold[MAX_BLOCKS], sorted[MAX_BLOCKS];
+    unsigned colds = 0, count = 0;
+    for (unsigned i = 0; i < s->kept_count; i++) {
+        const struct kept *k = &s->kept[i];
+        if (k->target != target || k->contender != line->contender || k->release != line->release)
+            continue;
+        line->group = k->group;
+        if (k->status != OUTCOME_OK)
+            line->failure = k;
+        else if (k->pass == PASS_MEMORY)
+            line->memory = k;
+        else if (k->pass == PASS_VERIFY)
+            line->verify = k;
+        else if (k->block < MAX_BLOCKS) {
+            line->ns[k->block] = k->value[METRIC_ns_per_op];
+            cold[colds++] = k->value[METRIC_cold_ns_per_op];
+        }
+    }
+    for (unsigned b = 0; b < MAX_BLOCKS; b++)
+        if (line->ns[b] > 0)
+            sorted[count++] = line->ns[b];
+    line->blocks = count;
+    line->median = median_take(sorted, count);
+    line->low = count ? sorted[0] : 0;
+    line->high = count ? sorted[count - 1] : 0;
+    line->cold = median_take(cold, colds);
+}
+
+static void ratio_fill(struct line *line, const struct line *base)
+{
+    static double ratios[MAX_BLOCKS];
+    unsigned count = 0;
+    for (unsigned b = 0; base && b < MAX_BLOCKS; b++)
+        if (line->ns[b] > 0 && base->ns[b] > 0)
+            ratios[count++] = line->ns[b] / base->ns[b];
+    line->ratio = median_take(ratios, count);
+}
+
+static int line_order(const void *a, const void *b)
+{
+    const struct line *x = a, *y = b;
+    if (x->median != y->median)
+        return x->median < y->median ? -1 : 1;
+    return x->contender < y->contender ? -1 : 1;
+}
+
+static void mib_print(FILE *f, const struct kept *k, enum metric metric)
+{
+    if (k && k->known[metric])
+        fprintf(f, " %11.2f", k->value[metric] / 1048576);
+    else
+        fprintf(f, " %11s", "-");
+}
+
+static void line_print(const struct session *s, const struct line *line, FILE *f)
+{
+    fprintf(f, "  %-26s %-6s", s->contenders[line->contender].text,
+            line->release == PLAN_RELEASE_SCOPE ? "scope" : "free");
+    if (line->blocks)
+        fprintf(f, " %8.2f %8.2f..%-8.2f %7.2f", line->median, line->low, line->high, line->cold);
+    else
+        fprintf(f, " %8s %8s..%-8s %7s", "-", "-", "-", "-");
+    if (line->ratio > 0)
+        fprintf(f, " %7.3f", line->ratio);
+    else
+        fprintf(f, " %7s", "-");
+    mib_print(f, line->memory, METRIC_peak_committed_bytes);
+    mib_print(f, line->memory, METRIC_peak_resident_bytes);
+    const struct kept *k = line->memory;
+    if (k && k->known[METRIC_frag_jw4_ratio])
+        fprintf(f, " %8.3f", k->value[METRIC_frag_jw4_ratio]);
+    else
+        fprintf(f, " %8s", "-");
+    if (line->verify)
+        fprintf(f, "  verified");
+    if (line->failure)
+        fprintf(f, "  %s: %s", status_names[line->failure->status], line->failure->detail);
+    fputc('\n', f);
+}
+
+static void group_print(const struct session *s, struct line *lines, unsigned count,
+                        const char *group, const char *title, FILE *f)
+{
+    bool any = false;
+    for (unsigned i = 0; i < count; i++) {
+        if (strcmp(lines[i].group, group))
+            continue;
+        if (!any)
+            fprintf(f, " %s\n", title);
+        any = true;
+        line_print(s, &lines[i], f);
+    }
+}
+
+/* The base: the named allocator, or the first ranked one that was timed. */
+static const struct line *base_find(const struct session *s, const struct line *lines,
+                                    unsigned count, const char *base)
+{
+    for (unsigned i = 0; i < count; i++) {
+        bool named = !strcmp(s->contenders[lines[i].contender].text, base);
+        if (lines[i].blocks && (base[0] ? named : !strcmp(lines[i].group, "ranked")))
+            return &lines[i];
+    }
+    return NULL;
+}
+
+static void target_print(const struct session *s, unsigned target, const char *base, FILE *f)
+{
+    unsigned count = 0;
+    struct line *lines = calloc(2 * s->contender_count, sizeof *lines);
+    if (!lines) {
+        fprintf(f, "%s: no memory for the table; the rows are in results.csv\n",
+                s->targets[target].name);
+        return;
+    }
+    for (unsigned c = 0; c < s->contender_count; c++)
+        for (unsigned release = 0; release < 2; release++) {
+            struct line *line = &lines[count];
+            *line = (struct line){.contender = c, .release = release, .group = NULL};
+            line_collect(s, target, line);
+            count += line->group != NULL;
+        }
+    const struct line *base_line = base_find(s, lines, count, base);
+    const char *base_text = base_line ? s->contenders[base_line->contender].text : "none";
+    struct line base_copy = base_line ? *base_line : (struct line){.contender = 0};
+    for (unsigned i = 0; i < count; i++)
+        ratio_fill(&lines[i], base_line ? &base_copy : NULL);
+    qsort(lines, count, sizeof *lines, line_order);
+    fprintf(f, "\n%s (touch %s, ratio to %s)\n", s->targets[target].name, touch_names[s->touch],
+            base_text);
+    fprintf(f, "  %-26s %-6s %8s %18s %7s %7s %11s %11s %8s\n", "allocator", "release", "ns/op",
+            "min..max", "cold", "ratio", "commit MiB", "resid. MiB", "C/L-1");
+    group_print(s, lines, count, "ranked", "ranked", f);
+    group_print(s, lines, count, "never_frees",
+                "never frees (released nothing on this workload: not ranked)", f);
+    group_print(s, lines, count, "floor",
+                "floor (the loop's own cost, contained in every figure above)", f);
+    free(lines);
+}
+
+void summary_print(const struct session *s, const char *base, FILE *stream)
+{
+    for (unsigned target = 0; target < s->target_count; target++)
+        target_print(s, target, base, stream);
+}

@@ -1,0 +1,26 @@
+/*
+ * target.h - what is replayed: a recorded trace or a generated workload, by one name, and its
+ * plans.
+ */
+#ifndef ALLOCLAB_TARGET_H
+#define ALLOCLAB_TARGET_H
+
+#include "harness/plan.h"
+
+struct target {
+    char name[256]; /* the trace file's stem, or the workload's spec as given */
+    bool scoped;    /* has scopes */
+    int plans[2]
+             [2]; /* by enum plan_release and observing or not: descriptors, -1 = not built yet */
+    struct trace_reader *trace;
+    int trace_fd; /* of a generated trace; else -1 */
+};
+
+/* `text` is a trace's path or a workload's spec; a file of that name comes first. 0, or -1 with a
+ * message. */
+int target_open(struct target *t, const char *text, uint64_t seed, struct error *err);
+/* The plan, built on first use; -1 with a message. The descriptor stays the target's. */
+int target_plan(struct target *t, enum plan_release release, bool observing, struct error *err);
+void target_close(struct target *t);
+
+#endif

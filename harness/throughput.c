@@ -1,0 +1,106 @@
+/*
+ * throughput.c - the timed pass: the fast loop between two clock reads, over and over. The first
+ * pass over the new heap is reported apart (cold: pages come from the kernel, predictors learn),
+ * and the steady figure is the median of the others. Each pass is followed by the epilogue, which
+ * is not timed.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "harness/pass.h"
+
+#define MAX_PASSES 4096
+
+struct timing {
+    uint64_t passes, cold_ns, steady_ns[MAX_PASSES];
+};
+
+static uint64_t faults_now(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (uint64_t)usage.ru_minflt;
+}
+
+/* One pass and its epilogue; its time, or 0 if memory ran out. */
+static uint64_t pass_run(struct replay *r)
+{
+    if (!replay_pass_begin(r))
+        return 0;
+    uint64_t start = clock_now_ns();
+    if (!replay_runs(r, 0, r->plan->main_runs))
+        return 0;
+    uint64_t took = clock_now_ns() - start;
+    if (!replay_runs(r, r->plan->main_runs, r->plan->runs))
+        return 0;
+    replay_pass_end(r);
+    return took ? took : 1;
+}
+
+static bool passes_run(const struct cell_setup *setup, struct replay *r, struct cell_heap *h,
+                       struct timing *timing)
+{
+    uint64_t faults = faults_now(), total = 0, wanted = (uint64_t)(setup->min_seconds * 1e9);
+    timing->cold_ns = pass_run(r);
+    outcome_set(setup->outcome, METRIC_minor_faults_count, (double)(faults_now() - faults));
+    if (!(setup->spec->design->traits & ALLOCATOR_FOREIGN))
+        outcome_set(setup->outcome, METRIC_door_calls_count, (double)os_counts(h->os).calls_count);
+    while (timing->cold_ns && timing->passes < MAX_PASSES && (total < wanted || !timing->passes)) {
+        uint64_t took = pass_run(r);
+        if (!took)
+            return false;
+        timing->steady_ns[timing->passes++] = took;
+        total += took;
+    }
+    return timing->cold_ns != 0;
+}
+
+static int u64_order(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double median_ns(struct timing *timing)
+{
+    uint64_t *t = timing->steady_ns, n = timing->passes;
+    qsort(t, n, sizeof *t, u64_order); /* after the run: whatever it allocates is not measured */
+    return ((double)t[(n - 1) / 2] + (double)t[n / 2]) / 2;
+}
+
+static void timing_report(const struct cell_setup *setup, struct timing *timing)
+{
+    struct outcome *o = setup->outcome;
+    double ops = (double)setup->plan->ops, steady = median_ns(timing) / ops;
+    outcome_set(o, METRIC_cold_ns_per_op, (double)timing->cold_ns / ops);
+    outcome_set(o, METRIC_ns_per_op, steady);
+    outcome_set(o, METRIC_mops_per_s, 1000 / steady);
+    outcome_set(o, METRIC_passes_count, (double)timing->passes);
+    o->status = OUTCOME_OK;
+}
+
+void throughput_pass(const struct cell_setup *setup)
+{
+    static struct timing timing; /* touched before the clock starts; not on the heap under test */
+    struct cell_heap h;
+    struct replay replay;
+    struct error err;
+    memset(&timing, 0, sizeof timing);
+    if (!cell_heap_open(&h, setup, false))
+        return;
+    if (replay_open(&replay, setup->plan, setup->spec->design, h.heap, setup->touch, &err)) {
+        outcome_fail(setup->outcome, OUTCOME_OOM, "%s", err.text);
+        return;
+    }
+    outcome_set(setup->outcome, METRIC_harness_bytes,
+                (double)(setup->plan->bytes + replay.tables_bytes));
+    if (passes_run(setup, &replay, &h, &timing))
+        timing_report(setup, &timing);
+    else
+        outcome_fail(setup->outcome, OUTCOME_OOM, "the allocator returned NULL in pass %llu",
+                     (unsigned long long)(timing.cold_ns ? timing.passes + 1 : 0));
+    if (setup->outcome->status == OUTCOME_OK)
+        cell_heap_close(&h, setup);
+    replay_close(&replay);
+}
