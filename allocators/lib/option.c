@@ -59,11 +59,11 @@ static void size_format(uint64_t size, char *text, size_t bytes)
     text_add(text, bytes, "%llu%s", (unsigned long long)size, suffix);
 }
 
-/* The fewest digits that read back as the same number. */
+/* The fewest digits that read back as the same number; whole ones as 1000, not as 1e+03. */
 static void real_format(double value, char *text, size_t bytes)
 {
     char digits[40];
-    int precision = 1;
+    int precision = fabs(value) < 1e15 && value == floor(value) ? 15 : 1;
     do
         snprintf(digits, sizeof digits, "%.*g", precision, value);
     while (strtod(digits, NULL) != value && precision++ < 17);
