@@ -2,10 +2,10 @@
  * check.c - `alloclab check`: the oracle. Replays with every promise of the contract held against
  * the design; nothing is timed and nothing is written.
  */
-#include <getopt.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "harness/args.h"
 #include "harness/registry.h"
 #include "harness/session_args.h"
 
@@ -29,21 +29,20 @@ static void verdicts_print(const struct session *s)
 static int arguments_read(struct session *s, const char **allocators_text,
                           const char **targets_text, int argc, char **argv, struct error *err)
 {
-    static const struct option longs[] = {{"seed", required_argument, NULL, 's'},
-                                          {NULL, 0, NULL, 0}};
+    static const char *const names[] = {"-a", "-w", "--seed", NULL};
+    struct args args = {.argc = argc, .argv = argv, .at = 1};
     int option;
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, "a:w:", longs, NULL)) != -1) {
-        if (option == 'a')
-            *allocators_text = optarg;
-        else if (option == 'w')
-            *targets_text = optarg;
-        else if (option != 's')
-            return error_set(err, "'%s': unknown option or missing value", argv[optind - 1]);
-        else if (number_parse("--seed", optarg, 0, UINT64_MAX, &s->seed, err))
+    while ((option = args_next(&args, names, err)) >= 0) {
+        if (option == 0)
+            *allocators_text = args.value;
+        else if (option == 1)
+            *targets_text = args.value;
+        else if (number_parse("--seed", args.value, 0, UINT64_MAX, &s->seed, err))
             return -1;
     }
-    if (optind < argc || !*targets_text)
+    if (option == ARGS_BAD)
+        return -1;
+    if (!*targets_text)
         return error_set(err,
                          "usage: alloclab check [-a SPEC,..] -w WORKLOAD_OR_TRACE,.. [--seed N]");
     return 0;

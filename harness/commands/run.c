@@ -2,11 +2,11 @@
  * run.c - `alloclab run`: every allocator on every target, into a results folder, with a table at
  * the end.
  */
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "harness/args.h"
 #include "harness/machine.h"
 #include "harness/registry.h"
 #include "harness/session_args.h"
@@ -16,24 +16,26 @@ struct arguments {
 };
 
 enum {
-    OPTION_PASSES = 256,
-    OPTION_TOUCH,
-    OPTION_RELEASE,
-    OPTION_BASE,
-    OPTION_SEED,
-    OPTION_SECONDS,
-    OPTION_MEMORY
+    ARG_ALLOCATORS,
+    ARG_TARGETS,
+    ARG_DIRECTORY,
+    ARG_REPEATS,
+    ARG_PASSES,
+    ARG_TOUCH,
+    ARG_RELEASE,
+    ARG_BASE,
+    ARG_SEED,
+    ARG_SECONDS,
+    ARG_MEMORY
 };
 
-static const struct option_row {
-    const char *name;
-    int value;
-} option_rows[] = {{"passes", OPTION_PASSES},      {"touch", OPTION_TOUCH},
-                   {"release", OPTION_RELEASE},    {"base", OPTION_BASE},
-                   {"seed", OPTION_SEED},          {"limit-seconds", OPTION_SECONDS},
-                   {"limit-memory", OPTION_MEMORY}};
-
-#define OPTION_ROWS (sizeof option_rows / sizeof *option_rows)
+static const char *const arg_names[] = {
+    [ARG_ALLOCATORS] = "-a",         [ARG_TARGETS] = "-w",
+    [ARG_DIRECTORY] = "-o",          [ARG_REPEATS] = "-r",
+    [ARG_PASSES] = "--passes",       [ARG_TOUCH] = "--touch",
+    [ARG_RELEASE] = "--release",     [ARG_BASE] = "--base",
+    [ARG_SEED] = "--seed",           [ARG_SECONDS] = "--limit-seconds",
+    [ARG_MEMORY] = "--limit-memory", NULL};
 
 static int passes_parse(struct session *s, char *text, struct error *err)
 {
@@ -55,42 +57,40 @@ static int option_take(struct session *s, struct arguments *a, int option, char 
     uint64_t number = 0;
     int choice = 0, result = 0;
     switch (option) {
-    case 'a':
+    case ARG_ALLOCATORS:
         a->allocators = text;
         break;
-    case 'w':
+    case ARG_TARGETS:
         a->targets = text;
         break;
-    case 'o':
+    case ARG_DIRECTORY:
         a->directory = text;
         break;
-    case 'r':
+    case ARG_REPEATS:
         result = number_parse("-r", text, 1, 1000, &number, err);
         s->repeats = (unsigned)number;
         break;
-    case OPTION_PASSES:
+    case ARG_PASSES:
         return passes_parse(s, text, err);
-    case OPTION_TOUCH:
+    case ARG_TOUCH:
         result = choice_parse("--touch", text, touch_names, &choice, err);
         s->touch = (enum touch)choice;
         break;
-    case OPTION_RELEASE:
+    case ARG_RELEASE:
         result = choice_parse("--release", text, releases, &choice, err);
         s->release = (enum release_choice)choice;
         break;
-    case OPTION_BASE:
+    case ARG_BASE:
         a->base = text;
         break;
-    case OPTION_SEED:
+    case ARG_SEED:
         return number_parse("--seed", text, 0, UINT64_MAX, &s->seed, err);
-    case OPTION_SECONDS:
+    case ARG_SECONDS:
         result = number_parse("--limit-seconds", text, 1, 1000000, &number, err);
         s->limits.seconds = (double)number;
         break;
-    case OPTION_MEMORY:
+    case ARG_MEMORY:
         return number_parse("--limit-memory", text, 1, UINT64_MAX, &s->limits.resident_bytes, err);
-    default:
-        return error_set(err, "unknown option; see `alloclab help`");
     }
     return result;
 }
@@ -98,22 +98,13 @@ static int option_take(struct session *s, struct arguments *a, int option, char 
 static int arguments_read(struct session *s, struct arguments *a, int argc, char **argv,
                           struct error *err)
 {
-    struct option longs[OPTION_ROWS + 1] = {{NULL, 0, NULL, 0}};
-    for (size_t i = 0; i < OPTION_ROWS; i++)
-        longs[i] =
-            (struct option){option_rows[i].name, required_argument, NULL, option_rows[i].value};
+    struct args args = {.argc = argc, .argv = argv, .at = 1};
     int option;
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, "a:w:o:r:", longs, NULL)) != -1) {
-        if (option == '?')
-            return error_set(err, "'%s': unknown option or missing value; see `alloclab help`",
-                             argv[optind - 1]);
-        if (option_take(s, a, option, optarg, err))
+    while ((option = args_next(&args, arg_names, err)) >= 0)
+        if (option_take(s, a, option, args.value, err))
             return -1;
-    }
-    if (optind < argc)
-        return error_set(err, "'%s': unexpected argument; traces and workloads go to -w",
-                         argv[optind]);
+    if (option == ARGS_BAD)
+        return -1;
     if (!a->targets || !a->directory)
         return error_set(err, "%s is missing; usage: alloclab run -a SPECS -w TRACES -o DIR",
                          a->targets ? "-o DIR" : "-w WORKLOAD_OR_TRACE,..");
