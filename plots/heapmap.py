@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""Heap map: address against time, coloured by what walk() calls the bytes; one figure a workload.
+
+Each point is a bucket of addresses at a sample. Its colour mixes those of the kinds of its bytes by their shares, and
+white for what is not committed: so a bucket that is half live and half free has a colour between the two.
+
+Panels share their axes; one whose addresses reach several times further has a scale of its own, and its head says so.
+"""
+import os
+from collections import namedtuple
+
+import numpy as np
+from matplotlib.colors import to_rgb
+from matplotlib.patches import Patch
+
+import style
+
+COLUMNS = ("run_id allocator options workload threads release sample op_index bucket_bytes offset_bytes meta_bytes "
+           "live_bytes free_bytes unused_bytes").split()
+KINDS = [("live", "live (dead objects that cannot be reused included)"), ("free", "free: ready for reuse"),
+         ("unused", "unused: never handed out"), ("meta", "metadata")]
+WIDE = 480  # pixels of a panel's image in time
+
+Map = namedtuple("Map", "image times span")
+
+
+def read_maps(folder):
+    """A Map by (workload, threads) and (allocator, options, release)."""
+    table = style.Table(os.path.join(folder, "heapmap.csv"), COLUMNS)
+    values = {c: table.whole(c) for c in COLUMNS[6:]}
+    total = sum(values[k + "_bytes"] for k, _ in KINDS)
+    over = np.flatnonzero((total > values["bucket_bytes"]) | (values["bucket_bytes"] == 0))
+    if len(over):
+        table.fail(table.line[int(over[0])], "the bytes of the bucket are more than bucket_bytes",
+                   "correct or remove this line, or run again")
+    found = {}
+    for i, key in enumerate(zip(*(table.text[c] for c in COLUMNS[:6]))):
+        found.setdefault(key, []).append(i)
+    maps = {}
+    for (_, allocator, options, workload, threads, release), rows in found.items():  # of several runs, the last
+        rows = np.array(rows)
+        maps.setdefault((workload, threads), {})[allocator, options, release] = make_map(
+            {c: v[rows] for c, v in values.items()})
+    return maps
+
+
+def make_map(v):
+    """Paints the buckets of one recording: an image with a column a sample and a row a (smallest) bucket."""
+    times, column = np.unique(v["op_index"], return_inverse=True)
+    unit = v["bucket_bytes"].min()
+    first = np.floor(v["offset_bytes"] / unit).astype(int)
+    count = np.ceil(v["bucket_bytes"] / unit).astype(int)
+    row = np.repeat(first, count) + np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    column = np.repeat(column, count)
+    share = {k: np.repeat(v[k + "_bytes"] / v["bucket_bytes"], count) for k, _ in KINDS}
+    colour = np.ones((len(row), 3))
+    for kind, _ in KINDS:
+        colour -= share[kind][:, None] * (1 - np.array(to_rgb(style.KIND_COLOURS[kind])))
+    image = np.ones((row.max() + 1, len(times), 3))
+    image[row, column] = np.clip(colour, 0, 1)
+    return Map(image, times, (row.max() + 1) * unit)
+
+
+def draw_map(axes, found, ops):
+    """The image, with each sample from halfway to its neighbours."""
+    times, image = found.times, found.image
+    if len(times) == 1:
+        axes.imshow(image, extent=(times[0] - 0.02 * ops, times[0] + 0.02 * ops, 0, found.span), origin="lower",
+                    aspect="auto", interpolation="nearest", zorder=2)
+        return
+    edges = (times[1:] + times[:-1]) / 2
+    low, high = times[0], times[-1]
+    pixels = low + (np.arange(WIDE) + 0.5) * (high - low) / WIDE
+    axes.imshow(image[:, np.searchsorted(edges, pixels)], extent=(low, high, 0, found.span), origin="lower", aspect="auto",
+                interpolation="nearest", zorder=2)
+
+
+def shape(count):
+    return (count, 2.8) if count <= 2 else (2, 2.4) if count == 4 else (3, 2.1)
+
+
+def panels_of(rows, maps, labels):
+    """(series, rows, map or None, notes) of the allocators of a workload, and the names of those without a map."""
+    panels = []
+    rows, without = style.applicable(rows, labels)
+    for series, group in style.group_by(rows, lambda r: r.series).items():
+        failed, found = style.failure(group), maps.get(series[:3])
+        if found is None and not failed:
+            without.append(f"{labels[series]} (no walk of memory from the counted door)")
+            continue
+        notes = [failed] if failed else []
+        if any(r.group == "never_frees" for r in group):
+            notes.append("never frees: released nothing, not ranked")
+        if found is not None and len(found.times) == 1:
+            notes.append("one sample only")
+        panels.append((series, group, found, notes))
+    return sorted(panels, key=lambda p: style.panel_order(p[1])), without
+
+
+def draw_workload(case, panels, without, labels):
+    spans = [p[2].span for p in panels if p[2]]
+    limit = style.axis_limit(spans) if spans else 1
+    rows = [r for p in panels for r in p[1]]
+    ops = max([r.ops or 0 for r in rows] + [p[2].times.max() for p in panels if p[2]] + [1])
+    columns, tall = shape(len(panels))
+    heads = []
+    for series, _, found, notes in panels:
+        own = [f"own scale: addresses reach {style.bytes_text(found.span)}"] if found and found.span > limit else []
+        heads.append((labels[series], own + notes, tall if found else 0.5, series))
+    subtitle = [style.case_text(case, ops) + ", pass=memory; " + style.how_replayed(rows),
+                "Address, without the gaps that were never committed, against time. Colours mix by the shares of a bucket's "
+                "bytes; white is not committed."]
+    if without:
+        subtitle.append(f"No map: {', '.join(without)}.")
+    handles = [Patch(facecolor=style.KIND_COLOURS[k], edgecolor="#444444", linewidth=0.4, label=n) for k, n in KINDS]
+    page = style.Page(f"Heap map: {case.workload}", subtitle, heads, columns, max(columns * 3.5, 5.2) + 0.3, 0.75, 0.15,
+                      0.45, handles, style.footer(rows, ["heapmap.csv", "results.csv"]))
+    for axes, (_, _, found, _) in zip(page.axes, panels):
+        if found is None:
+            style.empty_panel(axes)
+            continue
+        draw_map(axes, found, ops)
+        top = max(limit, found.span)
+        axes.set_xlim(0, ops * (1 if len(found.times) > 1 else 1.03))
+        axes.set_ylim(0, top)
+        style.byte_axis(axes.yaxis, 0, top)
+        style.count_axis(axes.xaxis)
+        axes.set_xlabel("ops replayed")
+    return page
+
+
+def draw(folder, out):
+    results = style.rows_of_pass(style.read_results(folder), folder, "memory")
+    maps = read_maps(folder)
+    labels = style.label_series(r.series for r in results)
+    cases = style.group_by(results, lambda r: r.case)
+    names = style.case_slugs(cases)
+    for case, rows in cases.items():
+        panels, without = panels_of(rows, maps.get(case[:2], {}), labels)
+        if panels:
+            out.save(draw_workload(case, panels, without, style.shorten(labels, 56)), "heapmap-" + names[case])
+
+
+if __name__ == "__main__":
+    style.run_figure(draw, __doc__.splitlines()[0])

@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+"""Memory over time: where the bytes of each allocator went, one figure a workload, one panel an allocator.
+
+Stacked from below: requested by the program; internal (usable but not requested); held dead (freed, but the design
+cannot reuse it); metadata; free (ready for reuse, or never handed out yet). The top of the stack is what the
+allocator has committed. The line is what the kernel holds resident for the process, above its baseline.
+
+All panels of a figure share their axes. A panel that dwarfs the others leaves the axis, and its head says how far.
+Designs whose memory does not come through the counted door have only the requested bytes and the line.
+"""
+import os
+from collections import namedtuple
+
+import numpy as np
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
+
+import style
+
+COLUMNS = ("run_id allocator options workload threads release sample op_index requested_bytes usable_bytes "
+           "committed_bytes resident_bytes walk_meta_bytes walk_live_bytes walk_free_bytes walk_unused_bytes").split()
+KIND = style.KIND_COLOURS
+LAYERS = [("requested", KIND["live"], ""), ("internal: usable − requested", style.lighter(KIND["live"], 0.35), "////"),
+          ("held dead: freed, cannot be reused", "#d55e00", "xxxx"), ("metadata", KIND["meta"], ""),
+          ("free: reusable or not yet used", style.lighter(KIND["free"], 0.45), "....")]
+
+Panel = namedtuple("Panel", "series rows times layers resident notes")
+
+
+def read_timeline(folder):
+    """Arrays of a recording by (workload, threads) and (allocator, options, release); of several the last is taken."""
+    table = style.Table(os.path.join(folder, "timeline.csv"), COLUMNS)
+    values = {c: table.whole(c) if c in ("sample", "op_index", "requested_bytes", "resident_bytes") else table.numbers(c)
+              for c in COLUMNS[6:]}
+    names = list(zip(*(table.text[c] for c in COLUMNS[:6])))
+    found, last = {}, None
+    for i, (run, allocator, options, workload, threads, release) in enumerate(names):
+        key = ((workload, threads), (allocator, options, release))
+        if key in found and last == names[i] and values["sample"][i] > values["sample"][i - 1]:
+            found[key].append(i)
+        else:
+            found[key] = [i]
+        last = names[i]
+    recordings = {}
+    for (case, spec), rows in found.items():
+        recordings.setdefault(case, {})[spec] = {c: v[rows] for c, v in values.items()}
+    return recordings
+
+
+def layers_of(r):
+    """The five layers of a recording (two if there is no walk), and what is to be said about them."""
+    if np.isnan(r["walk_live_bytes"]).any():
+        return [r["requested_bytes"]], ["no walk: memory not through the counted door"]
+    notes = []
+    usable = r["usable_bytes"]
+    if np.isnan(usable).any():
+        usable = r["walk_live_bytes"]
+        notes.append("usable bytes are not known: internal includes what is held dead")
+    dead = r["walk_live_bytes"] - usable
+    if (dead < 0).any():
+        notes.append(f"walk() shows {style.bytes_text(-dead.min())} less live than is usable")
+    return [r["requested_bytes"], usable - r["requested_bytes"], np.maximum(dead, 0), r["walk_meta_bytes"],
+            r["walk_free_bytes"] + r["walk_unused_bytes"]], notes
+
+
+def make_panel(series, rows, recording):
+    """A panel of one allocator, or one without data that says what failed."""
+    notes = [style.failure(rows)] if style.failure(rows) else []
+    if any(r.group == "never_frees" for r in rows):
+        notes.append("never frees: released nothing, not ranked")
+    if recording is None:
+        return Panel(series, rows, None, [], None, notes or ["no samples in timeline.csv"])
+    layers, more = layers_of(recording)
+    notes += more
+    if len(recording["op_index"]) == 1:
+        notes.append("one sample only")
+    peak = f"peak resident {style.bytes_text(recording['resident_bytes'].max())}"
+    if len(layers) > 1:
+        peak += f", committed {style.bytes_text(np.sum(layers, axis=0).max())}"
+    return Panel(series, rows, recording["op_index"], layers, recording["resident_bytes"], [peak] + notes)
+
+
+def top_of(panel):
+    return max(np.sum(panel.layers, axis=0).max(), panel.resident.max())
+
+
+def draw_panel(axes, panel, limit, ops):
+    times, layers, resident = panel.times, panel.layers, panel.resident
+    if len(times) == 1:  # a single sample is drawn as a bar around its instant
+        times = np.array([times[0] - 0.02 * ops, times[0] + 0.02 * ops])
+        layers, resident = [np.repeat(l, 2) for l in layers], np.repeat(resident, 2)
+    base = np.zeros(len(times))
+    for (_, colour, hatch), layer in zip(LAYERS, layers):
+        if layer.any():
+            axes.fill_between(times, base, base + layer, facecolor=colour, hatch=hatch, edgecolor="#444444", linewidth=0)
+        base = base + layer
+    if len(layers) > 1:
+        axes.plot(times, base, color="#444444", linewidth=0.6)
+    axes.plot(times, resident, color="black", linewidth=1.5, linestyle=(0, (5, 1.5)), zorder=4,
+              path_effects=[withStroke(linewidth=3, foreground="white")])
+    if top_of(panel) > limit:
+        over = times[np.argmax(np.maximum(base, resident) > limit)]
+        axes.plot([over], [1], marker="^", markersize=9, color="#b00000", markeredgecolor="white", clip_on=False, zorder=6,
+                  transform=axes.get_xaxis_transform())
+
+
+def shape(count):
+    """Columns of a figure with this many panels, and the height of a panel in inches."""
+    return (count, 2.6) if count <= 2 else (2, 2.3) if count == 4 else (3, 2.0)
+
+
+def draw_workload(case, panels, dropped, labels):
+    drawn = [p for p in panels if p.times is not None]
+    limit = 1.06 * style.axis_limit([max(top_of(p), 1) for p in drawn]) if drawn else 1
+    every = [r for p in panels for r in p.rows]
+    ops = max([r.ops or 0 for r in every] + [p.times.max() for p in drawn] + [1])
+    heads = []
+    columns, tall = shape(len(panels))
+    for p in panels:
+        over = p.times is not None and top_of(p) > limit
+        notes = [f"▲ leaves the axis, reaches {style.bytes_text(top_of(p))}"] if over else []
+        heads.append((labels[p.series], notes + p.notes, tall if p.times is not None else 0.5, p.series))
+    has = [any(len(p.layers) > i and p.layers[i].any() for p in drawn) for i in range(len(LAYERS))]
+    handles = [Patch(facecolor=c, hatch=h, edgecolor="#444444", linewidth=0.4, label=n)
+               for (n, c, h), present in zip(LAYERS, has) if present]
+    handles += [Line2D([], [], color="black", linewidth=1.5, linestyle=(0, (5, 1.5)), label="resident (kernel)")] if drawn else []
+    subtitle = [style.case_text(case, ops) + ", pass=memory; " + style.how_replayed(every)]
+    if dropped:
+        subtitle.append(f"Not drawn: {', '.join(dropped)}.")
+    page = style.Page(f"Memory over time: {case.workload}", subtitle, heads, columns, max(columns * 3.5, 5.2) + 0.3, 0.75,
+                      0.15, 0.45, handles, style.footer(every, ["timeline.csv", "results.csv"]))
+    for i, (axes, panel) in enumerate(zip(page.axes, panels)):
+        if panel.times is None:
+            style.empty_panel(axes)
+            continue
+        draw_panel(axes, panel, limit, ops)
+        axes.set_xlim(0, ops * (1 if len(panel.times) > 1 else 1.03))
+        axes.set_ylim(0, limit)
+        style.byte_axis(axes.yaxis, 0, limit)
+        style.count_axis(axes.xaxis)
+        axes.set_xlabel("ops replayed")
+    return page
+
+
+def draw(folder, out):
+    results = style.rows_of_pass(style.read_results(folder), folder, "memory")
+    recordings = read_timeline(folder)
+    labels = style.label_series(r.series for r in results)
+    cases = style.group_by(results, lambda r: r.case)
+    names = style.case_slugs(cases)
+    for case, rows in cases.items():
+        panels = []
+        rows, dropped = style.applicable(rows, labels)
+        for series, group in style.group_by(rows, lambda r: r.series).items():
+            if group[0].group == "floor":
+                dropped.append(f"{labels[series]} (a floor manages no memory)")
+                continue
+            recording = recordings.get(case[:2], {}).get(series[:3])
+            panels.append(make_panel(series, group, recording))
+        panels.sort(key=lambda p: style.panel_order(p.rows))
+        if panels:
+            out.save(draw_workload(case, panels, dropped, style.shorten(labels, 56)),
+                     "memory-" + names[case])
+
+
+if __name__ == "__main__":
+    style.run_figure(draw, __doc__.splitlines()[0])
