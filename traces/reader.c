@@ -750,6 +750,11 @@ bool trace_has_clock(const struct trace_reader *r)
     return r->has_clock;
 }
 
+const char *trace_name(const struct trace_reader *r)
+{
+    return r->name;
+}
+
 uint64_t trace_offset(const struct trace_reader *r)
 {
     return r->offset;
