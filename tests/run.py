@@ -84,10 +84,10 @@ def directives(source):
     with open(source, encoding="utf-8", errors="replace") as file:
         match = re.search(r"^\W*run\.py:\s*(\S.*)$", file.read(4096), re.MULTILINE)
     words = {}
-    for word in match.group(1).split() if match else []:
+    for word in match.group(1).replace("*/", "").split() if match else []:
         key, _, value = word.partition("=")
         if key not in ("modes", "timeout", "alone"):
-            usage_error(f"{source}: unknown word '{word}' after 'run.py:'; use modes=, timeout= or alone")
+            usage_error(f"{source}: unknown word '{key}' after 'run.py:'; use modes=, timeout= or alone")
         words[key] = value or True
     return words
 
