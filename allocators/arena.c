@@ -1,0 +1,519 @@
+/*
+ * arena.c - linked chunks: a scope takes chunks from the door, fills each from bottom to top, and
+ * gives them all up when it is left.
+ *
+ *     view (in its first chunk)
+ *       | chunks, current first      position          end
+ *       v                               v               v
+ *     +-------+------+-----+-----+------+---------------+     +-------+------------------+
+ *     | chunk | view | obj | obj | obj  | UNUSED / FREE | --> | chunk | obj obj obj | -- | --> ...
+ *     +-------+------+-----+-----+------+---------------+     +-------+------------------+
+ *                                                               an object of its own, or full
+ *     recycled: chunk <-> chunk <-> chunk     given up by scopes, newest first, at most `cache`
+ * bytes
+ *
+ * A view's next chunk is larger than its last one by the growth policy, up to `max`. An object that
+ * would take more than a quarter of the next chunk gets a chunk of its own, behind the current one,
+ * which stays open: so no more than a quarter of a chunk is lost at its end. Chunks of left scopes
+ * are kept for later ones, up to a limit; the oldest go back to the door first. Every scope has
+ * chunks of its own, so scopes may nest and interleave as they like.
+ *
+ * Invariants (check):
+ *  - every chunk: start of the objects <= position <= end and high <= end, all in whole pages
+ *  - the current chunk is the first of its view, and holds the view's position
+ *  - the last object, if it is known, lies in the current chunk, between the position before it and
+ * the position
+ *  - the recycled chunks sum to `recycled_bytes`, which is at most the limit
+ *  - the chunks of all views and the recycled ones sum to `chunk_bytes`
+ * Cost: alloc O(1), a dozen instructions; free O(1); a new chunk O(1), looking at no more than
+ * CACHE_LOOK recycled ones; leaving a scope O(its chunks). Memory: no header on an object, 64 bytes
+ * a chunk, 88 a scope; at least one chunk an open scope. Source: Hanson, "Fast allocation and
+ * deallocation of memory based on object lifetimes", 1990; Apache's APR pools. Trade-off: scopes
+ * are independent, where bump's must wait for each other; each holds at least a chunk. Free
+ * releases only the last object; realloc of any other copies, and the old one stays until the scope
+ * is left.
+ */
+#include <string.h>
+
+#include "allocators/lib/allocator.h"
+#include "allocators/lib/bits.h"
+#include "allocators/lib/list.h"
+#include "allocators/lib/option.h"
+#include "allocators/lib/os.h"
+
+/* ---- options ---- */
+
+enum growth_policy { GROWTH_FIXED, GROWTH_HALF, GROWTH_DOUBLE };
+
+struct arena_options {
+    uint64_t first, max, cache;
+    unsigned growth;
+};
+
+static const struct option arena_options[] = {
+    {.name = "first",
+     .type = OPTION_SIZE,
+     .offset = offsetof(struct arena_options, first),
+     .fallback = "16k",
+     .min = 4096,
+     .max = 64 << 20,
+     .summary = "bytes of a view's first chunk"},
+    {.name = "growth",
+     .type = OPTION_CHOICE,
+     .offset = offsetof(struct arena_options, growth),
+     .fallback = "x2",
+     .choices = "fixed|x1.5|x2",
+     .summary = "a view's next chunk, compared with its last"},
+    {.name = "max",
+     .type = OPTION_SIZE,
+     .offset = offsetof(struct arena_options, max),
+     .fallback = "1m",
+     .min = 4096,
+     .max = 1 << 30,
+     .summary = "bytes beyond which chunks do not grow; never less than first"},
+    {.name = "cache",
+     .type = OPTION_SIZE,
+     .offset = offsetof(struct arena_options, cache),
+     .fallback = "16m",
+     .min = 0,
+     .max = (double)((uint64_t)64 << 30),
+     .summary = "bytes of chunks kept for later scopes; 0 = none"},
+    {.name = NULL},
+};
+
+/* ---- types ---- */
+
+struct chunk {        /* at its own start */
+    struct list link; /* in its view's chunks, or in the recycled ones */
+    uintptr_t end;
+    uintptr_t position; /* of a current chunk: in its view instead */
+    uintptr_t high; /* no byte from here on was ever handed out; of the position's chunk, when it is
+                       cut */
+    size_t lead;    /* bytes of the arena and the view, where they lie behind this header */
+};
+
+struct heap {                /* a view: the root's or a scope's */
+    uintptr_t position, end; /* in the current chunk */
+    uintptr_t last,
+        before_last;    /* the last object there and the position before it; 0 = not known */
+    struct list chunks; /* the current one first */
+    size_t next_bytes;  /* of the next chunk */
+    struct arena *arena;
+    struct list link; /* in the arena's views */
+    unsigned number;  /* owner in walk(); 0 = root */
+};
+
+struct arena { /* in the root's first chunk, before the root's view */
+    struct os *os;
+    struct list views, recycled;
+    size_t first_bytes, max_bytes, cache_bytes, page;
+    size_t recycled_bytes, chunk_bytes;
+    enum growth_policy growth;
+    unsigned scopes;
+};
+
+enum { CACHE_LOOK = 32 };
+
+#define OBJECT_MAX                                                                                 \
+    ((size_t)1 << 46) /* larger requests cannot be had, and sums with these do not overflow */
+
+_Static_assert(sizeof(struct chunk) % ALLOCATOR_ALIGN == 0, "objects follow the header");
+
+/* ---- chunks ---- */
+
+static size_t chunk_size(const struct chunk *chunk)
+{
+    return chunk->end - (uintptr_t)chunk;
+}
+
+static struct chunk *chunk_of(struct list *link)
+{
+    return LIST_ENTRY(link, struct chunk, link);
+}
+
+static uintptr_t chunk_objects(const struct chunk *chunk)
+{
+    return (uintptr_t)(chunk + 1) + chunk->lead;
+}
+
+static void chunk_release(struct arena *a, struct chunk *chunk)
+{
+    a->chunk_bytes -= chunk_size(chunk);
+    os_release(a->os, chunk, chunk_size(chunk));
+}
+
+static void recycled_remove(struct arena *a, struct chunk *chunk)
+{
+    list_remove(&chunk->link);
+    a->recycled_bytes -= chunk_size(chunk);
+}
+
+/* A recycled chunk of `bytes` or up to twice that; NULL if there is none among the newest. */
+static struct chunk *chunk_reuse(struct arena *a, size_t bytes)
+{
+    unsigned looked = 0;
+    for (struct list *l = a->recycled.next; l != &a->recycled && looked < CACHE_LOOK; l = l->next) {
+        struct chunk *chunk = chunk_of(l);
+        if (chunk_size(chunk) >= bytes && chunk_size(chunk) / 2 <= bytes) {
+            recycled_remove(a, chunk);
+            return chunk;
+        }
+        looked++;
+    }
+    return NULL;
+}
+
+static void chunk_start(struct chunk *chunk)
+{
+    chunk->lead = 0;
+    chunk->position = (uintptr_t)(chunk + 1);
+}
+
+static struct chunk *chunk_map(struct os *os, size_t bytes)
+{
+    struct chunk *chunk = os_map(os, bytes, 1);
+    if (!chunk)
+        return NULL;
+    chunk->end = (uintptr_t)chunk + bytes;
+    chunk_start(chunk);
+    chunk->high = chunk->position;
+    return chunk;
+}
+
+static struct chunk *chunk_take(struct arena *a, size_t bytes)
+{
+    bytes = align_up(bytes, a->page);
+    struct chunk *chunk = chunk_reuse(a, bytes);
+    if (chunk) {
+        chunk_start(chunk);
+        return chunk;
+    }
+    chunk = chunk_map(a->os, bytes);
+    if (chunk)
+        a->chunk_bytes += bytes;
+    return chunk;
+}
+
+static void chunk_recycle(struct arena *a, struct chunk *chunk)
+{
+    size_t bytes = chunk_size(chunk);
+    chunk->high = size_max(chunk->high, chunk->position);
+    if (bytes > a->cache_bytes) {
+        chunk_release(a, chunk);
+        return;
+    }
+    while (a->recycled_bytes > a->cache_bytes - bytes) {
+        struct chunk *oldest = chunk_of(a->recycled.prev);
+        recycled_remove(a, oldest);
+        chunk_release(a, oldest);
+    }
+    list_insert_after(&a->recycled, &chunk->link);
+    a->recycled_bytes += bytes;
+}
+
+/* ---- growth ---- */
+
+static size_t growth_next(const struct arena *a, size_t bytes)
+{
+    if (a->growth == GROWTH_HALF)
+        bytes += align_up(bytes / 2, a->page);
+    else if (a->growth == GROWTH_DOUBLE)
+        bytes *= 2;
+    return size_min(bytes, a->max_bytes);
+}
+
+static struct chunk *view_current(const struct heap *view)
+{
+    return chunk_of(view->chunks.next);
+}
+
+/* Before the view's position leaves its chunk, or anybody else looks at it. */
+static void view_save(struct heap *view)
+{
+    view_current(view)->position = view->position;
+}
+
+static void view_load(struct heap *view)
+{
+    view->position = view_current(view)->position;
+    view->end = view_current(view)->end;
+    view->last = 0;
+}
+
+static void *alloc_own_chunk(struct heap *view, size_t bytes, size_t size, size_t align)
+{
+    struct chunk *chunk = chunk_take(view->arena, bytes);
+    if (!chunk)
+        return NULL;
+    uintptr_t at = align_up(chunk->position, align);
+    chunk->position = at + size;
+    list_insert_after(&view_current(view)->link, &chunk->link);
+    return (void *)at;
+}
+
+/* The current chunk has no room. */
+__attribute__((noinline)) static void *alloc_slow(struct heap *view, size_t size, size_t align)
+{
+    struct arena *a = view->arena;
+    if (size > OBJECT_MAX || align > OBJECT_MAX)
+        return NULL;
+    size_t bytes = sizeof(struct chunk) + size + align - ALLOCATOR_ALIGN;
+    if (bytes > view->next_bytes / 4)
+        return alloc_own_chunk(view, bytes, size, align);
+    struct chunk *chunk = chunk_take(a, view->next_bytes);
+    if (!chunk)
+        return NULL;
+    view_save(view);
+    list_insert_after(&view->chunks, &chunk->link);
+    view_load(view);
+    view->next_bytes = growth_next(a, view->next_bytes);
+    uintptr_t at = align_up(view->position, align);
+    view->last = at;
+    view->before_last = view->position;
+    view->position = at + size;
+    return (void *)at;
+}
+
+/* ---- alloc, free, realloc ---- */
+
+static void *arena_alloc(struct heap *view, size_t size, size_t align)
+{
+    align = size_max(align, ALLOCATOR_ALIGN);
+    uintptr_t at = align_up(view->position, align);
+    if (__builtin_expect(at > view->end || size > view->end - at, 0))
+        return alloc_slow(view, size, align);
+    view->last = at;
+    view->before_last = view->position;
+    view->position = at + size;
+    return (void *)at;
+}
+
+static void position_cut(struct heap *view, uintptr_t position)
+{
+    struct chunk *chunk = view_current(view);
+    chunk->high = size_max(chunk->high, view->position);
+    view->position = position;
+}
+
+static void arena_free(struct heap *view, void *p, size_t size)
+{
+    (void)size;
+    if ((uintptr_t)p != view->last)
+        return;
+    position_cut(view, view->before_last);
+    view->last = 0;
+}
+
+static void *arena_realloc(struct heap *view, void *p, size_t old, size_t size, size_t align)
+{
+    uintptr_t at = (uintptr_t)p;
+    bool aligned = is_aligned(at, align);
+    if (aligned && at == view->last && size <= view->end - at) {
+        position_cut(view, at + size);
+        return p;
+    }
+    if (aligned && size <= old)
+        return p;
+    void *moved = arena_alloc(view, size, align);
+    return moved ? memcpy(moved, p, size_min(old, size)) : NULL;
+}
+
+/* ---- scopes, trim ---- */
+
+/* The view's record lies in its first chunk, at the chunk's position. */
+static struct heap *view_start(struct arena *a, struct chunk *chunk, unsigned number)
+{
+    struct heap *view = (struct heap *)chunk->position;
+    size_t bytes = align_up(sizeof *view, ALLOCATOR_ALIGN);
+    chunk->lead += bytes;
+    chunk->position += bytes;
+    chunk->high = size_max(chunk->high, chunk->position);
+    *view =
+        (struct heap){.next_bytes = growth_next(a, a->first_bytes), .arena = a, .number = number};
+    list_init(&view->chunks);
+    list_insert_after(&view->chunks, &chunk->link);
+    list_insert_before(&a->views, &view->link);
+    view_load(view);
+    return view;
+}
+
+static struct heap *arena_scope_enter(struct heap *parent)
+{
+    struct arena *a = parent->arena;
+    struct chunk *chunk = chunk_take(a, a->first_bytes);
+    return chunk ? view_start(a, chunk, ++a->scopes) : NULL;
+}
+
+/* The first chunk is the last of the list and holds the view itself: it goes last. */
+static void arena_scope_exit(struct heap *view)
+{
+    struct arena *a = view->arena;
+    view_save(view);
+    list_remove(&view->link);
+    struct list *l = view->chunks.next, *end = &view->chunks;
+    for (bool more = true; more;) {
+        struct chunk *chunk = chunk_of(l);
+        l = l->next;
+        more = l != end;
+        chunk_recycle(a, chunk);
+    }
+}
+
+static void arena_trim(struct heap *root)
+{
+    struct arena *a = root->arena;
+    while (!list_empty(&a->recycled)) {
+        struct chunk *chunk = chunk_of(a->recycled.prev);
+        recycled_remove(a, chunk);
+        chunk_release(a, chunk);
+    }
+}
+
+/* ---- create, destroy ---- */
+
+static struct heap *arena_create(const struct alloc_env *env)
+{
+    const struct arena_options *options = env->options;
+    size_t page = os_page_bytes(), first = align_up(options->first, page);
+    struct chunk *chunk = chunk_map(env->os, first);
+    if (!chunk)
+        return NULL;
+    struct arena *a = (struct arena *)chunk->position;
+    *a = (struct arena){.os = env->os,
+                        .first_bytes = first,
+                        .max_bytes = size_max(first, align_up(options->max, page)),
+                        .cache_bytes = options->cache,
+                        .page = page,
+                        .chunk_bytes = first,
+                        .growth = options->growth};
+    list_init(&a->views);
+    list_init(&a->recycled);
+    chunk->lead = align_up(sizeof *a, ALLOCATOR_ALIGN);
+    chunk->position += chunk->lead;
+    return view_start(a, chunk, 0);
+}
+
+/* The arena lies in the root's first chunk, the last one of the first view. */
+static void arena_destroy(struct heap *root)
+{
+    struct arena *a = root->arena;
+    struct list *views = &a->views;
+    arena_trim(root);
+    a->cache_bytes = 0;
+    while (root->link.next != views)
+        arena_scope_exit(LIST_ENTRY(root->link.next, struct heap, link));
+    while (root->chunks.next != root->chunks.prev) {
+        struct chunk *chunk = view_current(root);
+        list_remove(&chunk->link);
+        chunk_release(a, chunk);
+    }
+    struct chunk *first = view_current(root);
+    os_release(a->os, first, chunk_size(first));
+}
+
+/* ---- observation ---- */
+
+struct walker {
+    walk_fn *fn;
+    void *arg;
+    unsigned owner;
+};
+
+static void range_walk(const struct walker *w, uintptr_t from, uintptr_t to, enum walk_kind kind)
+{
+    struct walk_item item = {.address = from, .bytes = to - from, .kind = kind, .owner = w->owner};
+    if (to > from)
+        w->fn(w->arg, &item);
+}
+
+/* The root's chunk has the arena and the view before its objects, a scope's first chunk the view.
+ */
+static void chunk_walk(const struct walker *w, const struct chunk *chunk, uintptr_t position)
+{
+    uintptr_t objects = chunk_objects(chunk), high = size_max(chunk->high, position);
+    range_walk(w, (uintptr_t)chunk, objects, WALK_META);
+    range_walk(w, objects, position, WALK_LIVE);
+    range_walk(w, position, high, WALK_FREE);
+    range_walk(w, high, chunk->end, WALK_UNUSED);
+}
+
+static void arena_walk(struct heap *root, walk_fn *fn, void *arg)
+{
+    struct arena *a = root->arena;
+    struct walker w = {fn, arg, 0};
+    for (struct list *v = a->views.next; v != &a->views; v = v->next) {
+        struct heap *view = LIST_ENTRY(v, struct heap, link);
+        w.owner = view->number;
+        view_save(view);
+        for (struct list *l = view->chunks.next; l != &view->chunks; l = l->next)
+            chunk_walk(&w, chunk_of(l), chunk_of(l)->position);
+    }
+    w.owner = 0;
+    for (struct list *l = a->recycled.next; l != &a->recycled; l = l->next) {
+        struct chunk *chunk = chunk_of(l);
+        chunk->lead = 0;
+        chunk_walk(&w, chunk, (uintptr_t)(chunk + 1));
+    }
+}
+
+static const char *chunk_check(const struct arena *a, const struct chunk *chunk)
+{
+    if (!is_aligned((uintptr_t)chunk, a->page) || !is_aligned(chunk->end, a->page))
+        return "a chunk is not whole pages";
+    if (chunk->position < chunk_objects(chunk) || chunk->position > chunk->end ||
+        chunk->high > chunk->end)
+        return "a chunk's position lies outside of its objects";
+    return NULL;
+}
+
+static const char *view_check(const struct arena *a, struct heap *view, size_t *bytes)
+{
+    if (list_empty(&view->chunks) || view->end != view_current(view)->end)
+        return "a view's current chunk is not the first of its chunks";
+    if (view->last && (view->before_last > view->last || view->last > view->position ||
+                       view->before_last < chunk_objects(view_current(view))))
+        return "a view's last object lies outside of its place";
+    view_save(view);
+    for (struct list *l = view->chunks.next; l != &view->chunks; l = l->next) {
+        const char *broken = chunk_check(a, chunk_of(l));
+        if (broken)
+            return broken;
+        *bytes += chunk_size(chunk_of(l));
+    }
+    return NULL;
+}
+
+static const char *arena_check(struct heap *root)
+{
+    struct arena *a = root->arena;
+    size_t recycled = 0, in_views = 0;
+    for (struct list *l = a->recycled.next; l != &a->recycled; l = l->next)
+        recycled += chunk_size(chunk_of(l));
+    if (recycled != a->recycled_bytes || recycled > a->cache_bytes)
+        return "the recycled chunks do not sum to recycled_bytes, or are more than the limit";
+    for (struct list *v = a->views.next; v != &a->views; v = v->next) {
+        const char *broken = view_check(a, LIST_ENTRY(v, struct heap, link), &in_views);
+        if (broken)
+            return broken;
+    }
+    return recycled + in_views == a->chunk_bytes ? NULL : "the chunks do not sum to chunk_bytes";
+}
+
+ALLOCATOR(arena) = {
+    .name = "arena",
+    .summary = "linked chunks; a scope fills its own and gives them all up at once",
+    .source = "Hanson 1990; Apache APR pools",
+    .traits = ALLOCATOR_ANY_ALIGN,
+    .options_size = sizeof(struct arena_options),
+    .options = arena_options,
+    .create = arena_create,
+    .destroy = arena_destroy,
+    .alloc = arena_alloc,
+    .free = arena_free,
+    .realloc = arena_realloc,
+    .scope_enter = arena_scope_enter,
+    .scope_exit = arena_scope_exit,
+    .trim = arena_trim,
+    .walk = arena_walk,
+    .check = arena_check,
+};
