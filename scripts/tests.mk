@@ -13,8 +13,8 @@ TEST_PROG   := $(patsubst %.c,$(BUILD)/%,$(filter $(SUITES),$(if $(filter tsan,$
 # on the command line holds the other modes' builds as subfolders.
 TEST_MODES := $(if $(filter release,$(MODE)),release asan tsan,$(MODE))
 test_build  = $(if $(filter $(MODE),$1),$(BUILD),$(if $(filter command,$(origin BUILD)),$(BUILD)/$1,build/$1))
-TEST_FLAGS ?=
-run_tests   = $(PYTHON) tests/run.py $(foreach m,$(TEST_MODES),--build $m=$(call test_build,$m)) $1 $(TEST_FLAGS) $(SUITES)
+run_tests   = $(PYTHON) tests/run.py $(foreach m,$(TEST_MODES),--build $m=$(call test_build,$m)) \
+              $(if $(JUNIT),--junit $(JUNIT)) $1 $(SUITES)
 
 $(BUILD)/tests/%: tests/%.c $(TEST_HELPER) $(ALL_LIB) $(BUILD)/flags | deps
 	@mkdir -p $(@D); echo "  TEST  $<"
@@ -26,16 +26,16 @@ test-programs: $(TEST_PROG) $(if $(filter tsan,$(MODE)),,alloclab)
 build-tests: | deps
 	+@$(foreach m,$(TEST_MODES),$(MAKE) --no-print-directory MODE=$m BUILD=$(call test_build,$m) test-programs &&) true
 
-test: build-tests ## every suite, plain and under sanitizers; SUITES="tests/unit/os.c" runs one
+test: build-tests ## every suite, plain and sanitized; SUITES="tests/unit/os.c" runs one, JUNIT=FILE writes XML
 	@$(call run_tests)
 
 test-full: build-tests ## the same, longer: more fuzzing, and the Python suites under sanitizers too
 	@$(call run_tests,--full)
 
 test-asan: ## the suites under the address and undefined-behaviour sanitizers alone
-	+@$(MAKE) --no-print-directory MODE=asan test
+	+@$(MAKE) --no-print-directory MODE=asan BUILD=$(call test_build,asan) test
 
 test-tsan: ## the suites for the thread sanitizer alone
-	+@$(MAKE) --no-print-directory MODE=tsan test
+	+@$(MAKE) --no-print-directory MODE=tsan BUILD=$(call test_build,tsan) test
 
 -include $(TEST_PROG:=.d) $(TEST_HELPER:.o=.d)
