@@ -1,21 +1,23 @@
 /*
- * trace.h - what a trace is: a sequence of ops in one total order, with the meta data that says where it is
- * from; and how to write and read one. The bytes are specified in docs/traces.md.
+ * trace.h - what a trace is: a sequence of ops in one total order, with the meta data that says
+ * where it is from; and how to write and read one. The bytes are specified in docs/traces.md.
  *
- * Objects have ids, never addresses: the n-th object of a trace (alloc, calloc, aligned or live op that did not
- * fail, in trace order) has id n, from 0. A realloc that succeeds keeps the object's id. Threads and scopes are
- * numbered the same way: scopes by their begin ops, threads by their first appearance in any op.
+ * Objects have ids, never addresses: the n-th object of a trace (alloc, calloc, aligned or live op
+ * that did not fail, in trace order) has id n, from 0. A realloc that succeeds keeps the object's
+ * id. Threads and scopes are numbered the same way: scopes by their begin ops, threads by their
+ * first appearance in any op.
  *
- * `ops` counts calls, once each: every alloc, calloc, aligned, realloc and free op, failed calls and free(NULL)
- * included, because each of them reached the allocator of the recorded program. Scope, thread and live ops are
- * not calls. This is the number that every ns_per_op divides by.
+ * `ops` counts calls, once each: every alloc, calloc, aligned, realloc and free op, failed calls
+ * and free(NULL) included, because each of them reached the allocator of the recorded program.
+ * Scope, thread and live ops are not calls. This is the number that every ns_per_op divides by.
  *
- * Scopes: begin opens a scope inside the thread's current scope and makes it current; end closes one, whichever
- * thread does it, and a thread whose current scope is closed falls back to the nearest open scope around it;
- * switch makes any open scope, or none (TRACE_NO_SCOPE), the thread's current one. So scopes nest, interleave and
- * are handed over between threads.
+ * Scopes: begin opens a scope inside the thread's current scope and makes it current; end closes
+ * one, whichever thread does it, and a thread whose current scope is closed falls back to the
+ * nearest open scope around it; switch makes any open scope, or none (TRACE_NO_SCOPE), the thread's
+ * current one. So scopes nest, interleave and are handed over between threads.
  *
- * Thread rules: a reader or writer belongs to one thread at a time. Ownership: strings passed in are copied.
+ * Thread rules: a reader or writer belongs to one thread at a time. Ownership: strings passed in
+ * are copied.
  */
 #ifndef ALLOCLAB_TRACE_H
 #define ALLOCLAB_TRACE_H
@@ -41,15 +43,16 @@ enum trace_kind {
 };
 
 enum trace_flag {
-    TRACE_FAILED = 1, /* the call returned NULL for want of memory (or overflow): no object; a realloc changes none */
+    TRACE_FAILED = 1, /* the call returned NULL for want of memory (or overflow): no object; a
+                         realloc changes none */
     TRACE_NULL = 2,   /* free(NULL); or realloc(NULL, size): makes a new object, like alloc */
     TRACE_SIZED = 4,  /* free with a size (sized operator delete, free_sized) */
     TRACE_ENDS = 8,   /* realloc(p, 0) that freed p: the object ends */
 };
 
-#define TRACE_NO_SCOPE UINT64_MAX
+#define TRACE_NO_SCOPE  UINT64_MAX
 #define TRACE_NO_OBJECT UINT64_MAX
-#define TRACE_MAX_SIZE ((UINT64_C(1) << 40) - 1) /* bytes; of an op that did not fail */
+#define TRACE_MAX_SIZE  ((UINT64_C(1) << 40) - 1) /* bytes; of an op that did not fail */
 
 struct trace_op {
     uint8_t kind;       /* enum trace_kind */
@@ -71,30 +74,35 @@ struct trace_totals { /* kept by the writer, stored in the index */
     uint64_t objects, threads, scopes;
     uint64_t peak_live_objects, peak_live_bytes; /* requested */
     uint64_t end_live_objects, end_live_bytes;
-    uint64_t allocated_bytes; /* sum of requested sizes of all ops that got memory (realloc: the growth) */
+    uint64_t allocated_bytes; /* sum of requested sizes of all ops that got memory (realloc: the
+                                 growth) */
 };
 
 /* ---- writing ---- */
 
 struct trace_writer;
 
-/* Writes to PATH.part, and renames at trace_finish, so that nothing that existed is lost. NULL on error. */
+/* Writes to PATH.part, and renames at trace_finish, so that nothing that existed is lost. NULL on
+ * error. */
 struct trace_writer *trace_create(const char *path, struct error *err);
 struct trace_writer *trace_create_fd(int fd, struct error *err); /* fd stays the caller's */
 
-/* Keys are [a-z0-9_.]+, values UTF-8 without newline. Usual keys: program, command, date, recorder, workload,
-   seed, lost_ops, source, thread.N.name. Any time before trace_finish; a key set twice keeps the last value. */
+/* Keys are [a-z0-9_.]+, values UTF-8 without newline. Usual keys: program, command, date, recorder,
+   workload, seed, lost_ops, source, thread.N.name. Any time before trace_finish; a key set twice
+   keeps the last value. */
 int trace_set_meta(struct trace_writer *w, const char *key, const char *value, struct error *err);
 
 /*
- * Appends one op. Objects, scopes and threads must be numbered as said above; whatever does not fit (an unknown
- * object, a dead scope, an op of an ended thread, a size over the limit) is refused with -1 and leaves the writer
- * usable. O(1) amortised; memory grows with the number of objects (8 bytes each).
+ * Appends one op. Objects, scopes and threads must be numbered as said above; whatever does not fit
+ * (an unknown object, a dead scope, an op of an ended thread, a size over the limit) is refused
+ * with -1 and leaves the writer usable. O(1) amortised; memory grows with the number of objects (8
+ * bytes each).
  */
 int trace_put(struct trace_writer *w, const struct trace_op *op, struct error *err);
 const struct trace_totals *trace_writer_totals(const struct trace_writer *w);
-int trace_finish(struct trace_writer *w, struct error *err); /* index, flush, rename; frees w in any case */
-void trace_abandon(struct trace_writer *w);                  /* removes the unfinished file, frees w */
+int trace_finish(struct trace_writer *w,
+                 struct error *err);        /* index, flush, rename; frees w in any case */
+void trace_abandon(struct trace_writer *w); /* removes the unfinished file, frees w */
 
 /* ---- reading ---- */
 
@@ -111,9 +119,10 @@ struct trace_reader *trace_open_fd(int fd, const char *name, unsigned flags, str
 int trace_next(struct trace_reader *r, struct trace_op *op, struct error *err);
 int trace_rewind(struct trace_reader *r, struct error *err);
 const struct trace_totals *trace_reader_totals(const struct trace_reader *r); /* zeros if torn */
-const char *trace_name(const struct trace_reader *r); /* the path or name given to open, for messages */
+const char *
+trace_name(const struct trace_reader *r); /* the path or name given to open, for messages */
 bool trace_is_torn(const struct trace_reader *r);
-bool trace_has_clock(const struct trace_reader *r); /* some block has a clock column */
+bool trace_has_clock(const struct trace_reader *r);  /* some block has a clock column */
 uint64_t trace_offset(const struct trace_reader *r); /* of the block being read, for messages */
 /* The i-th meta pair, false past the end; strings live as long as the reader. */
 bool trace_meta_at(const struct trace_reader *r, unsigned i, const char **key, const char **value);

@@ -1,25 +1,25 @@
 /*
  * allocator.h - the contract between an allocator design and everything that uses one.
  *
- * Whoever reads this page can write an allocator: put allocators/NAME.c into the folder, end it with
- * ALLOCATOR(NAME) = { ... }, and it is registered, tested, replayed, drawn and documented.
+ * Whoever reads this page can write an allocator: put allocators/NAME.c into the folder, end it
+ * with ALLOCATOR(NAME) = { ... }, and it is registered, tested, replayed, drawn and documented.
  *
  * Rules that hold for every function below
  *  - State lives in the heap, in memory taken through the door (os.h); the object file has no
  *    writable data. A design may waste memory, but it cannot hide any.
  *  - Nothing prints or exits. Out of memory is NULL. Misuse that the design detects ends in
  *    misuse_abort() (misuse.h): one line on stderr, then abort().
- *  - Edge cases are settled by the caller, once: size is > 0, align is a power of two >= 1, pointers
- *    given to free, realloc and usable are not NULL, and products have not overflowed.
- *  - Threads: without ALLOCATOR_SHARED a heap and all its views belong to one thread at a time. With it,
- *    each thread uses its own view, and different views may be used at the same time.
+ *  - Edge cases are settled by the caller, once: size is > 0, align is a power of two >= 1,
+ * pointers given to free, realloc and usable are not NULL, and products have not overflowed.
+ *  - Threads: without ALLOCATOR_SHARED a heap and all its views belong to one thread at a time.
+ * With it, each thread uses its own view, and different views may be used at the same time.
  *
- * Views. thread_enter and scope_enter return a *view*, again a struct heap: what is allocated through a
- * scope's view belongs to the scope and is gone after scope_exit. alloc takes the view of the current scope
- * of the calling thread (the thread's own view outside scopes). free, realloc and usable take the calling
- * thread's view; realloc keeps the object in its scope. A design without ALLOCATOR_FINDS_OWNER gets the
- * view of the object's own scope there instead. Scopes may nest or interleave; each is exited once, and
- * before the root heap is destroyed.
+ * Views. thread_enter and scope_enter return a *view*, again a struct heap: what is allocated
+ * through a scope's view belongs to the scope and is gone after scope_exit. alloc takes the view of
+ * the current scope of the calling thread (the thread's own view outside scopes). free, realloc and
+ * usable take the calling thread's view; realloc keeps the object in its scope. A design without
+ * ALLOCATOR_FINDS_OWNER gets the view of the object's own scope there instead. Scopes may nest or
+ * interleave; each is exited once, and before the root heap is destroyed.
  */
 #ifndef ALLOCLAB_ALLOCATOR_H
 #define ALLOCLAB_ALLOCATOR_H
@@ -34,17 +34,28 @@ struct os;
 /* Alignment that malloc promises, and that every design gives however small `align` is. Bytes. */
 #define ALLOCATOR_ALIGN ((size_t)16)
 
-enum allocator_trait {                /* promises; each is executed by the conformance test */
-    ALLOCATOR_REUSES = 1u << 0,       /* memory of a freed object serves later requests */
-    ALLOCATOR_ANY_ALIGN = 1u << 1,    /* any power of two up to 1 MiB; without it, up to 16 bytes */
-    ALLOCATOR_SHARED = 1u << 2,       /* one heap, many threads at once, each with its own view */
-    ALLOCATOR_REMOTE_FREE = 1u << 3,  /* an object may be freed through another thread's view */
-    ALLOCATOR_FINDS_OWNER = 1u << 4,  /* finds an object's scope from its address */
-    ALLOCATOR_BOUNDED = 1u << 5,      /* worst case of alloc and free independent of the heap's state */
-    ALLOCATOR_NEEDS_SIZE = 1u << 6,   /* free must be given the size, always */
-    ALLOCATOR_WRAPS = 1u << 7,        /* composition: works on top of env->inner (guard/freelist) */
-    ALLOCATOR_FAKE = 1u << 8,         /* hands out memory that it does not manage: only a floor */
-    ALLOCATOR_FOREIGN = 1u << 9,      /* memory does not come through the door: nothing is committed */
+enum allocator_trait { /* promises; each is executed by the conformance test */
+                       ALLOCATOR_REUSES = 1u
+                                          << 0, /* memory of a freed object serves later requests */
+                       ALLOCATOR_ANY_ALIGN =
+                           1u << 1, /* any power of two up to 1 MiB; without it, up to 16 bytes */
+                       ALLOCATOR_SHARED =
+                           1u << 2, /* one heap, many threads at once, each with its own view */
+                       ALLOCATOR_REMOTE_FREE =
+                           1u << 3, /* an object may be freed through another thread's view */
+                       ALLOCATOR_FINDS_OWNER = 1u
+                                               << 4, /* finds an object's scope from its address */
+                       ALLOCATOR_BOUNDED =
+                           1u
+                           << 5, /* worst case of alloc and free independent of the heap's state */
+                       ALLOCATOR_NEEDS_SIZE = 1u << 6, /* free must be given the size, always */
+                       ALLOCATOR_WRAPS =
+                           1u << 7, /* composition: works on top of env->inner (guard/freelist) */
+                       ALLOCATOR_FAKE =
+                           1u << 8, /* hands out memory that it does not manage: only a floor */
+                       ALLOCATOR_FOREIGN =
+                           1u
+                           << 9, /* memory does not come through the door: nothing is committed */
 };
 
 enum walk_kind { WALK_META, WALK_LIVE, WALK_FREE, WALK_UNUSED };
@@ -52,8 +63,9 @@ enum walk_kind { WALK_META, WALK_LIVE, WALK_FREE, WALK_UNUSED };
 struct walk_item {
     uintptr_t address;
     size_t bytes;
-    enum walk_kind kind; /* META the design's own; LIVE usable by the program (dead objects that the design
-                            cannot reuse included); FREE ready for reuse; UNUSED never handed out yet */
+    enum walk_kind
+        kind; /* META the design's own; LIVE usable by the program (dead objects that the design
+                 cannot reuse included); FREE ready for reuse; UNUSED never handed out yet */
     unsigned size_class; /* 0 where the design has none */
     unsigned owner;      /* scope or thread, design's own numbering; 0 = root */
 };
@@ -61,44 +73,50 @@ struct walk_item {
 typedef void walk_fn(void *arg, const struct walk_item *item);
 typedef void stats_fn(void *arg, const char *name, uint64_t value);
 
-struct alloc_env {                /* all that a design may depend on; outlives the heap */
-    struct os *os;                /* the door: the only source of memory */
-    const void *options;          /* parsed by the design's option rows; never NULL if it has any */
-    uint64_t seed;                /* for randomised designs */
-    uint64_t (*now_ns)(void *);   /* virtual in observing passes, so that runs repeat exactly */
-    unsigned (*cpu)(void *);      /* likewise */
-    void *ctx;                    /* argument of now_ns and cpu */
-    const struct allocator *design;  /* the design that this env is for */
-    const struct alloc_env *inner;   /* composition: env (and design) of the wrapped one; else NULL */
+struct alloc_env {              /* all that a design may depend on; outlives the heap */
+    struct os *os;              /* the door: the only source of memory */
+    const void *options;        /* parsed by the design's option rows; never NULL if it has any */
+    uint64_t seed;              /* for randomised designs */
+    uint64_t (*now_ns)(void *); /* virtual in observing passes, so that runs repeat exactly */
+    unsigned (*cpu)(void *);    /* likewise */
+    void *ctx;                  /* argument of now_ns and cpu */
+    const struct allocator *design; /* the design that this env is for */
+    const struct alloc_env *inner; /* composition: env (and design) of the wrapped one; else NULL */
 };
 
 struct allocator {
     const char *name, *summary, *source; /* file stem; one line; the paper or design it follows */
     unsigned traits;
-    size_t options_size;                 /* sizeof the design's option struct; 0 without options */
-    const struct option *options;        /* rows, ended by one with a NULL name; NULL without options */
+    size_t options_size;          /* sizeof the design's option struct; 0 without options */
+    const struct option *options; /* rows, ended by one with a NULL name; NULL without options */
 
     struct heap *(*create)(const struct alloc_env *env); /* NULL = no memory */
     void (*destroy)(struct heap *heap);                  /* gives everything back to the door */
     void *(*alloc)(struct heap *view, size_t size, size_t align);
     void (*free)(struct heap *view, void *p, size_t size); /* size 0 = unknown */
 
-    /* Optional: NULL = absent, and the caller supplies the generic behaviour or says why it cannot. */
-    void *(*zalloc)(struct heap *view, size_t size, size_t align); /* zeroed, where cheaper than memset */
+    /* Optional: NULL = absent, and the caller supplies the generic behaviour or says why it cannot.
+     */
+    void *(*zalloc)(struct heap *view, size_t size,
+                    size_t align); /* zeroed, where cheaper than memset */
     void *(*realloc)(struct heap *view, void *p, size_t old, size_t size, size_t align);
     /* old = requested size so far; NULL = no memory, and p stays valid */
-    size_t (*usable)(struct heap *view, const void *p); /* bytes that the program may use, >= requested */
-    struct heap *(*scope_enter)(struct heap *parent);   /* of a thread's view, root, or a scope's view */
+    size_t (*usable)(struct heap *view,
+                     const void *p); /* bytes that the program may use, >= requested */
+    struct heap *(*scope_enter)(
+        struct heap *parent); /* of a thread's view, root, or a scope's view */
     void (*scope_exit)(struct heap *view);
     struct heap *(*thread_enter)(struct heap *root);
     void (*thread_exit)(struct heap *view);
-    void (*tick)(struct heap *root, uint64_t now_ns); /* background work; never a thread of its own */
-    void (*trim)(struct heap *root);                  /* give back what you can, now */
+    void (*tick)(struct heap *root,
+                 uint64_t now_ns);   /* background work; never a thread of its own */
+    void (*trim)(struct heap *root); /* give back what you can, now */
 
     /* Observation: on the root heap, with no other call in flight; never timed. */
-    void (*walk)(struct heap *root, walk_fn *fn, void *arg);   /* every committed byte exactly once */
-    const char *(*check)(struct heap *root);                   /* NULL, or the invariant that is broken */
-    void (*stats)(struct heap *root, stats_fn *fn, void *arg); /* counters kept on slow paths only */
+    void (*walk)(struct heap *root, walk_fn *fn, void *arg); /* every committed byte exactly once */
+    const char *(*check)(struct heap *root); /* NULL, or the invariant that is broken */
+    void (*stats)(struct heap *root, stats_fn *fn,
+                  void *arg); /* counters kept on slow paths only */
 };
 
 /* Defines and registers the design: ALLOCATOR(bump) = { .name = "bump", ... }; */

@@ -1,10 +1,11 @@
 /*
- * option.h - typed options as rows of a table: one row is the option's name, type, default, range and one line
- * of documentation, so that parsing, `alloclab describe` and the manual all read the same thing.
+ * option.h - typed options as rows of a table: one row is the option's name, type, default, range
+ * and one line of documentation, so that parsing, `alloclab describe` and the manual all read the
+ * same thing.
  *
- * A spec is "NAME" or "NAME:opt=value,opt=value". Defaults are text and go through the same parser as the user's
- * own text. Sizes take the suffixes k, m, g (powers of 1024), counts the same ones (powers of 1000). Used by
- * allocators and by workloads.
+ * A spec is "NAME" or "NAME:opt=value,opt=value". Defaults are text and go through the same parser
+ * as the user's own text. Sizes take the suffixes k, m, g (powers of 1024), counts the same ones
+ * (powers of 1000). Used by allocators and by workloads.
  */
 #ifndef ALLOCLAB_OPTION_H
 #define ALLOCLAB_OPTION_H
@@ -12,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "error.h"
+#include "allocators/lib/error.h"
 
 enum option_type {
     OPTION_SIZE,   /* uint64_t, bytes; suffixes k, m, g */
@@ -23,24 +24,26 @@ enum option_type {
 };
 
 struct option {
-    const char *name;      /* NULL ends the table */
+    const char *name; /* NULL ends the table */
     enum option_type type;
-    size_t offset;         /* of the field in the option struct */
-    const char *fallback;  /* the default, as text */
-    double min, max;       /* inclusive range of numbers; both 0 = any */
-    const char *choices;   /* OPTION_CHOICE: "first|next|best" */
-    const char *summary;   /* one line, with the unit */
+    size_t offset;        /* of the field in the option struct */
+    const char *fallback; /* the default, as text */
+    double min, max;      /* inclusive range of numbers; both 0 = any */
+    const char *choices;  /* OPTION_CHOICE: "first|next|best" */
+    const char *summary;  /* one line, with the unit */
 };
 
 /*
- * Fills the option struct at `out` (options_size bytes, zeroed first) from the defaults and then from `text`
- * ("opt=v,opt=v", may be NULL or empty). 0, or -1 with a message that names `owner`, the option and what is
- * allowed. O(rows * pairs). No allocation; thread-safe.
+ * Fills the option struct at `out` (options_size bytes, zeroed first) from the defaults and then
+ * from `text`
+ * ("opt=v,opt=v", may be NULL or empty). 0, or -1 with a message that names `owner`, the option and
+ * what is allowed. O(rows * pairs). No allocation; thread-safe.
  */
-int option_parse(const char *owner, const struct option *rows, size_t options_size, const char *text,
-                 void *out, struct error *err);
+int option_parse(const char *owner, const struct option *rows, size_t options_size,
+                 const char *text, void *out, struct error *err);
 
-/* Writes the option struct back as canonical "opt=v,opt=v" (every option, in row order). Truncates to bytes. */
+/* Writes the option struct back as canonical "opt=v,opt=v" (every option, in row order). Truncates
+ * to bytes. */
 void option_format(const struct option *rows, const void *options, char *text, size_t bytes);
 
 #endif

@@ -1,21 +1,23 @@
 /*
- * os.h - the door: the only way from an allocator to the kernel's memory. It counts by construction.
+ * os.h - the door: the only way from an allocator to the kernel's memory. It counts by
+ * construction.
  *
- * A reservation is a range of addresses; committing makes pages of it usable; decommitting gives the pages'
- * contents back to the kernel; releasing ends the whole reservation. The door keeps one bit a page, so that
- * `committed` is exact even if a caller commits a page twice.
+ * A reservation is a range of addresses; committing makes pages of it usable; decommitting gives
+ * the pages' contents back to the kernel; releasing ends the whole reservation. The door keeps one
+ * bit a page, so that `committed` is exact even if a caller commits a page twice.
  *
- * Two modes, one set of counts. Observing: reservations are PROT_NONE at a fixed base, lowest gap first, and
- * commit is an mprotect, so that a design that uses a page it has not committed dies at once, and addresses
- * repeat from run to run. Timed: pages are mapped readable and writable by the reservation, wherever the kernel
- * likes, and commit only counts.
+ * Two modes, one set of counts. Observing: reservations are PROT_NONE at a fixed base, lowest gap
+ * first, and commit is an mprotect, so that a design that uses a page it has not committed dies at
+ * once, and addresses repeat from run to run. Timed: pages are mapped readable and writable by the
+ * reservation, wherever the kernel likes, and commit only counts.
  *
- * All sizes are bytes, rounded up to whole pages. Fresh pages, and pages committed again after a decommit, read
- * as zero. All functions may be called from several threads at once. Cost: a lock, a search over the
- * reservations (O(log n); O(n) to reserve in observing mode), at most one system call.
+ * All sizes are bytes, rounded up to whole pages. Fresh pages, and pages committed again after a
+ * decommit, read as zero. All functions may be called from several threads at once. Cost: a lock, a
+ * search over the reservations (O(log n); O(n) to reserve in observing mode), at most one system
+ * call.
  *
- * Errors: NULL or -errno when memory is short; a call that breaks the rules above (a range that is not inside
- * one reservation, a release of a part) ends in misuse_abort().
+ * Errors: NULL or -errno when memory is short; a call that breaks the rules above (a range that is
+ * not inside one reservation, a release of a part) ends in misuse_abort().
  */
 #ifndef ALLOCLAB_OS_H
 #define ALLOCLAB_OS_H
@@ -49,6 +51,7 @@ int os_commit(struct os *os, void *p, size_t bytes);   /* 0, or -ENOMEM and noth
 int os_decommit(struct os *os, void *p, size_t bytes); /* 0 or -errno */
 void os_release(struct os *os, void *p, size_t bytes); /* p and bytes as reserved */
 
-void *os_map(struct os *os, size_t bytes, size_t align); /* reserve and commit all; NULL = no memory */
+void *os_map(struct os *os, size_t bytes,
+             size_t align); /* reserve and commit all; NULL = no memory */
 
 #endif
