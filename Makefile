@@ -16,12 +16,14 @@ MAKEFLAGS += -j$(shell nproc)
 endif
 .DELETE_ON_ERROR:
 
+# What sanitizers add to the code misleads these warnings; the release build judges by them.
+QUIET       := -Wno-format-truncation -Wno-stringop-truncation -Wno-stringop-overflow -Wno-maybe-uninitialized
 OPT_release := -O2 -g
 OPT_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 OPT_tsan    := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
 OPT         := $(or $(OPT_$(MODE)),$(error MODE=$(MODE): use release, asan or tsan))
 WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith -Werror
-CFLAGS := -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) -I. -pthread -MMD -MP -DBUILD_MODE='"$(MODE)"' \
+CFLAGS := -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(if $(filter release,$(MODE)),,$(QUIET)) -I. -pthread -MMD -MP -DBUILD_MODE='"$(MODE)"' \
           -DBUILD_FLAGS='"-std=c11 $(OPT)"'
 LIBS   := -lzstd -lxxhash -lz -lm -pthread
 

@@ -305,7 +305,8 @@ def check_tidy(tree):
     if not sources:
         return
     command = ["clang-tidy", "--quiet", "--checks=" + ",".join(TIDY_CHECKS)] + sources
-    output = run_tool(command + ["--", "-std=c11", "-D_GNU_SOURCE", "-I.", "-w"]).stdout
+    flags = ["-std=c11", "-D_GNU_SOURCE", "-I.", "-w", '-DBUILD_FLAGS=""', '-DBUILD_MODE=""']
+    output = run_tool(command + ["--"] + flags).stdout
     for path, line, what in re.findall(r"^([^:\n]+):(\d+):\d+: (?:warning|error): (.*)$", output, re.MULTILINE):
         tree.report(os.path.relpath(path), int(line), "tidy", what, "mend it, or say why not: // NOLINT(ID): reason")
 
@@ -313,9 +314,10 @@ def check_tidy(tree):
 # Off: what reports sound code of this tree's kind, such as an index that the loop's condition bounds afterwards.
 CPP_SUPPRESSIONS = ["missingIncludeSystem", "unmatchedSuppression", "normalCheckLevelMaxBranches",
                     "arrayIndexThenCheck", "uninitvar"]
-TIDY_CHECKS = ["-*", "bugprone-*", "misc-redundant-expression", "cert-err34-c", "-bugprone-easily-swappable-parameters",
-               "-bugprone-narrowing-conversions", "-bugprone-reserved-identifier", "-bugprone-sizeof-expression",
-               "-bugprone-not-null-terminated-result", "-bugprone-implicit-widening-of-multiplication-result"]
+TIDY_CHECKS = ["-*", "bugprone-*", "misc-redundant-expression"] + ["-bugprone-" + name for name in (
+    "easily-swappable-parameters", "narrowing-conversions", "reserved-identifier", "sizeof-expression",
+    "not-null-terminated-result", "implicit-widening-of-multiplication-result", "suspicious-string-compare",
+    "macro-parentheses", "misplaced-widening-cast")]
 
 RULES = {
     "includes": (check_includes, "includes go one way and start at the top of the tree"),
