@@ -43,11 +43,12 @@ enum trace_kind {
 };
 
 enum trace_flag {
-    TRACE_FAILED = 1, /* the call returned NULL for want of memory (or overflow): no object; a
-                         realloc changes none */
-    TRACE_NULL = 2,   /* free(NULL); or realloc(NULL, size): makes a new object, like alloc */
-    TRACE_SIZED = 4,  /* free with a size (sized operator delete, free_sized) */
-    TRACE_ENDS = 8,   /* realloc(p, 0) that freed p: the object ends */
+    /* The call returned NULL for want of memory (or overflow): no object; a realloc changes none.
+     */
+    TRACE_FAILED = 1,
+    TRACE_NULL = 2,  /* free(NULL); or realloc(NULL, size): makes a new object, like alloc */
+    TRACE_SIZED = 4, /* free with a size (sized operator delete, free_sized) */
+    TRACE_ENDS = 8,  /* realloc(p, 0) that freed p: the object ends */
 };
 
 #define TRACE_NO_SCOPE  UINT64_MAX
@@ -100,8 +101,8 @@ int trace_set_meta(struct trace_writer *w, const char *key, const char *value, s
  */
 int trace_put(struct trace_writer *w, const struct trace_op *op, struct error *err);
 const struct trace_totals *trace_writer_totals(const struct trace_writer *w);
-int trace_finish(struct trace_writer *w,
-                 struct error *err);        /* index, flush, rename; frees w in any case */
+/* Index, flush, rename; frees w in any case. */
+int trace_finish(struct trace_writer *w, struct error *err);
 void trace_abandon(struct trace_writer *w); /* removes the unfinished file, frees w */
 
 /* ---- reading ---- */
@@ -119,8 +120,8 @@ struct trace_reader *trace_open_fd(int fd, const char *name, unsigned flags, str
 int trace_next(struct trace_reader *r, struct trace_op *op, struct error *err);
 int trace_rewind(struct trace_reader *r, struct error *err);
 const struct trace_totals *trace_reader_totals(const struct trace_reader *r); /* zeros if torn */
-const char *
-trace_name(const struct trace_reader *r); /* the path or name given to open, for messages */
+/* The path or name given to open, for messages. */
+const char *trace_name(const struct trace_reader *r);
 bool trace_is_torn(const struct trace_reader *r);
 bool trace_has_clock(const struct trace_reader *r);  /* some block has a clock column */
 uint64_t trace_offset(const struct trace_reader *r); /* of the block being read, for messages */

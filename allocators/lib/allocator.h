@@ -10,9 +10,9 @@
  *  - Nothing prints or exits. Out of memory is NULL. Misuse that the design detects ends in
  *    misuse_abort() (misuse.h): one line on stderr, then abort().
  *  - Edge cases are settled by the caller, once: size is > 0, align is a power of two >= 1,
- * pointers given to free, realloc and usable are not NULL, and products have not overflowed.
+ *    pointers given to free, realloc and usable are not NULL, and products have not overflowed.
  *  - Threads: without ALLOCATOR_SHARED a heap and all its views belong to one thread at a time.
- * With it, each thread uses its own view, and different views may be used at the same time.
+ *    With it, each thread uses its own view, and different views may be used at the same time.
  *
  * Views. thread_enter and scope_enter return a *view*, again a struct heap: what is allocated
  * through a scope's view belongs to the scope and is gone after scope_exit. alloc takes the view of
@@ -34,38 +34,31 @@ struct os;
 /* Alignment that malloc promises, and that every design gives however small `align` is. Bytes. */
 #define ALLOCATOR_ALIGN ((size_t)16)
 
-enum allocator_trait { /* promises; each is executed by the conformance test */
-                       ALLOCATOR_REUSES = 1u
-                                          << 0, /* memory of a freed object serves later requests */
-                       ALLOCATOR_ANY_ALIGN =
-                           1u << 1, /* any power of two up to 1 MiB; without it, up to 16 bytes */
-                       ALLOCATOR_SHARED =
-                           1u << 2, /* one heap, many threads at once, each with its own view */
-                       ALLOCATOR_REMOTE_FREE =
-                           1u << 3, /* an object may be freed through another thread's view */
-                       ALLOCATOR_FINDS_OWNER = 1u
-                                               << 4, /* finds an object's scope from its address */
-                       ALLOCATOR_BOUNDED =
-                           1u
-                           << 5, /* worst case of alloc and free independent of the heap's state */
-                       ALLOCATOR_NEEDS_SIZE = 1u << 6, /* free must be given the size, always */
-                       ALLOCATOR_WRAPS =
-                           1u << 7, /* composition: works on top of env->inner (guard/freelist) */
-                       ALLOCATOR_FAKE =
-                           1u << 8, /* hands out memory that it does not manage: only a floor */
-                       ALLOCATOR_FOREIGN =
-                           1u
-                           << 9, /* memory does not come through the door: nothing is committed */
+/* Promises that no pointer can express; the conformance test executes each. */
+enum allocator_trait {
+    ALLOCATOR_REUSES = 1,       /* memory of a freed object serves later requests */
+    ALLOCATOR_ANY_ALIGN = 2,    /* any power of two up to 1 MiB; without it, up to 16 bytes */
+    ALLOCATOR_SHARED = 4,       /* one heap, many threads at once, each with its own view */
+    ALLOCATOR_REMOTE_FREE = 8,  /* an object may be freed through another thread's view */
+    ALLOCATOR_FINDS_OWNER = 16, /* finds an object's scope from its address */
+    ALLOCATOR_BOUNDED = 32,     /* worst case of alloc and free independent of the heap's state */
+    ALLOCATOR_NEEDS_SIZE = 64,  /* free must be given the size, always */
+    ALLOCATOR_WRAPS = 128,      /* composition: works on top of env->inner (guard/freelist) */
+    ALLOCATOR_FAKE = 256,       /* hands out memory that it does not manage: only a floor */
+    ALLOCATOR_FOREIGN = 512,    /* memory does not come through the door: nothing is committed */
 };
 
-enum walk_kind { WALK_META, WALK_LIVE, WALK_FREE, WALK_UNUSED };
+enum walk_kind {
+    WALK_META,   /* the design's own */
+    WALK_LIVE,   /* usable by the program, dead objects that the design cannot reuse included */
+    WALK_FREE,   /* ready for reuse */
+    WALK_UNUSED, /* never handed out yet */
+};
 
 struct walk_item {
     uintptr_t address;
     size_t bytes;
-    enum walk_kind
-        kind; /* META the design's own; LIVE usable by the program (dead objects that the design
-                 cannot reuse included); FREE ready for reuse; UNUSED never handed out yet */
+    enum walk_kind kind;
     unsigned size_class; /* 0 where the design has none */
     unsigned owner;      /* scope or thread, design's own numbering; 0 = root */
 };
@@ -95,28 +88,32 @@ struct allocator {
     void *(*alloc)(struct heap *view, size_t size, size_t align);
     void (*free)(struct heap *view, void *p, size_t size); /* size 0 = unknown */
 
-    /* Optional: NULL = absent, and the caller supplies the generic behaviour or says why it cannot.
-     */
-    void *(*zalloc)(struct heap *view, size_t size,
-                    size_t align); /* zeroed, where cheaper than memset */
+    /* Optional: NULL = absent; the caller supplies the generic behaviour or says why it cannot. */
+
+    /* Zeroed memory, where that is cheaper than memset. */
+    void *(*zalloc)(struct heap *view, size_t size, size_t align);
+    /* `old` is the size requested so far. NULL = no memory, and p stays valid. */
     void *(*realloc)(struct heap *view, void *p, size_t old, size_t size, size_t align);
-    /* old = requested size so far; NULL = no memory, and p stays valid */
-    size_t (*usable)(struct heap *view,
-                     const void *p); /* bytes that the program may use, >= requested */
-    struct heap *(*scope_enter)(
-        struct heap *parent); /* of a thread's view, root, or a scope's view */
+    /* Bytes that the program may use, at least those requested. */
+    size_t (*usable)(struct heap *view, const void *p);
+    /* The parent is a thread's view, the root, or a scope's view. */
+    struct heap *(*scope_enter)(struct heap *parent);
     void (*scope_exit)(struct heap *view);
     struct heap *(*thread_enter)(struct heap *root);
     void (*thread_exit)(struct heap *view);
-    void (*tick)(struct heap *root,
-                 uint64_t now_ns);   /* background work; never a thread of its own */
-    void (*trim)(struct heap *root); /* give back what you can, now */
+    /* Background work; never a thread of its own. */
+    void (*tick)(struct heap *root, uint64_t now_ns);
+    /* Give back what you can, now. */
+    void (*trim)(struct heap *root);
 
     /* Observation: on the root heap, with no other call in flight; never timed. */
-    void (*walk)(struct heap *root, walk_fn *fn, void *arg); /* every committed byte exactly once */
-    const char *(*check)(struct heap *root); /* NULL, or the invariant that is broken */
-    void (*stats)(struct heap *root, stats_fn *fn,
-                  void *arg); /* counters kept on slow paths only */
+
+    /* Every committed byte exactly once. */
+    void (*walk)(struct heap *root, walk_fn *fn, void *arg);
+    /* NULL, or the invariant that is broken. */
+    const char *(*check)(struct heap *root);
+    /* Counters kept on slow paths only. */
+    void (*stats)(struct heap *root, stats_fn *fn, void *arg);
 };
 
 /* Defines and registers the design: ALLOCATOR(bump) = { .name = "bump", ... }; */

@@ -1,7 +1,7 @@
 /*
  * option.c - one parser for every option of every design and workload: the defaults are text too,
- * and go through it first, so that a default that nobody could type is found by the first test that
- * creates the design.
+ * and go through it first, so that a default that nobody could type is found by the first test
+ * that creates the design.
  */
 #include "allocators/lib/option.h"
 
@@ -86,7 +86,7 @@ static int value_error(const struct context *c)
         text_add(allowed, sizeof allowed, "a number of bytes, with k, m or g if you like");
         break;
     case OPTION_COUNT:
-        text_add(allowed, sizeof allowed, "a whole number, with k, m or g if you like");
+        text_add(allowed, sizeof allowed, "a whole number");
         break;
     case OPTION_REAL:
         text_add(allowed, sizeof allowed, "a number");

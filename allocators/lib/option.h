@@ -35,9 +35,8 @@ struct option {
 
 /*
  * Fills the option struct at `out` (options_size bytes, zeroed first) from the defaults and then
- * from `text`
- * ("opt=v,opt=v", may be NULL or empty). 0, or -1 with a message that names `owner`, the option and
- * what is allowed. O(rows * pairs). No allocation; thread-safe.
+ * from `text` ("opt=v,opt=v", may be NULL or empty). 0, or -1 with a message that names `owner`,
+ * the option and what is allowed. O(rows * pairs). No allocation; thread-safe.
  */
 int option_parse(const char *owner, const struct option *rows, size_t options_size,
                  const char *text, void *out, struct error *err);

@@ -1,10 +1,10 @@
 /*
  * os.c - the door. Every reservation is a node with one bit a page; the nodes hang in a splay tree
  * by address (the reservation used last is at the root, which is the usual case) and in a list in
- * address order (which is where the gaps are found). What the door keeps for itself is mapped from
- * the kernel directly, never from malloc, which may be the heap under test, and is not counted.
+ * address order (where the gaps are found). What the door keeps for itself is mapped from the
+ * kernel directly, never taken from malloc, which may be the heap under test, and is not counted.
  *
- * A commit that the design makes twice is counted once; a decommit drops the pages in both modes,
+ * A page that the design commits twice is counted once; a decommit drops the pages in both modes,
  * so that the kernel's own figures (resident memory, faults) agree between them.
  */
 #include "allocators/lib/os.h"

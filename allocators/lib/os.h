@@ -51,7 +51,7 @@ int os_commit(struct os *os, void *p, size_t bytes);   /* 0, or -ENOMEM and noth
 int os_decommit(struct os *os, void *p, size_t bytes); /* 0 or -errno */
 void os_release(struct os *os, void *p, size_t bytes); /* p and bytes as reserved */
 
-void *os_map(struct os *os, size_t bytes,
-             size_t align); /* reserve and commit all; NULL = no memory */
+/* Reserves and commits all; NULL = no memory. */
+void *os_map(struct os *os, size_t bytes, size_t align);
 
 #endif

@@ -11,9 +11,9 @@
 
 #include "traces/trace.h"
 
-struct import_report { /* oddities of a foreign file, repaired by the rule stated in the format's
-                          file */
-    uint64_t lines;    /* or records read */
+/* Oddities of a foreign file, repaired by the rule stated in the format's file. */
+struct import_report {
+    uint64_t lines;            /* or records read */
     uint64_t unknown_frees;    /* free of an address that is not live: dropped */
     uint64_t unknown_reallocs; /* realloc of one: taken as an alloc */
     uint64_t double_allocs;  /* alloc that returns a live address: the old object is freed first */
