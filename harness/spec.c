@@ -53,9 +53,9 @@ int spec_unknown(const char *kind, const char *name, const char *const *names, s
         }
     }
     bool near = nearest && nearest_distance <= 1 + strlen(nearest) / 3;
-    return error_set(err, "no %s '%.64s': there %s %s%s%s%s", kind, name, names[0] ? "are" : "is",
-                     names[0] ? known : "none", near ? "; did you mean '" : "", near ? nearest : "",
-                     near ? "'?" : "");
+    return error_set(err, "no %s '%.64s': there %s %s%s%s%s", kind, name,
+                     names[0] && names[1] ? "are" : "is", names[0] ? known : "none",
+                     near ? "; did you mean '" : "", near ? nearest : "", near ? "'?" : "");
 }
 
 static int unknown_allocator(const char *name, struct error *err)
