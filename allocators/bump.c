@@ -2,31 +2,35 @@
  * bump.c - one region and one position in it: alloc moves the position up, leaving a scope moves it
  * back down.
  *
- *     start                    position              high                committed              end
- *       +------+-----+---+-----+----------------------+--------------------+---------------------+
- *       | bump | obj |[S]| obj | cut back: FREE       | UNUSED             | reserved            |
- *       +------+-----+---+-----+----------------------+--------------------+---------------------+
- *                     ^ record of an open scope (META), at the position where the scope was entered
+ *     start                   position         high             committed            end
+ *       +------+-----+---+-----+----------------+----------------+--------------------+
+ *       | bump | obj |[S]| obj | cut back: FREE | UNUSED         | reserved           |
+ *       +------+-----+---+-----+----------------+----------------+--------------------+
+ *                     ^ record of an open scope (META), where the position was on entering
  *
  * Scopes are a stack of such records. Leaving the top one cuts the position back to its record.
  * They may interleave all the same: leaving one that is not the top only marks it, and it goes when
  * those above it have gone; and an object allocated through a view that is not the top raises that
- * view's `floor` to the object's end, below which no cut goes while that view is open. A scope
- * entered on the empty heap is therefore a reset. The position before the last object is known, so
- * that the last object can be freed, and resized in place.
+ * view's `floor` to the object's end, below which no cut goes while that view is open. A scope that
+ * is entered on the empty heap is therefore a reset. The position before the last object is known,
+ * so that the last object can be freed, and resized in place.
  *
  * Invariants (check):
  *  - start < position <= committed <= end, and the committed part is whole pages
  *  - the records lie in the order of the stack, each inside the used part
  *  - the top scope has not been left
- *  - no floor is above the position, and none is above `floors_max`
- *  - the last object, if it is known, lies between the position before it and the position
+ *  - no floor of an open scope is above the position, and none above `floors_max`
+ *  - the last object, if known, lies between the position before it and the position
+ *
  * Cost: alloc O(1), a dozen instructions; free O(1); entering O(1); leaving O(1), and O(open
- * scopes) after floors have been raised. Memory: no header on an object; a record of 40 bytes for a
- * scope. Dead objects stay until the cut. Source: Hanson, "Fast allocation and deallocation of
- * memory based on object lifetimes", 1990; GNU obstacks. Trade-off: the fastest and densest there
- * is while lifetimes nest; a single long-lived object, allocated late through an outer scope, keeps
- * everything below it.
+ * scopes) after floors have been raised. Memory: no header on an object, 40 bytes a scope. Dead
+ * objects stay until the cut.
+ *
+ * Source: Hanson, "Fast allocation and deallocation of memory based on object lifetimes", 1990;
+ * GNU obstacks.
+ *
+ * Trade-off: the fastest and densest there is while lifetimes nest; one long-lived object that is
+ * allocated late through an outer scope keeps everything below it.
  */
 #include <string.h>
 
@@ -213,8 +217,7 @@ static struct heap *bump_scope_enter(struct heap *parent)
     return scope;
 }
 
-/* The lowest position at or above the checkpoint that keeps the objects of the scopes still open.
- */
+/* The lowest position from the checkpoint up that keeps the objects of all open scopes. */
 static uintptr_t floors_above(struct bump *b, uintptr_t checkpoint)
 {
     if (b->floors_max <= checkpoint)

@@ -2,18 +2,22 @@
  * libc.c - whatever malloc the process has. Rivals come this way: the cell's process is started
  * with their library preloaded, and this design runs under their name.
  *
- *     heap: one small object of the C library's own        objects: wherever the C library puts
- * them
+ *     heap: one small object of the C library's       objects: wherever the C library puts them
  *
  * Nothing of it goes through the door, so nothing is reserved or committed, and walk() has nothing
  * to say: its memory can be compared by what is resident only.
  *
  * Invariants: none of its own.
+ *
  * Cost: one call more than the program's own malloc; realloc of an object aligned beyond 16 bytes
- * copies, because the C library's realloc does not keep such an alignment. Source: the C library's
- * manual; glibc's is ptmalloc2 after Doug Lea's dlmalloc. Trade-off: all of the C library's, plus
- * that its heap is shared with the rest of the process. Threads: any thread may allocate and free
- * anything through the root; the C library does the locking.
+ * copies, because the C library's realloc does not keep such an alignment.
+ *
+ * Source: the C library's manual; glibc's is ptmalloc2, after Doug Lea's dlmalloc.
+ *
+ * Trade-off: the C library's; besides, the heap is shared with the rest of the process.
+ *
+ * Threads: any thread may allocate and free anything through the root; the C library does the
+ * locking.
  */
 #include <malloc.h>
 #include <stdlib.h>

@@ -3,19 +3,23 @@
  * is the cost of the replay itself and of two calls through pointers.
  *
  *     heap page          region, aligned to its reservation
- *     +------+           +-----------------------------+---------------------------------+
- *     | META |           | committed: handed out to all| reserved                        |
- *     +------+           +-----------------------------+---------------------------------+
- *                        ^ every alloc returns this    ^ grows when a larger size is asked
+ *     +------+           +------------------------------+---------------------------------+
+ *     | META |           | committed: handed out to all | reserved                        |
+ *     +------+           +------------------------------+---------------------------------+
+ *                        ^ every alloc returns this     ^ rises when a larger size is asked
  *
  * The region can be read and written over the whole size that was asked for, but its contents are
- * everybody's: this is no memory that a program could use, and zalloc does not clear it.
+ * everybody's: no program could use it as memory, and zalloc does not clear it.
  *
- * Invariants: the region is aligned to REGION_RESERVE; its committed part is a power of two from
- * REGION_FIRST to REGION_RESERVE; `beyond` has exactly the bits of sizes and alignments that do not
- * fit into it. Cost: alloc one test of size and alignment together; free nothing; growth at most 14
- * times. Source: fio's null engine, "to test fio itself". Trade-off: everything for speed; nothing
- * is managed.
+ * Invariants (check):
+ *  - the region is aligned to its reservation
+ *  - its committed part is a power of two from REGION_FIRST to REGION_RESERVE
+ *
+ * Cost: alloc one test of size and alignment together; free nothing; growth at most 14 times.
+ *
+ * Source: fio's null engine, which is there to test fio itself.
+ *
+ * Trade-off: everything for speed; nothing is managed.
  */
 #include "allocators/lib/allocator.h"
 #include "allocators/lib/bits.h"
