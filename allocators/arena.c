@@ -3,14 +3,14 @@
  * gives them all up when it is left.
  *
  *     view (in its first chunk)
- *       | chunks, current first      position          end
- *       v                               v               v
- *     +-------+------+-----+-----+------+---------------+     +-------+------------------+
- *     | chunk | view | obj | obj | obj  | UNUSED / FREE | --> | chunk | obj obj obj | -- | --> ...
- *     +-------+------+-----+-----+------+---------------+     +-------+------------------+
- *                                                               an object of its own, or full
- *     recycled: chunk <-> chunk <-> chunk     given up by scopes, newest first, at most `cache`
- * bytes
+ *       | current chunk, first of the list    its own chunk, or a full one
+ *       v                                     v
+ *     +-------+-----+-----+----------------+   +-------+---------------+---+
+ *     | chunk | obj | obj | FREE or UNUSED |-->| chunk | obj           |   |--> ... first chunk
+ *     +-------+-----+-----+----------------+   +-------+---------------+---+
+ *                         ^ position       ^ end
+ *
+ *     recycled: chunk <-> chunk <-> chunk      from left scopes, newest first, at most `cache`
  *
  * A view's next chunk is larger than its last one by the growth policy, up to `max`. An object that
  * would take more than a quarter of the next chunk gets a chunk of its own, behind the current one,
@@ -19,19 +19,22 @@
  * chunks of its own, so scopes may nest and interleave as they like.
  *
  * Invariants (check):
- *  - every chunk: start of the objects <= position <= end and high <= end, all in whole pages
+ *  - in a chunk: start of its objects <= position <= end and high <= end, all in whole pages
  *  - the current chunk is the first of its view, and holds the view's position
- *  - the last object, if it is known, lies in the current chunk, between the position before it and
- * the position
+ *  - the last object, if known, lies between the position before it and the position
  *  - the recycled chunks sum to `recycled_bytes`, which is at most the limit
  *  - the chunks of all views and the recycled ones sum to `chunk_bytes`
- * Cost: alloc O(1), a dozen instructions; free O(1); a new chunk O(1), looking at no more than
- * CACHE_LOOK recycled ones; leaving a scope O(its chunks). Memory: no header on an object, 64 bytes
- * a chunk, 88 a scope; at least one chunk an open scope. Source: Hanson, "Fast allocation and
- * deallocation of memory based on object lifetimes", 1990; Apache's APR pools. Trade-off: scopes
- * are independent, where bump's must wait for each other; each holds at least a chunk. Free
- * releases only the last object; realloc of any other copies, and the old one stays until the scope
- * is left.
+ *
+ * Cost: alloc O(1), a dozen instructions; free O(1); a new chunk O(1), as it looks at no more than
+ * CACHE_LOOK recycled ones; leaving a scope O(its chunks). Memory: no header on an object, 48 bytes
+ * a chunk, 96 a scope; at least one chunk an open scope.
+ *
+ * Source: Hanson, "Fast allocation and deallocation of memory based on object lifetimes", 1990;
+ * Apache's APR pools.
+ *
+ * Trade-off: scopes are independent, where bump's must wait for each other, but each holds at least
+ * a chunk. Free releases only the last object; realloc of any other copies, and the old one stays
+ * until the scope is left.
  */
 #include <string.h>
 
@@ -87,17 +90,16 @@ struct chunk {        /* at its own start */
     struct list link; /* in its view's chunks, or in the recycled ones */
     uintptr_t end;
     uintptr_t position; /* of a current chunk: in its view instead */
-    uintptr_t high; /* no byte from here on was ever handed out; of the position's chunk, when it is
-                       cut */
-    size_t lead;    /* bytes of the arena and the view, where they lie behind this header */
+    uintptr_t high;     /* highest end of use, before the position last fell */
+    size_t lead;        /* bytes of the arena and the view, where they lie behind this header */
 };
 
 struct heap {                /* a view: the root's or a scope's */
     uintptr_t position, end; /* in the current chunk */
-    uintptr_t last,
-        before_last;    /* the last object there and the position before it; 0 = not known */
-    struct list chunks; /* the current one first */
-    size_t next_bytes;  /* of the next chunk */
+    uintptr_t last;          /* the last object there; 0 = not known */
+    uintptr_t before_last;   /* and the position before it */
+    struct list chunks;      /* the current one first */
+    size_t next_bytes;       /* of the next chunk */
     struct arena *arena;
     struct list link; /* in the arena's views */
     unsigned number;  /* owner in walk(); 0 = root */
@@ -114,10 +116,11 @@ struct arena { /* in the root's first chunk, before the root's view */
 
 enum { CACHE_LOOK = 32 };
 
-#define OBJECT_MAX                                                                                 \
-    ((size_t)1 << 46) /* larger requests cannot be had, and sums with these do not overflow */
+/* Larger requests cannot be had, and sums with these do not overflow. */
+#define OBJECT_MAX ((size_t)1 << 46)
 
-_Static_assert(sizeof(struct chunk) % ALLOCATOR_ALIGN == 0, "objects follow the header");
+_Static_assert(sizeof(struct chunk) == 48, "objects follow, aligned; the header comment states it");
+_Static_assert(sizeof(struct heap) <= 96, "the header comment states a view's size");
 
 /* ---- chunks ---- */
 
@@ -184,10 +187,8 @@ static struct chunk *chunk_take(struct arena *a, size_t bytes)
 {
     bytes = align_up(bytes, a->page);
     struct chunk *chunk = chunk_reuse(a, bytes);
-    if (chunk) {
-        chunk_start(chunk);
+    if (chunk)
         return chunk;
-    }
     chunk = chunk_map(a->os, bytes);
     if (chunk)
         a->chunk_bytes += bytes;
@@ -198,6 +199,7 @@ static void chunk_recycle(struct arena *a, struct chunk *chunk)
 {
     size_t bytes = chunk_size(chunk);
     chunk->high = size_max(chunk->high, chunk->position);
+    chunk_start(chunk);
     if (bytes > a->cache_bytes) {
         chunk_release(a, chunk);
         return;
@@ -293,6 +295,21 @@ static void position_cut(struct heap *view, uintptr_t position)
     struct chunk *chunk = view_current(view);
     chunk->high = size_max(chunk->high, view->position);
     view->position = position;
+}
+
+/* Only what lies below `high` of its chunk can be anything but zero. The chunk is the current one,
+ * or one of its own behind that. */
+static void *arena_zalloc(struct heap *view, size_t size, size_t align)
+{
+    char *p = arena_alloc(view, size, align);
+    if (!p)
+        return NULL;
+    struct chunk *chunk = view_current(view);
+    if ((uintptr_t)p - (uintptr_t)chunk >= chunk_size(chunk))
+        chunk = chunk_of(chunk->link.next);
+    if ((uintptr_t)p < chunk->high)
+        memset(p, 0, size_min(size, chunk->high - (uintptr_t)p));
+    return p;
 }
 
 static void arena_free(struct heap *view, void *p, size_t size)
@@ -426,11 +443,11 @@ static void range_walk(const struct walker *w, uintptr_t from, uintptr_t to, enu
         w->fn(w->arg, &item);
 }
 
-/* The root's chunk has the arena and the view before its objects, a scope's first chunk the view.
- */
-static void chunk_walk(const struct walker *w, const struct chunk *chunk, uintptr_t position)
+/* Before its objects a view's first chunk has the view, and the root's the arena as well. */
+static void chunk_walk(const struct walker *w, const struct chunk *chunk)
 {
-    uintptr_t objects = chunk_objects(chunk), high = size_max(chunk->high, position);
+    uintptr_t objects = chunk_objects(chunk), position = chunk->position;
+    uintptr_t high = size_max(chunk->high, position);
     range_walk(w, (uintptr_t)chunk, objects, WALK_META);
     range_walk(w, objects, position, WALK_LIVE);
     range_walk(w, position, high, WALK_FREE);
@@ -446,14 +463,11 @@ static void arena_walk(struct heap *root, walk_fn *fn, void *arg)
         w.owner = view->number;
         view_save(view);
         for (struct list *l = view->chunks.next; l != &view->chunks; l = l->next)
-            chunk_walk(&w, chunk_of(l), chunk_of(l)->position);
+            chunk_walk(&w, chunk_of(l));
     }
     w.owner = 0;
-    for (struct list *l = a->recycled.next; l != &a->recycled; l = l->next) {
-        struct chunk *chunk = chunk_of(l);
-        chunk->lead = 0;
-        chunk_walk(&w, chunk, (uintptr_t)(chunk + 1));
-    }
+    for (struct list *l = a->recycled.next; l != &a->recycled; l = l->next)
+        chunk_walk(&w, chunk_of(l));
 }
 
 static const char *chunk_check(const struct arena *a, const struct chunk *chunk)
@@ -510,6 +524,7 @@ ALLOCATOR(arena) = {
     .destroy = arena_destroy,
     .alloc = arena_alloc,
     .free = arena_free,
+    .zalloc = arena_zalloc,
     .realloc = arena_realloc,
     .scope_enter = arena_scope_enter,
     .scope_exit = arena_scope_exit,
