@@ -48,12 +48,13 @@ struct trace_reader {
     uint64_t bytes;
     char *name;
     unsigned flags;
-    bool torn, has_clock;
+    bool torn, has_clock, has_sites;
     unsigned meta_blocks;
     struct trace_totals totals;
     struct meta meta;
-    struct block *blocks;     /* of ops */
-    size_t count, room, at;   /* at: the next block to read */
+    struct block *blocks;   /* of ops */
+    size_t count, room, at; /* at: the next block to read */
+    uint64_t index_offset;
     uint64_t offset, records; /* of the block being read; read so far */
     struct cursor table;      /* index rows, unless torn */
     ZSTD_DCtx *zstd;
@@ -287,7 +288,7 @@ static int totals_check(const struct trace_reader *r, struct error *err)
     const struct trace_totals *t = &r->totals;
     if (r->torn || (t->objects == r->objects && t->scopes == r->scopes && t->threads == r->threads))
         return 0;
-    return reader_refuse(r, r->bytes - LAYOUT_TRAILER_BYTES, err,
+    return reader_refuse(r, r->index_offset, err,
                          "the index says %" PRIu64 " objects, %" PRIu64 " scopes, %" PRIu64
                          " threads, but the blocks hold %" PRIu64 ", %" PRIu64 ", %" PRIu64,
                          t->objects, t->scopes, t->threads, r->objects, r->scopes, r->threads);
@@ -518,8 +519,10 @@ static int block_add(struct trace_reader *r, const struct block *block, struct e
     }
     r->blocks[r->count++] = *block;
     const uint8_t *entry = r->map + block->offset + LAYOUT_BLOCK_BYTES;
-    for (unsigned i = 0; i < block->columns; i++, entry += LAYOUT_ENTRY_BYTES)
+    for (unsigned i = 0; i < block->columns; i++, entry += LAYOUT_ENTRY_BYTES) {
         r->has_clock |= load16(entry) == LAYOUT_CLOCK;
+        r->has_sites |= load16(entry) == LAYOUT_SITE;
+    }
     return 0;
 }
 
@@ -591,7 +594,7 @@ static int whole_open(struct trace_reader *r, struct error *err)
         return reader_refuse(r, r->bytes, err,
                              "the file does not end as a trace does: it is torn, or something was "
                              "added; --salvage reads the blocks that are whole");
-    at = load64(trailer);
+    at = r->index_offset = load64(trailer);
     if (XXH64(trailer, 8, 0) != load64(trailer + 8))
         return reader_refuse(r, end, err, "the trailer's checksum is wrong");
     if (at < LAYOUT_HEADER_BYTES || at > end)
@@ -609,7 +612,8 @@ static void blocks_forget(struct trace_reader *r)
 {
     meta_free(&r->meta);
     r->count = r->meta_blocks = 0;
-    r->has_clock = false;
+    r->has_clock = r->has_sites = false;
+    r->index_offset = 0;
     r->totals = (struct trace_totals){0};
 }
 
@@ -750,9 +754,24 @@ bool trace_has_clock(const struct trace_reader *r)
     return r->has_clock;
 }
 
+bool trace_has_sites(const struct trace_reader *r)
+{
+    return r->has_sites;
+}
+
+uint64_t trace_bytes(const struct trace_reader *r)
+{
+    return r->bytes;
+}
+
 const char *trace_name(const struct trace_reader *r)
 {
     return r->name;
+}
+
+uint64_t trace_index_offset(const struct trace_reader *r)
+{
+    return r->index_offset;
 }
 
 uint64_t trace_offset(const struct trace_reader *r)

@@ -124,7 +124,10 @@ const struct trace_totals *trace_reader_totals(const struct trace_reader *r); /*
 const char *trace_name(const struct trace_reader *r);
 bool trace_is_torn(const struct trace_reader *r);
 bool trace_has_clock(const struct trace_reader *r);  /* some block has a clock column */
+bool trace_has_sites(const struct trace_reader *r);  /* some block has a site column */
+uint64_t trace_bytes(const struct trace_reader *r);  /* of the file */
 uint64_t trace_offset(const struct trace_reader *r); /* of the block being read, for messages */
+uint64_t trace_index_offset(const struct trace_reader *r); /* 0 if torn */
 /* The i-th meta pair, false past the end; strings live as long as the reader. */
 bool trace_meta_at(const struct trace_reader *r, unsigned i, const char **key, const char **value);
 const char *trace_meta(const struct trace_reader *r, const char *key); /* NULL if absent */

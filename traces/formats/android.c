@@ -257,7 +257,7 @@ static int android_import(const char *path, struct trace_writer *out, struct imp
                           struct error *err)
 {
     struct android a = {.out = out, .report = report};
-    if (lines_open(&a.lines, path, err))
+    if (trace_set_meta(out, "source", "android", err) || lines_open(&a.lines, path, err))
         return -1;
     int got;
     while ((got = lines_next(&a.lines)) > 0)

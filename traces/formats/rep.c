@@ -176,7 +176,7 @@ static int rep_import(const char *path, struct trace_writer *out, struct import_
                       struct error *err)
 {
     struct rep r = {.out = out, .report = report};
-    if (lines_open(&r.lines, path, err))
+    if (trace_set_meta(out, "source", "rep", err) || lines_open(&r.lines, path, err))
         return -1;
     int got = header_import(&r) ? -1 : 1;
     while (got > 0 && (got = lines_next(&r.lines)) > 0)

@@ -16,6 +16,8 @@
  * Further words on a line, in any order: align=BYTES, clock=NS, site=N; absent means 0 (align: 1).
  * Objects, scopes and threads are numbered as trace.h says.
  */
+#include "traces/formats/text.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -37,6 +39,11 @@ static const char *const kind_names[TRACE_KINDS] = {
     [TRACE_THREAD_END] = "thread_end",
     [TRACE_LIVE] = "live",
 };
+
+const char *text_kind_name(unsigned kind)
+{
+    return kind_names[kind];
+}
 
 /* ---- reading ---- */
 
@@ -159,6 +166,17 @@ static int line_import(struct lines *lines, uint32_t *thread, struct trace_write
         return thread_parse(lines, thread);
     struct trace_op op = {.thread = *thread, .object = TRACE_NO_OBJECT, .scope = TRACE_NO_SCOPE};
     return op_parse(lines, name, &op) ? -1 : lines_put(lines, out, &op);
+}
+
+bool text_is(const char *path)
+{
+    struct lines lines;
+    struct error err;
+    if (lines_open(&lines, path, &err))
+        return false;
+    bool is = lines_next(&lines) > 0 && strcmp(lines.text, FIRST_LINE) == 0;
+    lines_close(&lines);
+    return is;
 }
 
 static int text_import(const char *path, struct trace_writer *out, struct import_report *report,

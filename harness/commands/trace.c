@@ -1,0 +1,324 @@
+/*
+ * trace.c - `alloclab trace`: looks into trace files, checks them, and converts them from and to
+ * other forms.
+ *
+ * A conversion goes through the writer of a trace in any case, so that what comes out has been held
+ * against all rules: from a foreign form to a foreign form it goes through a trace in memory. The
+ * output is written beside its final name and renamed at the end, so that nothing that existed is
+ * lost when something goes wrong.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "harness/registry.h"
+#include "harness/spec.h"
+#include "harness/trace_info.h"
+#include "traces/check.h"
+#include "traces/formats/text.h"
+#include "traces/layout.h"
+
+#define OWN "trace" /* the name of alloclab's own binary form */
+#define USAGE                                                                                      \
+    "trace info|cat|check FILE.. | trace convert [--from FORMAT] [--to FORMAT] [--strict] "        \
+    "[--salvage] IN -o OUT"
+
+struct request { /* the command line */
+    const char *verb, *from, *to, *output;
+    bool strict, salvage;
+    char **files;
+    int count;
+};
+
+static int fail(const char *verb, const struct error *err)
+{
+    fflush(stdout);
+    fprintf(stderr, "alloclab trace %s: %s\n", verb, err->text);
+    return 2;
+}
+
+/* ---- info, cat, check ---- */
+
+static int stdout_flush(struct error *err)
+{
+    return fflush(stdout) || ferror(stdout)
+               ? error_set(err, "standard output: cannot write: %s", strerror(errno))
+               : 0;
+}
+
+static int info_file(struct trace_reader *r, struct error *err)
+{
+    return trace_info_print(stdout, r, err);
+}
+
+static int cat_file(struct trace_reader *r, struct error *err)
+{
+    uint64_t dropped;
+    return trace_format_find("text")->export(r, stdout, &dropped, err);
+}
+
+static int check_file(struct trace_reader *r, struct error *err)
+{
+    struct trace_totals t;
+    if (trace_check(r, &t, err))
+        return -1;
+    printf("%s: valid: %" PRIu64 " ops, %" PRIu64 " objects, %" PRIu64 " threads, %" PRIu64
+           " scopes%s\n",
+           trace_name(r), t.ops, t.objects, t.threads, t.scopes,
+           trace_is_torn(r) ? " in the whole blocks of a torn file" : "");
+    return 0;
+}
+
+/* Every file is looked at, even after a bad one. */
+static int files_each(const struct request *q,
+                      int (*look)(struct trace_reader *r, struct error *err))
+{
+    int status = 0;
+    for (int i = 0; i < q->count; i++) {
+        struct error err;
+        struct trace_reader *r = trace_open(q->files[i], q->salvage ? TRACE_SALVAGE : 0, &err);
+        if (!r || look(r, &err) || stdout_flush(&err))
+            status = fail(q->verb, &err);
+        if (r)
+            trace_close(r);
+    }
+    return status;
+}
+
+/* ---- convert ---- */
+
+static int format_find(const char *name, const struct trace_format **format, struct error *err)
+{
+    const char *names[64] = {OWN};
+    if (!strcmp(name, OWN)) {
+        *format = NULL;
+        return 0;
+    }
+    *format = trace_format_find(name);
+    if (*format)
+        return 0;
+    for (size_t i = 0; trace_formats[i] && i + 2 < sizeof names / sizeof *names; i++)
+        names[i + 1] = trace_formats[i]->name;
+    return spec_unknown("trace format", name, names, err);
+}
+
+/* The form of the input if the user did not say it; NULL: our own. */
+static int format_guess(const char *path, const struct trace_format **format, struct error *err)
+{
+    char magic[8] = {0};
+    FILE *file = fopen(path, "rbe");
+    if (!file)
+        return error_set(err, "%s: cannot open: %s", path, strerror(errno));
+    size_t got = fread(magic, 1, sizeof magic, file);
+    fclose(file);
+    *format = NULL;
+    if (got == sizeof magic && memcmp(magic, LAYOUT_MAGIC, sizeof magic) == 0)
+        return 0;
+    if (text_is(path))
+        return format_find("text", format, err);
+    return error_set(err,
+                     "%s: offset 0: neither a trace nor one as text: say what it is with --from "
+                     "FORMAT; `alloclab list formats` shows what can be read",
+                     path);
+}
+
+static void report_print(const struct import_report *report)
+{
+    printf("lines              %" PRIu64 "\n", report->lines);
+    printf("unknown_frees      %" PRIu64 "\n", report->unknown_frees);
+    printf("unknown_reallocs   %" PRIu64 "\n", report->unknown_reallocs);
+    printf("double_allocs      %" PRIu64 "\n", report->double_allocs);
+    if (report->first_odd_line)
+        printf("first_odd_line     %" PRIu64 "\n", report->first_odd_line);
+}
+
+/* Fills the writer from the input and finishes it, or abandons it. */
+static int writer_fill(struct trace_writer *w, const struct request *q,
+                       const struct trace_format *from, struct error *err)
+{
+    struct import_report report = {.strict = q->strict};
+    if (from->import(q->files[0], w, &report, err)) {
+        trace_abandon(w);
+        return -1;
+    }
+    report_print(&report);
+    printf("ops                %" PRIu64 "\n", trace_writer_totals(w)->ops);
+    return trace_finish(w, err);
+}
+
+static int trace_copy(struct trace_reader *in, struct trace_writer *out, struct error *err)
+{
+    const char *key, *value;
+    struct trace_op op;
+    struct error why;
+    int got = 1;
+    for (unsigned i = 0; got > 0 && trace_meta_at(in, i, &key, &value); i++)
+        got = trace_set_meta(out, key, value, err) ? -1 : 1;
+    while (got > 0 && (got = trace_next(in, &op, err)) > 0)
+        if (trace_put(out, &op, &why))
+            got = error_set(err, "%.500s: offset %" PRIu64 ": %.400s", trace_name(in),
+                            trace_offset(in), why.text);
+    if (got < 0) {
+        trace_abandon(out);
+        return -1;
+    }
+    printf("ops                %" PRIu64 "\n", trace_writer_totals(out)->ops);
+    return trace_finish(out, err);
+}
+
+/* The input as a reader: the file itself, or what an importer made of it, in memory. */
+static struct trace_reader *input_open(const struct request *q, const struct trace_format *from,
+                                       struct error *err)
+{
+    if (!from)
+        return trace_open(q->files[0], q->salvage ? TRACE_SALVAGE : 0, err);
+    struct trace_reader *r = NULL;
+    int fd = memfd_create("alloclab-convert", MFD_CLOEXEC);
+    if (fd < 0) {
+        error_set(err, "no memory for the trace: %s", strerror(errno));
+        return NULL;
+    }
+    struct trace_writer *w = trace_create_fd(fd, err);
+    if (w && writer_fill(w, q, from, err) == 0)
+        r = trace_open_fd(fd, q->files[0], 0, err);
+    close(fd);
+    return r;
+}
+
+/* Writes the foreign form to OUT.part, and renames it. */
+static int form_write(const struct request *q, const struct trace_format *to,
+                      struct trace_reader *in, struct error *err)
+{
+    char part[4096];
+    struct stat status;
+    uint64_t dropped = 0;
+    if (stat(q->output, &status) == 0 && !S_ISREG(status.st_mode))
+        return error_set(err, "%s: exists and is not a regular file: choose another name",
+                         q->output);
+    if ((size_t)snprintf(part, sizeof part, "%s.part", q->output) >= sizeof part)
+        return error_set(err, "%s: name too long", q->output);
+    FILE *stream = fopen(part, "wbe");
+    if (!stream)
+        return error_set(err, "%s: cannot create: %s", part, strerror(errno));
+    int failed = to->export(in, stream, &dropped, err);
+    bool unwritten = ferror(stream);
+    if (fclose(stream) || unwritten)
+        failed = failed ? failed : error_set(err, "%s: cannot write: %s", part, strerror(errno));
+    if (!failed && rename(part, q->output))
+        failed = error_set(err, "%s: cannot rename to %s: %s", part, q->output, strerror(errno));
+    if (failed)
+        unlink(part);
+    else
+        printf("dropped            %" PRIu64 "\n", dropped);
+    return failed;
+}
+
+static int trace_convert(const struct request *q, struct error *err)
+{
+    const struct trace_format *from, *to;
+    if ((strcmp(q->from, "auto") ? format_find(q->from, &from, err)
+                                 : format_guess(q->files[0], &from, err)) ||
+        format_find(q->to, &to, err))
+        return -1;
+    if (from && !from->import)
+        return error_set(err, "%s: the form %s can only be written", q->files[0], from->name);
+    if (to && !to->export)
+        return error_set(err, "%s: the form %s can only be read", q->output, to->name);
+    if (from && !to) {
+        struct trace_writer *w = trace_create(q->output, err);
+        return w ? writer_fill(w, q, from, err) : -1;
+    }
+    struct trace_reader *in = input_open(q, from, err);
+    if (!in)
+        return -1;
+    int failed = -1;
+    if (to) {
+        failed = form_write(q, to, in, err);
+    } else {
+        struct trace_writer *w = trace_create(q->output, err);
+        failed = w ? trace_copy(in, w, err) : -1;
+    }
+    trace_close(in);
+    return failed;
+}
+
+/* ---- the command line ---- */
+
+static int usage(const char *what, const char *argument)
+{
+    fprintf(stderr, "alloclab trace: %s%s: usage: alloclab %s\n", what, argument, USAGE);
+    return 2;
+}
+
+static int request_parse(struct request *q, int argc, char **argv)
+{
+    bool convert = !strcmp(q->verb, "convert");
+    const struct {
+        const char *name, **value;
+        bool *flag;
+        bool only_convert;
+    } options[] = {
+        {"--from", &q->from, NULL, true},        {"--to", &q->to, NULL, true},
+        {"-o", &q->output, NULL, true},          {"--strict", NULL, &q->strict, true},
+        {"--salvage", NULL, &q->salvage, false},
+    };
+    for (int i = 2; i < argc; i++) {
+        size_t k = 0, count = sizeof options / sizeof *options;
+        while (k < count && strcmp(argv[i], options[k].name))
+            k++;
+        if (k == count) {
+            if (argv[i][0] == '-')
+                return usage("unknown option ", argv[i]);
+            q->files[q->count++] = argv[i];
+        } else if (options[k].only_convert && !convert) {
+            return usage("only convert takes ", argv[i]);
+        } else if (options[k].flag) {
+            *options[k].flag = true;
+        } else if (++i == argc) {
+            return usage("a value is missing after ", argv[i - 1]);
+        } else {
+            *options[k].value = argv[i];
+        }
+    }
+    if (q->count == 0)
+        return usage("which file?", "");
+    if (convert && (q->count != 1 || !q->output))
+        return usage("convert takes one input file, and -o OUT", "");
+    return 0;
+}
+
+static int trace_main(int argc, char **argv)
+{
+    struct request q = {.verb = argc > 1 ? argv[1] : "", .from = "auto", .to = OWN};
+    int status;
+    struct error err;
+    q.files = calloc((size_t)argc, sizeof *q.files);
+    if (!q.files)
+        return usage("no memory", "");
+    bool known = !strcmp(q.verb, "info") || !strcmp(q.verb, "cat") || !strcmp(q.verb, "check") ||
+                 !strcmp(q.verb, "convert");
+    if (!known)
+        status = usage("info, cat, check or convert is expected, not ", q.verb);
+    else if (request_parse(&q, argc, argv))
+        status = 2;
+    else if (!strcmp(q.verb, "convert"))
+        status = trace_convert(&q, &err) || stdout_flush(&err) ? fail(q.verb, &err) : 0;
+    else
+        status = files_each(&q, q.verb[0] == 'i'   ? info_file
+                                : q.verb[1] == 'a' ? cat_file
+                                                   : check_file);
+    free(q.files);
+    return status;
+}
+
+COMMAND(trace) = {
+    .name = "trace",
+    .usage = USAGE,
+    .summary = "look into traces, check them, convert them from and to other forms",
+    .main = trace_main,
+};
