@@ -10,7 +10,7 @@
  * end, by whichever thread, makes the nearest open scope around it current again. A server with
  * many requests open at once switches:
  *
- *     alloclab_scope_id request = alloclab_scope_begin();     a request arrives; it is current now
+ *     uint64_t request = alloclab_scope_begin();     a request arrives; it is current now
  *     ...
  *     alloclab_scope_switch(ALLOCLAB_NO_SCOPE);               it waits for something
  *     ...
@@ -31,13 +31,11 @@
 extern "C" {
 #endif
 
-typedef uint64_t alloclab_scope_id;
+#define ALLOCLAB_NO_SCOPE ((uint64_t)0)
 
-#define ALLOCLAB_NO_SCOPE ((alloclab_scope_id)0)
-
-extern alloclab_scope_id alloclab_record_scope_begin(void) __attribute__((weak));
-extern void alloclab_record_scope_end(alloclab_scope_id) __attribute__((weak));
-extern void alloclab_record_scope_switch(alloclab_scope_id) __attribute__((weak));
+extern uint64_t alloclab_record_scope_begin(void) __attribute__((weak));
+extern void alloclab_record_scope_end(uint64_t) __attribute__((weak));
+extern void alloclab_record_scope_switch(uint64_t) __attribute__((weak));
 extern void alloclab_record_thread_name(const char *) __attribute__((weak));
 
 #if defined(__x86_64__) && !defined(__ILP32__)
@@ -49,26 +47,26 @@ extern void alloclab_record_thread_name(const char *) __attribute__((weak));
 
 /* Begins a scope inside the thread's current one and makes it current. ALLOCLAB_NO_SCOPE unless
  * recorded. */
-static inline alloclab_scope_id alloclab_scope_begin(void)
+static inline uint64_t alloclab_scope_begin(void)
 {
-    alloclab_scope_id (*mark)(void);
+    uint64_t (*mark)(void);
     ALLOCLAB_MARK_FIND(alloclab_record_scope_begin, mark);
     return __builtin_expect(mark != 0, 0) ? mark() : ALLOCLAB_NO_SCOPE;
 }
 
 /* Ends a scope; ALLOCLAB_NO_SCOPE does nothing. */
-static inline void alloclab_scope_end(alloclab_scope_id scope)
+static inline void alloclab_scope_end(uint64_t scope)
 {
-    void (*mark)(alloclab_scope_id);
+    void (*mark)(uint64_t);
     ALLOCLAB_MARK_FIND(alloclab_record_scope_end, mark);
     if (__builtin_expect(mark != 0, 0))
         mark(scope);
 }
 
 /* Makes an open scope, or none (ALLOCLAB_NO_SCOPE), the thread's current one. */
-static inline void alloclab_scope_switch(alloclab_scope_id scope)
+static inline void alloclab_scope_switch(uint64_t scope)
 {
-    void (*mark)(alloclab_scope_id);
+    void (*mark)(uint64_t);
     ALLOCLAB_MARK_FIND(alloclab_record_scope_switch, mark);
     if (__builtin_expect(mark != 0, 0))
         mark(scope);

@@ -1,13 +1,11 @@
 /*
- * record.c - the calls that the recorder stands in front of: malloc and its relatives, free, sized
- * operator delete, and the marks of api/alloclab_mark.h. Each passes the program's call on,
- * unchanged, to the allocator that the program would have had without us (the next definition in
- * its search order), and notes it.
+ * record.c - the calls that the recorder stands in front of: malloc and its relatives, free, and
+ * the marks of api/alloclab_mark.h; the C++ operators are in cxx.c. Each passes the program's call
+ * on, unchanged, to the allocator that the program would have had without us (the next definition
+ * in its search order), and notes it.
  *
  * What is noted is what the program asked for. A call that the allocator itself makes while it
- * serves another one is not the program's: it passes through and is only counted. operator new is
- * not here, because it reaches malloc by itself. A sized operator delete only leaves a hint for the
- * free it ends in, so that a program with an operator delete of its own keeps it.
+ * serves another one is not the program's: it passes through and is only counted.
  *
  * The dynamic linker allocates while it looks the next definitions up (an error text, for one);
  * those calls get memory from a small static arena, and are not the program's either.
@@ -20,9 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "traces/recorder/sink.h"
-
-#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+#include "traces/recorder/calls.h"
 
 static struct {
     void *(*malloc)(size_t);
@@ -36,12 +32,7 @@ static struct {
     void (*free)(void *);
 } next;
 
-static _Thread_local struct {
-    bool inside;    /* in the next allocator: further calls are its own */
-    bool resolving; /* in the dynamic linker: further allocations come from the arena */
-    const void *sized_address;
-    size_t sized_bytes; /* the hint of a sized delete for the free of that address */
-} self;
+_Thread_local struct call_state call_state;
 
 /* ---- the arena for calls that arrive while we look up ---- */
 
@@ -83,12 +74,46 @@ static void *lookup(const char *name)
     return dlsym(RTLD_NEXT, name);
 }
 
+/*
+ * What the library of `caller` and its dependencies define. The C++ library's operators jump to
+ * each other, so that the caller may seem to be ourselves: then it is the library that was found
+ * last.
+ */
+static void *lookup_for_caller(const char *name, void *caller)
+{
+    static const char *_Atomic last; /* the C++ library: never unloaded */
+    Dl_info here, there;
+    if (!dladdr(arena, &here) || !dladdr(caller, &there))
+        return NULL;
+    const char *path = there.dli_fbase == here.dli_fbase ? atomic_load(&last) : there.dli_fname;
+    void *library = path ? dlopen(path, RTLD_LAZY | RTLD_NOLOAD) : NULL;
+    if (!library)
+        return NULL;
+    void *found = dlsym(library, name);
+    if (found && dladdr(found, &there))
+        atomic_store(&last, there.dli_fname);
+    dlclose(library);
+    return found;
+}
+
+void *call_lookup(const char *name, void *caller)
+{
+    int error = errno;
+    call_state.resolving = true;
+    void *found = lookup(name);
+    if (!found)
+        found = lookup_for_caller(name, caller);
+    call_state.resolving = false;
+    errno = error;
+    return found;
+}
+
 /* Runs at the first call, which the dynamic linker or the first constructor makes: the process has
  * one thread. */
 __attribute__((noinline, cold)) static void resolve(void)
 {
     int error = errno;
-    self.resolving = true;
+    call_state.resolving = true;
     *(void **)&next.free = lookup("free");
     *(void **)&next.calloc = lookup("calloc");
     *(void **)&next.realloc = lookup("realloc");
@@ -98,55 +123,51 @@ __attribute__((noinline, cold)) static void resolve(void)
     *(void **)&next.valloc = lookup("valloc");
     *(void **)&next.pvalloc = lookup("pvalloc");
     *(void **)&next.malloc = lookup("malloc"); /* last: it says that all are there */
-    self.resolving = false;
+    call_state.resolving = false;
     errno = error;
 }
 
-/*
- * True if the call is the program's and is to be noted: `inside` is then set until leave().
- * Otherwise the caller passes the call on without a word. Never called while resolving.
- */
-static bool enter(void)
+bool call_enter(void)
 {
-    if (UNLIKELY(self.inside)) {
+    if (UNLIKELY(call_state.inside)) {
         if (sink_ready())
             sink_count_nested();
         return false;
     }
-    self.inside = true;
+    call_state.inside = true;
     if (UNLIKELY(!sink_ready())) {
-        self.inside = false;
+        call_state.inside = false;
         return false;
     }
     return true;
 }
 
-static void leave(void)
-{
-    self.inside = false;
-}
-
 /* True if memory must come from the arena. */
 static bool early(void)
 {
-    if (UNLIKELY(self.resolving))
+    if (UNLIKELY(call_state.resolving))
         return true;
     if (UNLIKELY(!next.malloc))
         resolve();
     return false;
 }
 
+bool call_is_allocators(void *function)
+{
+    Dl_info allocator, other;
+    void *known;
+    early();
+    memcpy(&known, &next.malloc, sizeof known);
+    return dladdr(known, &allocator) && dladdr(function, &other) &&
+           allocator.dli_fbase == other.dli_fbase;
+}
+
 static void *note_result(enum capture_kind kind, unsigned align_log2, void *p, size_t size)
 {
     sink_put(kind, p ? 0 : CAPTURE_FAILED, align_log2, (uintptr_t)p, size);
-    leave();
+    call_state.noted = p;
+    call_leave();
     return p;
-}
-
-/* log2 of an alignment as allocators take it: rounded up to a power of two. */
-static unsigned align_log2_of(size_t align)
-{
-    return align <= 1 ? 0 : 64 - (unsigned)__builtin_clzl(align - 1);
 }
 
 /* ---- allocation ---- */
@@ -155,7 +176,7 @@ RECORDER_EXPORT void *malloc(size_t size)
 {
     if (early())
         return arena_alloc(size);
-    if (!enter())
+    if (!call_enter())
         return next.malloc(size);
     return note_result(CAPTURE_ALLOC, 0, next.malloc(size), size);
 }
@@ -167,7 +188,7 @@ RECORDER_EXPORT void *calloc(size_t count, size_t size)
         bytes = SIZE_MAX;
     if (early())
         return arena_alloc(bytes);
-    if (!enter())
+    if (!call_enter())
         return next.calloc(count, size);
     return note_result(CAPTURE_CALLOC, 0, next.calloc(count, size), bytes);
 }
@@ -177,11 +198,11 @@ static void *realloc_noted(void *p, size_t size)
     sink_put(CAPTURE_REALLOC_BEGIN, 0, 0, (uintptr_t)p, size);
     void *q = next.realloc(p, size);
     sink_put(CAPTURE_REALLOC_END, q ? 0 : CAPTURE_FAILED, 0, (uintptr_t)q, size);
-    leave();
+    call_leave();
     return q;
 }
 
-/* The arena's blocks move to the program's heap when they grow. */
+/* The arena's blocks move when they grow, to the program's heap as a rule. */
 static void *realloc_from_arena(void *p, size_t size)
 {
     void *q = malloc(size);
@@ -192,11 +213,15 @@ static void *realloc_from_arena(void *p, size_t size)
 
 RECORDER_EXPORT void *realloc(void *p, size_t size)
 {
-    if (early())
-        return p && !arena_owns(p) ? NULL : realloc_from_arena(p, size);
     if (UNLIKELY(arena_owns(p)))
         return realloc_from_arena(p, size);
-    if (!enter())
+    if (early() && !p)
+        return arena_alloc(size);
+    if (UNLIKELY(!next.malloc)) {
+        errno = ENOMEM; /* while we look up: nothing has been given out that could grow */
+        return NULL;
+    }
+    if (!call_enter())
         return next.realloc(p, size);
     return realloc_noted(p, size);
 }
@@ -207,10 +232,10 @@ RECORDER_EXPORT void *reallocarray(void *p, size_t count, size_t size)
     size_t bytes;
     if (!__builtin_mul_overflow(count, size, &bytes))
         return realloc(p, bytes);
-    if (!early() && enter()) {
+    if (!early() && call_enter()) {
         sink_put(CAPTURE_REALLOC_BEGIN, 0, 0, (uintptr_t)p, SIZE_MAX);
         sink_put(CAPTURE_REALLOC_END, CAPTURE_FAILED, 0, 0, SIZE_MAX);
-        leave();
+        call_leave();
     }
     errno = ENOMEM;
     return NULL;
@@ -220,9 +245,9 @@ RECORDER_EXPORT void *aligned_alloc(size_t align, size_t size)
 {
     if (early())
         return NULL;
-    if (!enter())
+    if (!call_enter())
         return next.aligned_alloc(align, size);
-    return note_result(CAPTURE_ALIGNED, align_log2_of(align), next.aligned_alloc(align, size),
+    return note_result(CAPTURE_ALIGNED, call_align_log2(align), next.aligned_alloc(align, size),
                        size);
 }
 
@@ -230,10 +255,10 @@ RECORDER_EXPORT int posix_memalign(void **result, size_t align, size_t size)
 {
     if (early())
         return ENOMEM;
-    if (!enter())
+    if (!call_enter())
         return next.posix_memalign(result, align, size);
     int error = next.posix_memalign(result, align, size);
-    note_result(CAPTURE_ALIGNED, align_log2_of(align), error ? NULL : *result, size);
+    note_result(CAPTURE_ALIGNED, call_align_log2(align), error ? NULL : *result, size);
     return error;
 }
 
@@ -241,21 +266,21 @@ RECORDER_EXPORT void *memalign(size_t align, size_t size)
 {
     if (early())
         return NULL;
-    if (!enter())
+    if (!call_enter())
         return next.memalign(align, size);
-    return note_result(CAPTURE_ALIGNED, align_log2_of(align), next.memalign(align, size), size);
+    return note_result(CAPTURE_ALIGNED, call_align_log2(align), next.memalign(align, size), size);
 }
 
 static unsigned page_log2(void)
 {
-    return align_log2_of((size_t)sysconf(_SC_PAGESIZE));
+    return call_align_log2((size_t)sysconf(_SC_PAGESIZE));
 }
 
 RECORDER_EXPORT void *valloc(size_t size)
 {
     if (early())
         return NULL;
-    if (!enter())
+    if (!call_enter())
         return next.valloc(size);
     return note_result(CAPTURE_ALIGNED, page_log2(), next.valloc(size), size);
 }
@@ -264,7 +289,7 @@ RECORDER_EXPORT void *pvalloc(size_t size)
 {
     if (early())
         return NULL;
-    if (!enter())
+    if (!call_enter())
         return next.pvalloc(size);
     return note_result(CAPTURE_ALIGNED, page_log2(), next.pvalloc(size), size);
 }
@@ -276,19 +301,19 @@ RECORDER_EXPORT void free(void *p)
     if (UNLIKELY(arena_owns(p)))
         return;
     if (UNLIKELY(!next.malloc)) {
-        if (self.resolving)
+        if (call_state.resolving)
             return; /* nothing has been given out that could be returned */
         resolve();
     }
-    if (!enter()) {
+    if (!call_enter()) {
         next.free(p);
         return;
     }
-    bool sized = p && self.sized_address == p;
+    bool sized = p && call_state.sized_address == p;
     sink_put(CAPTURE_FREE, sized ? CAPTURE_SIZED : 0, 0, (uintptr_t)p,
-             sized ? self.sized_bytes : 0);
+             sized ? call_state.sized_bytes : 0);
     next.free(p);
-    leave();
+    call_leave();
 }
 
 /* Old binaries know free by this name too. */
@@ -297,91 +322,6 @@ RECORDER_EXPORT void cfree(void *p)
 {
     free(p);
 }
-
-/* ---- sized operator delete ---- */
-
-/*
- * The C++ library's definition is after us in the search order, or, in a program that is not C++
- * itself, belongs to the library that called us; that one was loaded at run time, and its
- * dependencies are searched. NULL if there is none.
- */
-__attribute__((noinline, cold)) static void *lookup_for_caller(const char *name, void *caller)
-{
-    Dl_info info;
-    int error = errno;
-    self.resolving = true;
-    void *found = lookup(name);
-    if (!found && dladdr(caller, &info) && info.dli_fname) {
-        void *library = dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
-        if (library) {
-            found = dlsym(library, name);
-            dlclose(library); /* the C++ library itself is never unloaded */
-        }
-    }
-    self.resolving = false;
-    errno = error;
-    return found;
-}
-
-struct hint {
-    const void *address;
-    size_t bytes;
-};
-
-static struct hint hint_set(void *p, size_t size)
-{
-    struct hint before = {self.sized_address, self.sized_bytes};
-    self.sized_address = p;
-    self.sized_bytes = size;
-    return before;
-}
-
-static void hint_restore(struct hint before)
-{
-    self.sized_address = before.address;
-    self.sized_bytes = before.bytes;
-}
-
-#define SIZED_DELETE(function, symbol)                                                             \
-    RECORDER_EXPORT void function(void *p, size_t size) __asm__(symbol);                           \
-    RECORDER_EXPORT void function(void *p, size_t size)                                            \
-    {                                                                                              \
-        static void (*_Atomic known)(void *, size_t);                                              \
-        void (*call)(void *, size_t) = atomic_load_explicit(&known, memory_order_acquire);         \
-        if (UNLIKELY(!call)) {                                                                     \
-            *(void **)&call = lookup_for_caller(symbol, __builtin_return_address(0));              \
-            atomic_store_explicit(&known, call, memory_order_release);                             \
-        }                                                                                          \
-        struct hint before = hint_set(p, size);                                                    \
-        if (call)                                                                                  \
-            call(p, size);                                                                         \
-        else                                                                                       \
-            free(p);                                                                               \
-        hint_restore(before);                                                                      \
-    }
-
-#define SIZED_ALIGNED_DELETE(function, symbol)                                                     \
-    RECORDER_EXPORT void function(void *p, size_t size, size_t align) __asm__(symbol);             \
-    RECORDER_EXPORT void function(void *p, size_t size, size_t align)                              \
-    {                                                                                              \
-        static void (*_Atomic known)(void *, size_t, size_t);                                      \
-        void (*call)(void *, size_t, size_t) = atomic_load_explicit(&known, memory_order_acquire); \
-        if (UNLIKELY(!call)) {                                                                     \
-            *(void **)&call = lookup_for_caller(symbol, __builtin_return_address(0));              \
-            atomic_store_explicit(&known, call, memory_order_release);                             \
-        }                                                                                          \
-        struct hint before = hint_set(p, size);                                                    \
-        if (call)                                                                                  \
-            call(p, size, align);                                                                  \
-        else                                                                                       \
-            free(p);                                                                               \
-        hint_restore(before);                                                                      \
-    }
-
-SIZED_DELETE(delete_sized, "_ZdlPvm")
-SIZED_DELETE(delete_array_sized, "_ZdaPvm")
-SIZED_ALIGNED_DELETE(delete_sized_aligned, "_ZdlPvmSt11align_val_t")
-SIZED_ALIGNED_DELETE(delete_array_sized_aligned, "_ZdaPvmSt11align_val_t")
 
 /* ---- marks: the functions that api/alloclab_mark.h looks for ---- */
 

@@ -1,0 +1,51 @@
+/*
+ * calls.h - what the entry points of record.c and cxx.c share: whether a call is the program's own,
+ * and who is next.
+ */
+#ifndef ALLOCLAB_CALLS_H
+#define ALLOCLAB_CALLS_H
+
+#include "traces/recorder/sink.h"
+
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+struct call_state {    /* of a thread */
+    bool inside;       /* in the next allocator: further calls are its own */
+    bool resolving;    /* in the dynamic linker: further allocations come from the arena */
+    const void *noted; /* the last block noted as given out */
+    const void *sized_address;
+    size_t sized_bytes; /* the hint of a sized delete for the free of that address */
+};
+
+extern _Thread_local struct call_state call_state;
+
+/*
+ * True if the call is the program's and is to be noted: everything until call_leave() is then the
+ * allocator's. Otherwise the caller passes the call on without a word. Not while resolving.
+ */
+bool call_enter(void);
+
+static inline void call_leave(void)
+{
+    call_state.inside = false;
+}
+
+/*
+ * The next definition of a C++ operator: after us in the search order; or, in a program that is not
+ * C++ itself, among the dependencies of the library that called us, which was loaded at run time.
+ * NULL if there is none.
+ */
+__attribute__((noinline, cold)) void *call_lookup(const char *name, void *caller);
+
+/* True if the function is defined by the library that also defines the next malloc. */
+__attribute__((noinline, cold)) bool call_is_allocators(void *function);
+
+/* log2 of an alignment as allocators take it: rounded up to a power of two. */
+static inline unsigned call_align_log2(size_t align)
+{
+    if (align <= 1)
+        return 0;
+    return align > SIZE_MAX / 2 ? 63 : 64 - (unsigned)__builtin_clzl(align - 1);
+}
+
+#endif

@@ -1,0 +1,143 @@
+/*
+ * cxx.c - operator new and delete, in all forms that a program may call. The C++ library's reach
+ * malloc and free, where they are noted; here they only pass through, and a delete that is told the
+ * size leaves it as a hint for the free it ends in. A program's own operators stay in charge: what
+ * is in the executable is found before us, and what is in a library is what we pass on to.
+ *
+ * An allocator that brings operators of its own (jemalloc, tcmalloc, mimalloc) does not go through
+ * malloc and free; its operators lie in the library that also has its malloc, and are noted here.
+ * An allocation of theirs that throws is not noted.
+ */
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "traces/recorder/calls.h"
+
+struct operator
+{ /* the next definition; filled at the first call */
+    void *_Atomic function;
+    _Atomic bool allocators; /* it does not go through malloc and free */
+};
+
+__attribute__((noinline, cold)) static void *operator_find(struct operator* op, const char *symbol,
+                                                           void *caller)
+{
+    void *function = call_lookup(symbol, caller);
+    if (!function) {
+        static const char text[] =
+            "alloclab-record: a C++ operator is called that nobody defines\n";
+        ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
+        (void)ignored;
+        abort();
+    }
+    atomic_store_explicit(&op->allocators, call_is_allocators(function), memory_order_relaxed);
+    atomic_store_explicit(&op->function, function, memory_order_release);
+    return function;
+}
+
+static inline void *operator_next(struct operator* op, const char *symbol, void *caller)
+{
+    void *function = atomic_load_explicit(&op->function, memory_order_acquire);
+    return UNLIKELY(!function) ? operator_find(op, symbol, caller) : function;
+}
+
+/* After the allocator's own operator new, unless it went through malloc after all. */
+static void note_new(const void *p, size_t size, size_t align)
+{
+    if ((p && p == call_state.noted) || !call_enter())
+        return;
+    sink_put(align ? CAPTURE_ALIGNED : CAPTURE_ALLOC, p ? 0 : CAPTURE_FAILED,
+             call_align_log2(align), (uintptr_t)p, size);
+    call_leave();
+}
+
+/* Before the allocator's own operator delete; true if call_leave() is due after it. */
+static bool note_delete(const void *p, bool sized, size_t size)
+{
+    if (!call_enter())
+        return false;
+    sink_put(CAPTURE_FREE, sized ? CAPTURE_SIZED : 0, 0, (uintptr_t)p, sized ? size : 0);
+    return true;
+}
+
+/*
+ * PARAMS and ARGS are those of the form, in parentheses; ALIGN is the alignment or 0. The call may
+ * throw through us: nothing is held meanwhile.
+ */
+#define OPERATOR_NEW(name, symbol, PARAMS, ARGS, ALIGN)                                            \
+    RECORDER_EXPORT void *name PARAMS __asm__(symbol);                                             \
+    RECORDER_EXPORT void *name PARAMS                                                              \
+    {                                                                                              \
+        static struct operator next;                                                               \
+        void *(*call)PARAMS;                                                                       \
+        *(void **)&call = operator_next(&next, symbol, __builtin_return_address(0));               \
+        if (!atomic_load_explicit(&next.allocators, memory_order_relaxed))                         \
+            return call ARGS;                                                                      \
+        call_state.noted = NULL;                                                                   \
+        void *p = call ARGS;                                                                       \
+        note_new(p, size, ALIGN);                                                                  \
+        return p;                                                                                  \
+    }
+
+#define OPERATOR_DELETE(name, symbol, PARAMS, ARGS, SIZED, SIZE)                                   \
+    RECORDER_EXPORT void name PARAMS __asm__(symbol);                                              \
+    RECORDER_EXPORT void name PARAMS                                                               \
+    {                                                                                              \
+        static struct operator next;                                                               \
+        void(*call) PARAMS;                                                                        \
+        *(void **)&call = operator_next(&next, symbol, __builtin_return_address(0));               \
+        if (atomic_load_explicit(&next.allocators, memory_order_relaxed)) {                        \
+            bool entered = note_delete(p, SIZED, SIZE);                                            \
+            call ARGS;                                                                             \
+            if (entered)                                                                           \
+                call_leave();                                                                      \
+            return;                                                                                \
+        }                                                                                          \
+        struct call_state before = call_state;                                                     \
+        if (SIZED) {                                                                               \
+            call_state.sized_address = p;                                                          \
+            call_state.sized_bytes = SIZE;                                                         \
+        }                                                                                          \
+        call ARGS;                                                                                 \
+        call_state.sized_address = before.sized_address;                                           \
+        call_state.sized_bytes = before.sized_bytes;                                               \
+    }
+
+#define SIZE_TAG       (size_t size, const void *tag) /* the tag: std::nothrow_t, by reference */
+#define SIZE_ALIGN     (size_t size, size_t align)
+#define SIZE_ALIGN_TAG (size_t size, size_t align, const void *tag)
+
+OPERATOR_NEW(new_plain, "_Znwm", (size_t size), (size), 0)
+OPERATOR_NEW(new_array, "_Znam", (size_t size), (size), 0)
+OPERATOR_NEW(new_tag, "_ZnwmRKSt9nothrow_t", SIZE_TAG, (size, tag), 0)
+OPERATOR_NEW(new_array_tag, "_ZnamRKSt9nothrow_t", SIZE_TAG, (size, tag), 0)
+OPERATOR_NEW(new_align, "_ZnwmSt11align_val_t", SIZE_ALIGN, (size, align), align)
+OPERATOR_NEW(new_array_align, "_ZnamSt11align_val_t", SIZE_ALIGN, (size, align), align)
+OPERATOR_NEW(new_align_tag, "_ZnwmSt11align_val_tRKSt9nothrow_t", SIZE_ALIGN_TAG,
+             (size, align, tag), align)
+OPERATOR_NEW(new_array_align_tag, "_ZnamSt11align_val_tRKSt9nothrow_t", SIZE_ALIGN_TAG,
+             (size, align, tag), align)
+
+#define P_TAG        (void *p, const void *tag)
+#define P_ALIGN      (void *p, size_t align)
+#define P_ALIGN_TAG  (void *p, size_t align, const void *tag)
+#define P_SIZE       (void *p, size_t size)
+#define P_SIZE_ALIGN (void *p, size_t size, size_t align)
+
+OPERATOR_DELETE(delete_plain, "_ZdlPv", (void *p), (p), false, 0)
+OPERATOR_DELETE(delete_array, "_ZdaPv", (void *p), (p), false, 0)
+OPERATOR_DELETE(delete_tag, "_ZdlPvRKSt9nothrow_t", P_TAG, (p, tag), false, 0)
+OPERATOR_DELETE(delete_array_tag, "_ZdaPvRKSt9nothrow_t", P_TAG, (p, tag), false, 0)
+OPERATOR_DELETE(delete_align, "_ZdlPvSt11align_val_t", P_ALIGN, (p, align), false, 0)
+OPERATOR_DELETE(delete_array_align, "_ZdaPvSt11align_val_t", P_ALIGN, (p, align), false, 0)
+OPERATOR_DELETE(delete_align_tag, "_ZdlPvSt11align_val_tRKSt9nothrow_t", P_ALIGN_TAG,
+                (p, align, tag), false, 0)
+OPERATOR_DELETE(delete_array_align_tag, "_ZdaPvSt11align_val_tRKSt9nothrow_t", P_ALIGN_TAG,
+                (p, align, tag), false, 0)
+OPERATOR_DELETE(delete_size, "_ZdlPvm", P_SIZE, (p, size), true, size)
+OPERATOR_DELETE(delete_array_size, "_ZdaPvm", P_SIZE, (p, size), true, size)
+OPERATOR_DELETE(delete_size_align, "_ZdlPvmSt11align_val_t", P_SIZE_ALIGN, (p, size, align), true,
+                size)
+OPERATOR_DELETE(delete_array_size_align, "_ZdaPvmSt11align_val_t", P_SIZE_ALIGN, (p, size, align),
+                true, size)
