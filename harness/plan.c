@@ -1,6 +1,7 @@
 /*
- * plan.c - a finished plan as cells see it: mapped read-only, checked for being a plan, and pre-faulted, so that no
- * page fault of the harness's own falls into a measured pass. Building is in plan_build.c.
+ * plan.c - a finished plan as cells see it: mapped read-only, checked for being a plan, and
+ * pre-faulted, so that no page fault of the harness's own falls into a measured pass. Building is
+ * in plan_build.c.
  */
 #include "harness/plan.h"
 
@@ -17,7 +18,8 @@ const struct plan *plan_map(int fd, struct error *err)
         return NULL;
     }
     if ((size_t)st.st_size < sizeof(struct plan)) {
-        error_set(err, "plan: descriptor %d holds %lld bytes: not a plan", fd, (long long)st.st_size);
+        error_set(err, "plan: descriptor %d holds %lld bytes: not a plan", fd,
+                  (long long)st.st_size);
         return NULL;
     }
     const struct plan *plan =

@@ -1,13 +1,14 @@
 /*
- * plan.h - a trace made ready for replay: position-independent, in a memfd that every cell maps, so that no cell
- * parses anything and nothing of the harness lies on the heap under test.
+ * plan.h - a trace made ready for replay: position-independent, in a memfd that every cell maps, so
+ * that no cell parses anything and nothing of the harness lies on the heap under test.
  *
- * Layout: header | runs | words of thread 0 | words of thread 1 | ...  All offsets are from the header, in bytes.
+ * Layout: header | runs | words of thread 0 | words of thread 1 | ...  All offsets are from the
+ * header, in bytes.
  *
- * A thread's words are its ops in its own order; `runs` is the recorded order of the threads: run i says "the next
- * `words` words of thread `thread`". Serial replay follows the runs; parallel replay gives each thread its words.
- * The first `main_runs` runs are the trace, the rest is the epilogue, which frees what the trace left and closes
- * its scopes and threads, so that a plan can loop.
+ * A thread's words are its ops in its own order; `runs` is the recorded order of the threads: run i
+ * says "the next `words` words of thread `thread`". Serial replay follows the runs; parallel replay
+ * gives each thread its words. The first `main_runs` runs are the trace, the rest is the epilogue,
+ * which frees what the trace left and closes its scopes and threads, so that a plan can loop.
  *
  * A word is 64 bits:  kind << 60 | slot << 32 | low.  Common ops are one word, and rare forms two:
  *
@@ -17,21 +18,19 @@
  *   NOP      a call that the caller settles without the allocator: free(NULL), a call that failed
  *   RARE     slot, low = low 32 bits of the size; and a second word (PLAN_RARE_*):
  *            realloc, and aligned or huge alloc, calloc, free
- *   OWNER    slot = scope: the next op's object lives in that scope, not in the current one (only frees and
- *            reallocs; a design that finds owners ignores it). Not an op by itself.
- *   BEGIN    slot = scope, opened inside the thread's current scope, and now current
- *   END      slot = scope, low = the scope that is current afterwards
- *   SWITCH   slot = scope that is now current
- *   START    the thread's view is entered          STOP  and left
- *   SHARED   slot, low = turn: the next op touches an object that more than one thread touches. Such an object has
- *            two slots, the pointer and, after it, its turn: how many touches (alloc, realloc, free) came before.
- *            Parallel replay waits for the turn (acquire) and counts it on (release); serial replay is in order anyway.
- *            Not an op by itself.
- *   DROP     release=scope: the program's free of an object that its scope's exit releases; only in plans for observing
- *            passes (PLAN_OBSERVE), so that they know what the program holds. low = requested bytes
+ *   OWNER    slot = scope: the next op's object lives in that scope, not in the current one (only
+ * frees and reallocs; a design that finds owners ignores it). Not an op by itself. BEGIN    slot =
+ * scope, opened inside the thread's current scope, and now current END      slot = scope, low = the
+ * scope that is current afterwards SWITCH   slot = scope that is now current START    the thread's
+ * view is entered          STOP  and left SHARED   slot, low = turn: the next op touches an object
+ * that more than one thread touches. Such an object has two slots, the pointer and, after it, its
+ * turn: how many touches (alloc, realloc, free) came before. Parallel replay waits for the turn
+ * (acquire) and counts it on (release); serial replay is in order anyway. Not an op by itself. DROP
+ * release=scope: the program's free of an object that its scope's exit releases; only in plans for
+ * observing passes (PLAN_OBSERVE), so that they know what the program holds. low = requested bytes
  *
- * Scope slot 0 is the root (outside all scopes). Object slots are reused once free: a slot of an object that only
- * one thread touches belongs to that thread for good.
+ * Scope slot 0 is the root (outside all scopes). Object slots are reused once free: a slot of an
+ * object that only one thread touches belongs to that thread for good.
  */
 #ifndef ALLOCLAB_PLAN_H
 #define ALLOCLAB_PLAN_H
@@ -61,15 +60,17 @@ enum plan_kind {
 
 /* The second word of RARE: kind | align_log2 << 4 | size >> 32 << 10 | old size << 18. */
 #define PLAN_RARE_KIND(w) ((unsigned)((w)&15))
-#define PLAN_RARE_REALLOC 15u /* the other kinds there: PLAN_ALLOC, PLAN_CALLOC, PLAN_FREE, PLAN_SIZED, PLAN_DROP */
-#define PLAN_RARE_ALIGN(w) ((size_t)1 << (((w) >> 4) & 63))
+#define PLAN_RARE_REALLOC                                                                          \
+    15u /* the other kinds there: PLAN_ALLOC, PLAN_CALLOC, PLAN_FREE, PLAN_SIZED, PLAN_DROP */
+#define PLAN_RARE_ALIGN(w)     ((size_t)1 << (((w) >> 4) & 63))
 #define PLAN_RARE_SIZE(low, w) ((size_t)(low) | (size_t)(((w) >> 10) & 255) << 32)
-#define PLAN_RARE_OLD(w) ((size_t)((w) >> 18))
+#define PLAN_RARE_OLD(w)       ((size_t)((w) >> 18))
 
 #define PLAN_KIND(w) ((unsigned)((w) >> 60))
 #define PLAN_SLOT(w) ((uint32_t)((w) >> 32) & (uint32_t)(PLAN_MAX_SLOTS - 1))
-#define PLAN_LOW(w) ((uint32_t)(w))
-#define PLAN_PREFETCH 16 /* words that may be read past a thread's last: zero padding follows each thread */
+#define PLAN_LOW(w)  ((uint32_t)(w))
+#define PLAN_PREFETCH                                                                              \
+    16 /* words that may be read past a thread's last: zero padding follows each thread */
 
 #define PLAN_SLOT_BITS 28
 #define PLAN_MAX_SLOTS (UINT64_C(1) << PLAN_SLOT_BITS)
@@ -89,13 +90,14 @@ struct plan_thread {
 struct plan {
     uint64_t magic, bytes; /* of the whole plan */
     uint64_t ops;          /* the trace's, whatever the release mode */
-    uint64_t calls;        /* alloc, realloc and free calls that one pass makes, without the epilogue */
+    uint64_t calls; /* alloc, realloc and free calls that one pass makes, without the epilogue */
     uint64_t objects, slots, scope_slots, threads, shared_objects;
     uint64_t scopes_total, max_open_scopes;
     uint64_t runs_offset, runs, main_runs;
     uint64_t threads_offset; /* struct plan_thread [threads] */
-    uint64_t escaped_objects, escaped_bytes; /* objects that outlive the scope they were allocated in */
-    uint64_t dropped_frees;                  /* release=scope: left to the scope's exit */
+    uint64_t escaped_objects,
+        escaped_bytes;      /* objects that outlive the scope they were allocated in */
+    uint64_t dropped_frees; /* release=scope: left to the scope's exit */
     uint64_t peak_requested_bytes, peak_live_objects;
     uint64_t two_word_ops, context_words; /* for the account of the plan's own memory */
     uint32_t release;                     /* enum plan_release */
@@ -105,12 +107,13 @@ struct plan {
 #define PLAN_MAGIC UINT64_C(0x3030314e414c5041) /* "APLAN100" */
 
 /*
- * Builds the plan of a trace, read from its beginning, into a new memfd that is sealed against writing; *fd is the
- * caller's. 0, or -1: the trace is not valid or exceeds a limit, and err says where. Two passes over the trace if
- * it has scopes or several threads, else one. Memory: about 24 bytes an object besides the plan itself.
+ * Builds the plan of a trace, read from its beginning, into a new memfd that is sealed against
+ * writing; *fd is the caller's. 0, or -1: the trace is not valid or exceeds a limit, and err says
+ * where. Two passes over the trace if it has scopes or several threads, else one. Memory: about 24
+ * bytes an object besides the plan itself.
  */
-int plan_build(struct trace_reader *trace, enum plan_release release, unsigned flags,
-               int *fd, struct error *err);
+int plan_build(struct trace_reader *trace, enum plan_release release, unsigned flags, int *fd,
+               struct error *err);
 
 /* Maps a plan read-only and pre-faults it. NULL with a message if it is not one. */
 const struct plan *plan_map(int fd, struct error *err);

@@ -1,13 +1,15 @@
 /*
  * plan_build.c - from a trace to a plan (plan.h says what a plan is).
  *
- * One pass writes the words; a look ahead (plan_fate.c) comes first if there are scopes or several threads. The
- * builder also is the judge of a trace: whatever a replay could trip over (a free of a dead object, a closed
- * scope, an op of an ended thread) is refused here, with the record's number, so the replay needs no checks.
+ * One pass writes the words; a look ahead (plan_fate.c) comes first if there are scopes or several
+ * threads. The builder also is the judge of a trace: whatever a replay could trip over (a free of a
+ * dead object, a closed scope, an op of an ended thread) is refused here, with the record's number,
+ * so the replay needs no checks.
  *
- * Views are kept lazily: the builder knows which scope each thread's replay state has, and writes a SWITCH only
- * when the next op needs another one. That is also how an object that outlives its scope gets into the innermost
- * scope that outlives it: a SWITCH out, the alloc, and a SWITCH back when it matters.
+ * Views are kept lazily: the builder knows which scope each thread's replay state has, and writes a
+ * SWITCH only when the next op needs another one. That is also how an object that outlives its
+ * scope gets into the innermost scope that outlives it: a SWITCH out, the alloc, and a SWITCH back
+ * when it matters.
  */
 #include "harness/plan_build.h"
 
@@ -18,6 +20,7 @@
 #include <unistd.h>
 
 #define NO_SLOT UINT32_MAX
+#define BATCH   64 /* ops read ahead, so that the table of objects answers in time */
 
 struct object { /* what is known of a live object */
     uint32_t slot;
@@ -57,6 +60,7 @@ struct builder {
     struct plan plan; /* the header being filled */
     struct fates fates;
     bool looked_ahead;
+    uint64_t words_expected; /* of a trace with one thread */
     struct object *objects;
     uint64_t object_room;
     struct scope *scopes;
@@ -74,16 +78,18 @@ struct builder {
 
 #define OUT_OF_MEMORY "out of memory while planning; replay a part of the trace"
 
-int plan_refuse(struct error *err, const struct trace_reader *trace, uint64_t record, const char *why)
+int plan_refuse(struct error *err, const struct trace_reader *trace, uint64_t record,
+                const char *why)
 {
     const char *name = trace_name(trace);
-    return error_set(err, "%s: record %llu (block at offset %llu): %s", name, (unsigned long long)record,
-                     (unsigned long long)trace_offset(trace), why);
+    return error_set(err, "%s: record %llu (block at offset %llu): %s", name,
+                     (unsigned long long)record, (unsigned long long)trace_offset(trace), why);
 }
 
 /* ---- growing arrays: every failure sets b->refusal ---- */
 
-static bool grow(struct builder *b, void *array_address, uint64_t count, uint64_t *room, size_t size)
+static bool grow(struct builder *b, void *array_address, uint64_t count, uint64_t *room,
+                 size_t size)
 {
     void **array = array_address;
     void *grown = array_room(*array, count, room, size);
@@ -95,7 +101,26 @@ static bool grow(struct builder *b, void *array_address, uint64_t count, uint64_
     return true;
 }
 
-static void slot_push(struct builder *b, uint32_t **items, uint64_t *count, uint64_t *room, uint32_t slot)
+/* A large array at its full size from the start, in huge pages where the kernel gives them, since
+   it is read at random or filled once: `*room` elements, of which only those used cost memory.
+   Small ones are left to grow. */
+static bool array_reserve(void *array_address, uint64_t *room, uint64_t elements, size_t size)
+{
+    void **array = array_address;
+    size_t huge = (size_t)2 << 20;
+    if (elements > SIZE_MAX / size)
+        return false;
+    if (elements * size < huge)
+        return true;
+    if (posix_memalign(array, huge, elements * size))
+        return false;
+    madvise(*array, elements * size, MADV_HUGEPAGE);
+    *room = elements;
+    return true;
+}
+
+static void slot_push(struct builder *b, uint32_t **items, uint64_t *count, uint64_t *room,
+                      uint32_t slot)
 {
     if (grow(b, items, *count, room, sizeof **items))
         (*items)[(*count)++] = slot;
@@ -106,7 +131,8 @@ static void word_put(struct builder *b, uint32_t thread, uint64_t word)
     struct thread *t = &b->threads[thread];
     struct plan_run *run = b->plan.runs ? &b->runs[b->plan.runs - 1] : NULL;
     if (run && run->words == UINT32_MAX)
-        b->refusal = "more than 4,294,967,295 words without a change of thread; replay a part of the trace";
+        b->refusal =
+            "more than 4,294,967,295 words without a change of thread; replay a part of the trace";
     if (!run || run->thread != thread) {
         if (!grow(b, &b->runs, b->plan.runs, &b->run_room, sizeof *b->runs))
             return;
@@ -124,14 +150,15 @@ static uint64_t word_make(unsigned kind, uint32_t slot, uint32_t low)
     return (uint64_t)kind << 60 | (uint64_t)slot << 32 | low;
 }
 
-static void context_put(struct builder *b, uint32_t thread, unsigned kind, uint32_t slot, uint32_t low)
+static void context_put(struct builder *b, uint32_t thread, unsigned kind, uint32_t slot,
+                        uint32_t low)
 {
     b->plan.context_words++;
     word_put(b, thread, word_make(kind, slot, low));
 }
 
-static void rare_put(struct builder *b, uint32_t thread, unsigned kind, uint32_t slot, uint64_t size,
-                     uint64_t old, unsigned align_log2)
+static void rare_put(struct builder *b, uint32_t thread, unsigned kind, uint32_t slot,
+                     uint64_t size, uint64_t old, unsigned align_log2)
 {
     b->plan.two_word_ops++;
     word_put(b, thread, word_make(PLAN_RARE, slot, (uint32_t)size));
@@ -192,6 +219,9 @@ static bool thread_ready(struct builder *b, uint32_t thread)
         if (!grow(b, &b->threads, b->plan.threads, &b->thread_room, sizeof *b->threads))
             return false;
         memset(&b->threads[b->plan.threads], 0, sizeof *b->threads);
+        if (!b->looked_ahead)
+            array_reserve(&b->threads[0].words, &b->threads[0].room, b->words_expected,
+                          sizeof(uint64_t));
         b->threads[b->plan.threads++].scope = TRACE_NO_SCOPE;
     }
     struct thread *t = &b->threads[thread];
@@ -287,8 +317,10 @@ static void scope_op(struct builder *b, const struct trace_op *op)
 
 /* ---- objects ---- */
 
-/* The innermost open scope, from the thread's current one outwards, that lives as long as the object. */
-static uint64_t scope_place(struct builder *b, const struct trace_op *op, uint64_t id, uint64_t size)
+/* The innermost open scope, from the thread's current one outwards, that lives as long as the
+ * object. */
+static uint64_t scope_place(struct builder *b, const struct trace_op *op, uint64_t id,
+                            uint64_t size)
 {
     uint64_t scope = scope_current(b, &b->threads[op->thread]);
     if (scope == TRACE_NO_SCOPE)
@@ -325,8 +357,10 @@ static void object_make(struct builder *b, const struct trace_op *op)
     b->plan.objects++;
     struct object *o = &b->objects[id];
     bool shared = b->looked_ahead && b->fates.objects[id].shared;
+    b->plan.shared_objects += shared;
     uint64_t place = b->plan.scope_slots > 1 ? scope_place(b, op, id, size) : TRACE_NO_SCOPE;
-    *o = (struct object){.slot = slot_take(b, op->thread, shared), .size = size, .live = 1, .shared = shared};
+    *o = (struct object){
+        .slot = slot_take(b, op->thread, shared), .size = size, .live = 1, .shared = shared};
     if (o->slot == NO_SLOT)
         return;
     o->scope_slot = scope_slot(b, place);
@@ -404,7 +438,8 @@ static void op_add(struct builder *b, const struct trace_op *op)
 {
     bool scoped = op->kind >= TRACE_SCOPE_BEGIN && op->kind <= TRACE_SCOPE_SWITCH;
     if (!b->looked_ahead && (op->thread || scoped)) {
-        b->refusal = "the index says one thread and no scopes, but here is another; the index is wrong";
+        b->refusal =
+            "the index says one thread and no scopes, but here is another; the index is wrong";
         return;
     }
     if (!thread_ready(b, op->thread))
@@ -432,7 +467,8 @@ static uint32_t epilogue_thread(struct builder *b)
     return 0;
 }
 
-/* Frees and closes all that is left, on one thread, so that the plan can run again from its beginning. */
+/* Frees and closes all that is left, on one thread, so that the plan can run again from its
+ * beginning. */
 static void epilogue_add(struct builder *b)
 {
     struct plan before = b->plan;
@@ -441,7 +477,8 @@ static void epilogue_add(struct builder *b)
         return;
     uint32_t thread = epilogue_thread(b);
     struct plan_run *last = &b->runs[b->plan.runs - 1];
-    if (b->plan.runs == b->plan.main_runs && last->thread == thread) { /* the epilogue starts a run of its own */
+    if (b->plan.runs == b->plan.main_runs &&
+        last->thread == thread) { /* the epilogue starts a run of its own */
         if (!grow(b, &b->runs, b->plan.runs, &b->run_room, sizeof *b->runs))
             return;
         b->runs[b->plan.runs++] = (struct plan_run){.thread = thread};
@@ -480,42 +517,49 @@ static void layout_make(struct builder *b)
     p->bytes = at;
 }
 
-static void layout_write(const struct builder *b, char *base)
+/* Writes a piece at its offset. By pwrite and not through a mapping: no page is faulted in or
+ * cleared first. */
+static bool piece_write(int fd, const void *piece, uint64_t bytes, uint64_t offset)
+{
+    const char *from = piece;
+    while (bytes) {
+        ssize_t wrote = pwrite(fd, from, bytes, (off_t)offset);
+        if (wrote <= 0)
+            return false;
+        from += wrote;
+        offset += (uint64_t)wrote;
+        bytes -= (uint64_t)wrote;
+    }
+    return true;
+}
+
+static bool layout_write(const struct builder *b, int fd)
 {
     const struct plan *p = &b->plan;
-    memcpy(base, p, sizeof *p);
-    if (p->runs)
-        memcpy(base + p->runs_offset, b->runs, p->runs * sizeof *b->runs);
-    struct plan_thread *threads = (struct plan_thread *)(base + p->threads_offset);
-    uint64_t at = offset_align(p->threads_offset + p->threads * sizeof *threads);
-    for (uint64_t i = 0; i < p->threads; i++) {
+    bool done = ftruncate(fd, (off_t)p->bytes) == 0 && piece_write(fd, p, sizeof *p, 0) &&
+                piece_write(fd, b->runs, p->runs * sizeof *b->runs, p->runs_offset);
+    uint64_t at = offset_align(p->threads_offset + p->threads * sizeof(struct plan_thread));
+    for (uint64_t i = 0; i < p->threads && done; i++) {
         const struct thread *t = &b->threads[i];
-        threads[i] = (struct plan_thread){.words_offset = at, .words = t->count};
-        if (t->count)
-            memcpy(base + at, t->words, t->count * sizeof *t->words);
+        struct plan_thread row = {.words_offset = at, .words = t->count};
+        done = piece_write(fd, &row, sizeof row, p->threads_offset + i * sizeof row) &&
+               piece_write(fd, t->words, t->count * sizeof *t->words, at);
         at = offset_align(at + (t->count + PLAN_PREFETCH) * sizeof *t->words);
     }
+    return done;
 }
 
 static int plan_seal(struct builder *b, int *result, struct error *err)
 {
     layout_make(b);
     int fd = memfd_create("alloclab-plan", MFD_ALLOW_SEALING);
-    if (fd < 0 || ftruncate(fd, (off_t)b->plan.bytes)) {
-        error_set(err, "plan: cannot make a memfd of %llu bytes: %s", (unsigned long long)b->plan.bytes,
-                  strerror(errno));
+    if (fd < 0 || !layout_write(b, fd)) {
+        error_set(err, "plan: cannot make a memfd of %llu bytes: %s",
+                  (unsigned long long)b->plan.bytes, strerror(errno));
         if (fd >= 0)
             close(fd);
         return -1;
     }
-    char *base = mmap(NULL, b->plan.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (base == MAP_FAILED) {
-        close(fd);
-        return error_set(err, "plan: cannot map %llu bytes: %s", (unsigned long long)b->plan.bytes,
-                         strerror(errno));
-    }
-    layout_write(b, base);
-    munmap(base, b->plan.bytes);
     fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW);
     *result = fd;
     return 0;
@@ -537,15 +581,30 @@ static void builder_free(struct builder *b)
     fates_free(&b->fates);
 }
 
+/* Reads up to BATCH ops and prefetches what is known of their objects, which lie all over a large
+   table; returns what trace_next said last. */
+static int batch_read(struct builder *b, struct trace_reader *trace, struct trace_op *ops,
+                      unsigned *count, struct error *err)
+{
+    int more = 1;
+    for (*count = 0; *count < BATCH && (more = trace_next(trace, &ops[*count], err)) == 1; ++*count)
+        if (ops[*count].object < b->object_room)
+            __builtin_prefetch(&b->objects[ops[*count].object], 1);
+    return more;
+}
+
 static int words_build(struct builder *b, struct trace_reader *trace, struct error *err)
 {
-    struct trace_op op;
-    int more;
-    while ((more = trace_next(trace, &op, err)) == 1) {
-        op_add(b, &op);
-        if (b->refusal)
-            return plan_refuse(err, trace, b->record, b->refusal);
-        b->record++;
+    struct trace_op ops[BATCH];
+    unsigned count;
+    int more = 1;
+    while (more == 1) {
+        more = batch_read(b, trace, ops, &count, err);
+        for (unsigned i = 0; i < count; i++, b->record++) {
+            op_add(b, &ops[i]);
+            if (b->refusal)
+                return plan_refuse(err, trace, b->record, b->refusal);
+        }
     }
     if (more)
         return -1;
@@ -557,10 +616,15 @@ static int words_build(struct builder *b, struct trace_reader *trace, struct err
 int plan_build(struct trace_reader *trace, enum plan_release release, unsigned flags, int *fd,
                struct error *err)
 {
-    struct builder b = {.plan = {.magic = PLAN_MAGIC, .scope_slots = 1, .release = release, .flags = flags}};
+    struct builder b = {
+        .plan = {.magic = PLAN_MAGIC, .scope_slots = 1, .release = release, .flags = flags}};
     const struct trace_totals *totals = trace_reader_totals(trace);
     b.looked_ahead = !totals->records || totals->threads > 1 || totals->scopes;
     int result = trace_rewind(trace, err);
+    b.words_expected = totals->records + totals->records / 4;
+    if (!array_reserve(&b.objects, &b.object_room, totals->objects, sizeof *b.objects))
+        result = error_set(err, "%s: %llu objects: %s", trace_name(trace),
+                           (unsigned long long)totals->objects, OUT_OF_MEMORY);
     if (!result && b.looked_ahead)
         result = fates_read(&b.fates, trace, err);
     if (!result)

@@ -1,6 +1,7 @@
 /*
- * plan_build.h - what the two halves of the plan's builder share: what is known of each object, scope and thread
- * while the trace is read. plan_fate.c looks ahead (who dies when, who crosses threads), plan_build.c writes words.
+ * plan_build.h - what the two halves of the plan's builder share: what is known of each object,
+ * scope and thread while the trace is read. plan_fate.c looks ahead (who dies when, who crosses
+ * threads), plan_build.c writes words.
  */
 #ifndef ALLOCLAB_PLAN_BUILD_H
 #define ALLOCLAB_PLAN_BUILD_H
@@ -12,8 +13,8 @@
 #define FATE_NEVER UINT64_MAX /* not before the trace ends */
 
 struct object_fate {
-    uint64_t end : 40;   /* record that ends it; all ones = never */
-    uint64_t shared : 1; /* more than one thread touches it */
+    uint64_t end : 40;    /* record that ends it; all ones = never */
+    uint64_t shared : 1;  /* more than one thread touches it */
     uint64_t thread : 23; /* that made it */
 };
 
@@ -41,6 +42,7 @@ static inline void *array_room(void *array, uint64_t count, uint64_t *room, size
 }
 
 /* Every reason for which a trace is refused here names the record and the file's offset. */
-int plan_refuse(struct error *err, const struct trace_reader *trace, uint64_t record, const char *why);
+int plan_refuse(struct error *err, const struct trace_reader *trace, uint64_t record,
+                const char *why);
 
 #endif

@@ -1,7 +1,8 @@
 /*
- * plan_fate.c - the look ahead of the plan's builder: reads a trace once and notes for each object the record that
- * ends it and whether several threads touch it, and for each scope the record that closes it. Needed before the
- * first word can be written, since an object is placed by its death and its slot by who frees it.
+ * plan_fate.c - the look ahead of the plan's builder: reads a trace once and notes for each object
+ * the record that ends it and whether several threads touch it, and for each scope the record that
+ * closes it. Needed before the first word can be written, since an object is placed by its death
+ * and its slot by who frees it.
  */
 #include <string.h>
 
@@ -11,7 +12,8 @@
 
 static int object_note(struct fates *f, const struct trace_op *op)
 {
-    struct object_fate *grown = array_room(f->objects, f->object_count, &f->object_room, sizeof *grown);
+    struct object_fate *grown =
+        array_room(f->objects, f->object_count, &f->object_room, sizeof *grown);
     if (!grown)
         return -1;
     f->objects = grown;
@@ -58,7 +60,8 @@ int fates_read(struct fates *f, struct trace_reader *trace, struct error *err)
     memset(f, 0, sizeof *f);
     while ((more = trace_next(trace, &op, err)) == 1) {
         if (op.thread >= 1u << 23)
-            return plan_refuse(err, trace, record, "thread number over 8,388,607: too many threads");
+            return plan_refuse(err, trace, record,
+                               "thread number over 8,388,607: too many threads");
         if (op_note(f, &op, record))
             return plan_refuse(err, trace, record, "out of memory; replay a part of the trace");
         record++;

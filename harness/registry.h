@@ -1,5 +1,6 @@
 /*
- * registry.h - what is registered by being there: the tables that the Makefile generates from the folders.
+ * registry.h - what is registered by being there: the tables that the Makefile generates from the
+ * folders.
  */
 #ifndef ALLOCLAB_REGISTRY_H
 #define ALLOCLAB_REGISTRY_H
@@ -10,8 +11,9 @@
 
 struct command { /* a subcommand: one file in harness/commands, COMMAND(name) = { ... } */
     const char *name, *usage, *summary;
-    int hidden;                           /* internal: not in the help */
-    int (*main)(int argc, char **argv);   /* argv[0] = the subcommand's name; returns the exit status */
+    int hidden; /* internal: not in the help */
+    int (*main)(int argc,
+                char **argv); /* argv[0] = the subcommand's name; returns the exit status */
 };
 
 #define COMMAND(stem) const struct command command_##stem

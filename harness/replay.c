@@ -187,12 +187,21 @@ bool replay_runs(struct replay *r, uint64_t from, uint64_t to)
     return true;
 }
 
-bool replay_thread_words(struct replay *r, uint32_t thread, uint64_t words)
+bool replay_thread(struct replay *r, uint32_t thread)
 {
+    const struct plan_run *runs = (const void *)((const char *)r->plan + r->plan->runs_offset);
     struct replay_thread *t = &r->threads[thread];
-    if (r->touch == TOUCH_NONE)
+    uint64_t words = 0;
+    for (uint64_t i = 0; i < r->plan->main_runs; i++)
+        words += runs[i].thread == thread ? runs[i].words : 0;
+    switch (r->touch) {
+    case TOUCH_NONE:
         return words_run(r, t, words, TOUCH_NONE, true);
-    return words_run(r, t, words, TOUCH_FIRST, true);
+    case TOUCH_FIRST:
+        return words_run(r, t, words, TOUCH_FIRST, true);
+    default:
+        return words_run(r, t, words, TOUCH_LINE, true);
+    }
 }
 
 bool replay_pass_begin(struct replay *r)

@@ -1,10 +1,10 @@
 /*
- * replay.h - runs a plan against one heap as fast as the design allows: the loop of the throughput pass. Nothing here
- * checks, counts, allocates or calls the kernel while ops run.
+ * replay.h - runs a plan against one heap as fast as the design allows: the loop of the throughput
+ * pass. Nothing here checks, counts, allocates or calls the kernel while ops run.
  *
- * A replay belongs to one thread in serial use. replay_thread_words() may be called from one OS thread for each
- * recorded thread at the same time, if the design is ALLOCATOR_SHARED; objects that cross threads are then handed
- * over by their turn words, with release and acquire.
+ * A replay belongs to one thread in serial use. replay_thread() may be called from one OS
+ * thread for each recorded thread at the same time, if the design is ALLOCATOR_SHARED; objects that
+ * cross threads are then handed over by their turn words, with release and acquire.
  */
 #ifndef ALLOCLAB_REPLAY_H
 #define ALLOCLAB_REPLAY_H
@@ -12,8 +12,12 @@
 #include "allocators/lib/allocator.h"
 #include "harness/plan.h"
 
-enum touch { TOUCH_NONE, TOUCH_FIRST, TOUCH_LINE }; /* what is written of each new object: nothing, its first
-                                                       byte, one byte of every 64-byte line */
+enum touch {
+    TOUCH_NONE,
+    TOUCH_FIRST,
+    TOUCH_LINE
+}; /* what is written of each new object: nothing, its first
+      byte, one byte of every 64-byte line */
 
 struct replay_thread {
     struct heap *view;   /* thread_enter's, or the root's */
@@ -37,22 +41,24 @@ struct replay {
 };
 
 /*
- * Maps and pre-faults the tables (8 bytes a slot, plus scopes and threads) and binds them to a heap. 0 or -1 with a
- * message. The plan and the heap stay the caller's and must outlive the replay.
+ * Maps and pre-faults the tables (8 bytes a slot, plus scopes and threads) and binds them to a
+ * heap. 0 or -1 with a message. The plan and the heap stay the caller's and must outlive the
+ * replay.
  */
 int replay_open(struct replay *r, const struct plan *plan, const struct allocator *design,
                 struct heap *heap, enum touch touch, struct error *err);
 void replay_close(struct replay *r);
 
-/* What every loop over a plan starts and ends with: the pass's own scope, for designs that cannot reuse what was
-   freed, and the cursors. False if the pass could not start for want of memory. */
+/* What every loop over a plan starts and ends with: the pass's own scope, for designs that cannot
+   reuse what was freed, and the cursors. False if the pass could not start for want of memory. */
 bool replay_pass_begin(struct replay *r);
 void replay_pass_end(struct replay *r);
 
-/* Serial replay of runs [from, to); false if memory ran out (the heap then holds what was made so far). */
+/* Serial replay of runs [from, to); false if memory ran out (the heap then holds what was made so
+ * far). */
 bool replay_runs(struct replay *r, uint64_t from, uint64_t to);
 
-/* Parallel replay of one recorded thread's words of the whole plan but the epilogue; false as above. */
-bool replay_thread_words(struct replay *r, uint32_t thread, uint64_t words);
+/* Parallel replay of one recorded thread's words, without the epilogue; false as above. O(runs) before it starts. */
+bool replay_thread(struct replay *r, uint32_t thread);
 
 #endif

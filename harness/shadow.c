@@ -1,16 +1,17 @@
 /*
- * shadow.c - the oracle's bitmap; see shadow.h. A table of 2^20 entries covers 2^47 bytes of addresses; an entry's map
- * has a bit for each granule of 128 MiB. All memory is mapped, never malloc'd: the heap under test may be malloc.
+ * shadow.c - the oracle's bitmap; see shadow.h. A table of 2^20 entries covers 2^47 bytes of
+ * addresses; an entry's map has a bit for each granule of 128 MiB. All memory is mapped, never
+ * malloc'd: the heap under test may be malloc.
  */
 #include "harness/shadow.h"
 
 #include <sys/mman.h>
 
-#define GRANULE_LOG2 4
-#define MAP_LOG2 27 /* bytes of address space a map covers */
+#define GRANULE_LOG2  4
+#define MAP_LOG2      27 /* bytes of address space a map covers */
 #define TABLE_ENTRIES ((size_t)1 << (47 - MAP_LOG2))
-#define MAP_GRANULES ((size_t)1 << (MAP_LOG2 - GRANULE_LOG2))
-#define MAP_BYTES (MAP_GRANULES / 8)
+#define MAP_GRANULES  ((size_t)1 << (MAP_LOG2 - GRANULE_LOG2))
+#define MAP_BYTES     (MAP_GRANULES / 8)
 
 struct shadow {
     uint64_t *maps[TABLE_ENTRIES];
@@ -20,7 +21,8 @@ enum visit { VISIT_TAKE, VISIT_GIVE, VISIT_FIND };
 
 static void *pages_map(size_t bytes)
 {
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                   -1, 0);
     return p == MAP_FAILED ? NULL : p;
 }
 
@@ -37,8 +39,10 @@ void shadow_free(struct shadow *s)
     munmap(s, sizeof *s);
 }
 
-/* Visits granules [first, last) a word at a time; returns the first granule + 1 that was found set, else 0. */
-static uintptr_t granules_visit(const struct shadow *s, uintptr_t first, uintptr_t last, enum visit visit)
+/* Visits granules [first, last) a word at a time; returns the first granule + 1 that was found set,
+ * else 0. */
+static uintptr_t granules_visit(const struct shadow *s, uintptr_t first, uintptr_t last,
+                                enum visit visit)
 {
     while (first < last) {
         uint64_t *map = s->maps[first / MAP_GRANULES];

@@ -1,10 +1,10 @@
 /*
- * shadow.h - which memory is in use, for the oracle: one bit for every 16 bytes of the address space that was ever
- * handed out, in 1 MiB maps made on first use.
+ * shadow.h - which memory is in use, for the oracle: one bit for every 16 bytes of the address
+ * space that was ever handed out, in 1 MiB maps made on first use.
  *
- * Blocks start on multiples of 16 bytes, so two of them overlap exactly if they share a 16-byte granule: one look
- * finds partial overlap, a block inside another, and one around another alike. Cost O(bytes / 1024) a block,
- * independent of how many are live.
+ * Blocks start on multiples of 16 bytes, so two of them overlap exactly if they share a 16-byte
+ * granule: one look finds partial overlap, a block inside another, and one around another alike.
+ * Cost O(bytes / 1024) a block, independent of how many are live.
  */
 #ifndef ALLOCLAB_SHADOW_H
 #define ALLOCLAB_SHADOW_H
@@ -18,8 +18,9 @@ struct shadow;
 struct shadow *shadow_new(void); /* NULL = no memory */
 void shadow_free(struct shadow *s);
 
-/* Marks [address, address + bytes) as in use. 0; or the address of the first granule that already was (nothing is
-   marked then). UINTPTR_MAX if memory for the map ran out. Addresses are below 2^47. */
+/* Marks [address, address + bytes) as in use. 0; or the address of the first granule that already
+   was (nothing is marked then). UINTPTR_MAX if memory for the map ran out. Addresses are below
+   2^47. */
 uintptr_t shadow_take(struct shadow *s, uintptr_t address, size_t bytes);
 void shadow_give(struct shadow *s, uintptr_t address, size_t bytes);
 
