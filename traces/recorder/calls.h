@@ -12,6 +12,7 @@
 struct call_state {    /* of a thread */
     bool inside;       /* in the next allocator: further calls are its own */
     bool resolving;    /* in the dynamic linker: further allocations come from the arena */
+    void *caller;      /* in the library that called the last operator that was looked up */
     const void *noted; /* the last block noted as given out */
     const void *sized_address;
     size_t sized_bytes; /* the hint of a sized delete for the free of that address */

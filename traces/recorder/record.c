@@ -12,6 +12,7 @@
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <malloc.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -76,23 +77,29 @@ static void *lookup(const char *name)
 
 /*
  * What the library of `caller` and its dependencies define. The C++ library's operators jump to
- * each other, so that the caller may seem to be ourselves: then it is the library that was found
- * last.
+ * each other, so that the caller may seem to be ourselves; then it is the one that came before. A
+ * handle is a link map in glibc, and the caller's own serves if it was loaded by itself. One that
+ * was loaded as a dependency must be opened once more, which makes the dynamic linker reorder a
+ * little memory.
  */
 static void *lookup_for_caller(const char *name, void *caller)
 {
-    static const char *_Atomic last; /* the C++ library: never unloaded */
-    Dl_info here, there;
-    if (!dladdr(arena, &here) || !dladdr(caller, &there))
+    struct link_map *map, *ours;
+    Dl_info info;
+    if (!dladdr1(arena, &info, (void **)&ours, RTLD_DL_LINKMAP) ||
+        !dladdr1(caller, &info, (void **)&map, RTLD_DL_LINKMAP))
         return NULL;
-    const char *path = there.dli_fbase == here.dli_fbase ? atomic_load(&last) : there.dli_fname;
-    void *library = path ? dlopen(path, RTLD_LAZY | RTLD_NOLOAD) : NULL;
-    if (!library)
+    if (map == ours &&
+        (!call_state.caller || !dladdr1(call_state.caller, &info, (void **)&map, RTLD_DL_LINKMAP)))
         return NULL;
-    void *found = dlsym(library, name);
-    if (found && dladdr(found, &there))
-        atomic_store(&last, there.dli_fname);
-    dlclose(library);
+    if (map != ours)
+        call_state.caller = (void *)info.dli_fbase;
+    void *found = dlsym(map, name);
+    void *library = found ? NULL : dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
+    if (library) {
+        found = dlsym(library, name);
+        dlclose(library); /* the C++ library itself is never unloaded */
+    }
     return found;
 }
 
