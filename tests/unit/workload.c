@@ -253,7 +253,7 @@ static void seeds_name_the_same_ops_everywhere(void **state)
         {"prodcons:ops=20k", UINT64_C(12181426645037182707)},
         {"prodcons:ops=20k,sizes=pareto", UINT64_C(11797764751678159590)},
         {"random:ops=20k,live=1000,sizes=log", UINT64_C(2353252754011705411)},
-        {"request:requests=500,threads=3,migrate=0.1", UINT64_C(8985943350547988269)},
+        {"request:requests=500,sessions=50,threads=3,migrate=0.1", UINT64_C(12135416411153762219)},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         assert_int_equal(survey_of(rows[i].text, 0).digest, rows[i].digest);
@@ -396,7 +396,8 @@ static void requests_interleave_and_sessions_outlive_them(void **state)
     assert_int_equal(s.crossed_threads, 0);
     assert_true(s.totals.kinds[TRACE_REALLOC] > 2000);
     s = survey_of("request:requests=2000,open=16,sessions=100", 0);
-    assert_true(s.crossed_scopes > 200); /* more than the cache holds: some are evicted */
+    /* 400 keys, two objects each: more than that only if some were evicted and made again */
+    assert_true(s.crossed_scopes > 2 * 400);
     assert_int_equal(s.most_open_scopes, 16);
 }
 
