@@ -3,24 +3,24 @@
  * gives them all up when it is left.
  *
  *     view (in its first chunk)
- *       | current chunk, first of the list    its own chunk, or a full one
- *       v                                     v
- *     +-------+-----+-----+----------------+   +-------+---------------+---+
- *     | chunk | obj | obj | FREE or UNUSED |-->| chunk | obj           |   |--> ... first chunk
- *     +-------+-----+-----+----------------+   +-------+---------------+---+
+ *       | current                               an object's own, or a full one
+ *       v                                         v
+ *     +-------+-----+-----+----------------+    +-------+---------------+---+
+ *     | chunk | obj | obj | FREE or UNUSED |    | chunk | obj           |   | --> ... first chunk
+ *     +-------+-----+-----+----------------+    +-------+---------------+---+
  *                         ^ position       ^ end
  *
  *     recycled: chunk <-> chunk <-> chunk      from left scopes, newest first, at most `cache`
  *
  * A view's next chunk is larger than its last one by the growth policy, up to `max`. An object that
- * would take more than a quarter of the next chunk gets a chunk of its own, behind the current one,
- * which stays open: so no more than a quarter of a chunk is lost at its end. Chunks of left scopes
+ * would take more than a quarter of the next chunk gets a chunk of its own, and the current one
+ * stays open: so no more than a quarter of a chunk is lost at its end. Chunks of left scopes
  * are kept for later ones, up to a limit; the oldest go back to the door first. Every scope has
  * chunks of its own, so scopes may nest and interleave as they like.
  *
  * Invariants (check):
  *  - in a chunk: start of its objects <= position <= end and high <= end, all in whole pages
- *  - the current chunk is the first of its view, and holds the view's position
+ *  - a view's end is its current chunk's, which holds the view's position
  *  - the last object, if known, lies between the position before it and the position
  *  - the recycled chunks sum to `recycled_bytes`, which is at most the limit
  *  - the chunks of all views and the recycled ones sum to `chunk_bytes`
@@ -98,8 +98,9 @@ struct heap {                /* a view: the root's or a scope's */
     uintptr_t position, end; /* in the current chunk */
     uintptr_t last;          /* the last object there; 0 = not known */
     uintptr_t before_last;   /* and the position before it */
-    struct list chunks;      /* the current one first */
-    size_t next_bytes;       /* of the next chunk */
+    struct list chunks;      /* newest first: the one with this view is the last */
+    struct chunk *current;
+    size_t next_bytes; /* of the next chunk */
     struct arena *arena;
     struct list link; /* in the arena's views */
     unsigned number;  /* owner in walk(); 0 = root */
@@ -224,21 +225,18 @@ static size_t growth_next(const struct arena *a, size_t bytes)
     return size_min(bytes, a->max_bytes);
 }
 
-static struct chunk *view_current(const struct heap *view)
-{
-    return chunk_of(view->chunks.next);
-}
-
 /* Before the view's position leaves its chunk, or anybody else looks at it. */
 static void view_save(struct heap *view)
 {
-    view_current(view)->position = view->position;
+    view->current->position = view->position;
 }
 
-static void view_load(struct heap *view)
+static void view_load(struct heap *view, struct chunk *chunk)
 {
-    view->position = view_current(view)->position;
-    view->end = view_current(view)->end;
+    list_insert_after(&view->chunks, &chunk->link);
+    view->current = chunk;
+    view->position = chunk->position;
+    view->end = chunk->end;
     view->last = 0;
 }
 
@@ -249,7 +247,7 @@ static void *alloc_own_chunk(struct heap *view, size_t bytes, size_t size, size_
         return NULL;
     uintptr_t at = align_up(chunk->position, align);
     chunk->position = at + size;
-    list_insert_after(&view_current(view)->link, &chunk->link);
+    list_insert_after(&view->chunks, &chunk->link);
     return (void *)at;
 }
 
@@ -266,8 +264,7 @@ __attribute__((noinline)) static void *alloc_slow(struct heap *view, size_t size
     if (!chunk)
         return NULL;
     view_save(view);
-    list_insert_after(&view->chunks, &chunk->link);
-    view_load(view);
+    view_load(view, chunk);
     view->next_bytes = growth_next(a, view->next_bytes);
     uintptr_t at = align_up(view->position, align);
     view->last = at;
@@ -292,21 +289,21 @@ static void *arena_alloc(struct heap *view, size_t size, size_t align)
 
 static void position_cut(struct heap *view, uintptr_t position)
 {
-    struct chunk *chunk = view_current(view);
+    struct chunk *chunk = view->current;
     chunk->high = size_max(chunk->high, view->position);
     view->position = position;
 }
 
 /* Only what lies below `high` of its chunk can be anything but zero. The chunk is the current one,
- * or one of its own behind that. */
+ * or else the object's own and the newest. */
 static void *arena_zalloc(struct heap *view, size_t size, size_t align)
 {
     char *p = arena_alloc(view, size, align);
     if (!p)
         return NULL;
-    struct chunk *chunk = view_current(view);
+    struct chunk *chunk = view->current;
     if ((uintptr_t)p - (uintptr_t)chunk >= chunk_size(chunk))
-        chunk = chunk_of(chunk->link.next);
+        chunk = chunk_of(view->chunks.next);
     if ((uintptr_t)p < chunk->high)
         memset(p, 0, size_min(size, chunk->high - (uintptr_t)p));
     return p;
@@ -348,9 +345,8 @@ static struct heap *view_start(struct arena *a, struct chunk *chunk, unsigned nu
     *view =
         (struct heap){.next_bytes = growth_next(a, a->first_bytes), .arena = a, .number = number};
     list_init(&view->chunks);
-    list_insert_after(&view->chunks, &chunk->link);
     list_insert_before(&a->views, &view->link);
-    view_load(view);
+    view_load(view, chunk);
     return view;
 }
 
@@ -420,11 +416,11 @@ static void arena_destroy(struct heap *root)
     while (root->link.next != views)
         arena_scope_exit(LIST_ENTRY(root->link.next, struct heap, link));
     while (root->chunks.next != root->chunks.prev) {
-        struct chunk *chunk = view_current(root);
+        struct chunk *chunk = chunk_of(root->chunks.next);
         list_remove(&chunk->link);
         chunk_release(a, chunk);
     }
-    struct chunk *first = view_current(root);
+    struct chunk *first = chunk_of(root->chunks.next);
     os_release(a->os, first, chunk_size(first));
 }
 
@@ -482,10 +478,10 @@ static const char *chunk_check(const struct arena *a, const struct chunk *chunk)
 
 static const char *view_check(const struct arena *a, struct heap *view, size_t *bytes)
 {
-    if (list_empty(&view->chunks) || view->end != view_current(view)->end)
-        return "a view's current chunk is not the first of its chunks";
+    if (view->end != view->current->end)
+        return "a view's end is not its current chunk's";
     if (view->last && (view->before_last > view->last || view->last > view->position ||
-                       view->before_last < chunk_objects(view_current(view))))
+                       view->before_last < chunk_objects(view->current)))
         return "a view's last object lies outside of its place";
     view_save(view);
     for (struct list *l = view->chunks.next; l != &view->chunks; l = l->next) {
