@@ -17,8 +17,8 @@
  *              message in it), each with the same probability, and lets it do a burst of steps, or
  *              as many of them as it can
  *   the end    when the calls so far and the frees still due reach `ops`, the producers end; the
- *              consumers empty the queue and end. The trace has `ops` calls, give or take a message,
- *              and the scratch objects that emptying the queue takes
+ *              consumers empty the queue and end. The trace has `ops` calls, give or take a
+ *              message, and the scratch objects that emptying the queue takes
  *
  *   quantity              distribution
  *   steps of a burst      geometric, at least 1, mean `burst`

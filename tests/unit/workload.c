@@ -215,7 +215,7 @@ static const char *small(const char *workload)
         {"frame", "frames=40,objects=60,level=15,assets=20"},
         {"prodcons", "ops=5000,queue=32"},
         {"random", "ops=5000,live=500"},
-        {"request", "requests=200,sessions=20"},
+        {"request", "requests=40,sessions=20"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (!strcmp(rows[i][0], workload))
@@ -367,10 +367,10 @@ static void frame_scopes_are_crossed_by_survivors_alone(void **state)
     assert_int_equal(s.crossed_scopes, 0);
     s = survey_of("frame:frames=50,objects=100,survivors=1,assets=0", 0);
     assert_int_equal(s.crossed_scopes, s.totals.objects);
-    s = survey_of("frame:frames=3000,objects=100,survivors=0.1,lifetime=20,assets=0", 0);
+    s = survey_of("frame:frames=1000,objects=100,survivors=0.1,lifetime=20,assets=0", 0);
     double part = (double)s.crossed_scopes / (double)s.totals.objects;
     double life = (double)s.scopes_between / (double)s.crossed_scopes;
-    assert_true(part > 0.098 && part < 0.102);
+    assert_true(part > 0.097 && part < 0.103);
     assert_true(life > 19 && life < 21);
     assert_int_equal(s.most_open_scopes, 1);
 }
