@@ -57,7 +57,8 @@ static bool note_delete(const void *p, bool sized, size_t size)
 {
     if (!call_enter())
         return false;
-    sink_put(CAPTURE_FREE, sized ? CAPTURE_SIZED : 0, 0, (uintptr_t)p, sized ? size : 0);
+    bool hint = p && sized;
+    sink_put(CAPTURE_FREE, hint ? CAPTURE_SIZED : 0, 0, (uintptr_t)p, hint ? size : 0);
     return true;
 }
 
