@@ -79,14 +79,14 @@ def shape(count):
     return (count, 2.8) if count <= 2 else (2, 2.4) if count == 4 else (3, 2.1)
 
 
-def panels_of(rows, maps, labels):
-    """(series, rows, map or None, notes) of the allocators of a workload, and the names of those without a map."""
+def panels_of(rows, maps):
+    """(series, rows, map or None, notes) of the allocators of a workload, and why others have none."""
     panels = []
-    rows, without = style.applicable(rows, labels)
+    rows, without = style.applicable(rows)
     for series, group in style.group_by(rows, lambda r: r.series).items():
         failed, found = style.failure(group), maps.get(series[:3])
         if found is None and not failed:
-            without.append(f"{labels[series]} (no walk of memory from the counted door)")
+            without[series] = "no walk: memory not through the counted door"
             continue
         notes = [failed] if failed else []
         if any(r.group == "never_frees" for r in group):
@@ -110,8 +110,7 @@ def draw_workload(case, panels, without, labels):
     subtitle = [style.case_text(case, ops) + ", pass=memory; " + style.how_replayed(rows),
                 "Address, without the gaps that were never committed, against time. Colours mix by the shares of a bucket's "
                 "bytes; white is not committed."]
-    if without:
-        subtitle.append(f"No map: {', '.join(without)}.")
+    subtitle += style.left_out(without, labels)
     handles = [Patch(facecolor=style.KIND_COLOURS[k], edgecolor="#444444", linewidth=0.4, label=n) for k, n in KINDS]
     page = style.Page(f"Heap map: {case.workload}", subtitle, heads, columns, max(columns * 3.5, 5.2) + 0.3, 0.75, 0.15,
                       0.45, handles, style.footer(rows, ["heapmap.csv", "results.csv"]))
@@ -125,6 +124,7 @@ def draw_workload(case, panels, without, labels):
         axes.set_ylim(0, top)
         style.byte_axis(axes.yaxis, 0, top)
         style.count_axis(axes.xaxis)
+        axes.grid(False)
         axes.set_xlabel("ops replayed")
     return page
 
@@ -136,7 +136,7 @@ def draw(folder, out):
     cases = style.group_by(results, lambda r: r.case)
     names = style.case_slugs(cases)
     for case, rows in cases.items():
-        panels, without = panels_of(rows, maps.get(case[:2], {}), labels)
+        panels, without = panels_of(rows, maps.get(case[:2], {}))
         if panels:
             out.save(draw_workload(case, panels, without, style.shorten(labels, 56)), "heapmap-" + names[case])
 

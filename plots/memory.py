@@ -126,8 +126,7 @@ def draw_workload(case, panels, dropped, labels):
                for (n, c, h), present in zip(LAYERS, has) if present]
     handles += [Line2D([], [], color="black", linewidth=1.5, linestyle=(0, (5, 1.5)), label="resident (kernel)")] if drawn else []
     subtitle = [style.case_text(case, ops) + ", pass=memory; " + style.how_replayed(every)]
-    if dropped:
-        subtitle.append(f"Not drawn: {', '.join(dropped)}.")
+    subtitle += style.left_out(dropped, labels)
     page = style.Page(f"Memory over time: {case.workload}", subtitle, heads, columns, max(columns * 3.5, 5.2) + 0.3, 0.75,
                       0.15, 0.45, handles, style.footer(every, ["timeline.csv", "results.csv"]))
     for i, (axes, panel) in enumerate(zip(page.axes, panels)):
@@ -151,10 +150,10 @@ def draw(folder, out):
     names = style.case_slugs(cases)
     for case, rows in cases.items():
         panels = []
-        rows, dropped = style.applicable(rows, labels)
+        rows, dropped = style.applicable(rows)
         for series, group in style.group_by(rows, lambda r: r.series).items():
             if group[0].group == "floor":
-                dropped.append(f"{labels[series]} (a floor manages no memory)")
+                dropped[series] = "a floor manages no memory"
                 continue
             recording = recordings.get(case[:2], {}).get(series[:3])
             panels.append(make_panel(series, group, recording))

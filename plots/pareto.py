@@ -11,12 +11,13 @@ from collections import namedtuple
 import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.transforms import Bbox
 
 import style
 
 LOG_FROM = 8  # a greatest that is this many times the least asks for a logarithmic axis
+DWARF = 2.5   # an unranked design with this many times the most memory of the ranked ones stands at the top edge
 TALL = 3.6    # inches
+RADII = [8, 13, 20, 29, 40, 54, 70, 90, 115]  # distances of a label from its point, points of type
 
 Point = namedtuple("Point", "series speeds speed memory ranked")
 
@@ -65,71 +66,97 @@ def limits(values, set_scale, set_limits):
     return False
 
 
-def candidates(x, y, width, height):
-    """Places for a label beside a point, near ones first: boxes in points of type."""
-    for radius in (7, 14, 24, 36, 50, 66):
-        for angle in (0, 180, 90, 270, 45, 315, 135, 225):
-            c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-            cx = x + radius * c + width / 2 * np.sign(round(c, 6))
-            cy = y + radius * s + height / 2 * np.sign(round(s, 6))
-            yield radius, Bbox.from_bounds(cx - width / 2, cy - height / 2, width, height)
+def boxes_around(x, y, width, height):
+    """Places for a label beside a point: boxes (left, bottom, right, top) and their distances, in points of type."""
+    radius, angle = (v.ravel() for v in np.meshgrid(RADII, np.radians(np.arange(0, 360, 22.5))))
+    c, s = np.cos(angle), np.sin(angle)
+    cx = x + radius * c + width / 2 * np.clip(1.5 * c, -1, 1)
+    cy = y + radius * s + height / 2 * np.clip(1.5 * s, -1, 1)
+    return np.stack([cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2], axis=1), radius
 
 
-def overlap(a, b):
-    return max(0, min(a.x1, b.x1) - max(a.x0, b.x0)) * max(0, min(a.y1, b.y1) - max(a.y0, b.y0))
+def overlaps(boxes, others):
+    """The area that each box shares with the others together."""
+    boxes, others = boxes[:, None], np.reshape(others, (-1, 4))[None]
+    wide = np.minimum(boxes[..., 2], others[..., 2]) - np.maximum(boxes[..., 0], others[..., 0])
+    tall = np.minimum(boxes[..., 3], others[..., 3]) - np.maximum(boxes[..., 1], others[..., 1])
+    return (np.maximum(wide, 0) * np.maximum(tall, 0)).sum(axis=1)
 
 
-def place_labels(axes, points, front, labels):
+def leader_boxes(x, y, boxes):
+    """Where the lines from a point to its boxes end, and small boxes along each line."""
+    ends = np.stack([np.clip(x, boxes[:, 0], boxes[:, 2]), np.clip(y, boxes[:, 1], boxes[:, 3])], axis=1)
+    steps = np.array([x, y]) + (ends - [x, y])[:, None] * np.linspace(0, 1, 12)[None, :, None]
+    return ends, np.concatenate([steps - 0.7, steps + 0.7], axis=2)
+
+
+def arrange(order, at, sizes, frame, line):
+    """A box for the label of each point, chosen one after the other; the total cost, and {point: (box, end of leader)}."""
+    markers = np.array([[x - 6, y - 6, x + 6, y + 6] for x, y in at])
+    taken, total, chosen = [], 0.0, {}
+    for i in order:
+        boxes, radius = boxes_around(*at[i], *sizes[i])
+        ends, leaders = leader_boxes(*at[i], boxes)
+        obstacles = np.concatenate([np.delete(markers, i, axis=0), np.reshape(taken, (-1, 4))])
+        crossed = overlaps(leaders.reshape(-1, 4), obstacles).reshape(len(boxes), -1).sum(axis=1)
+        outside = sizes[i][0] * sizes[i][1] - overlaps(boxes, [frame])
+        cost = 200 * outside + 20 * overlaps(boxes, markers) + 20 * overlaps(boxes, taken) + 6 * overlaps(boxes, line)
+        cost += 10 * crossed + radius * 2
+        best = int(np.argmin(cost))
+        total += cost[best]
+        taken += [boxes[best], *leaders[best][2:]]
+        chosen[i] = (boxes[best], ends[best] if radius[best] > RADII[1] else None)
+    return total, chosen
+
+
+def place_labels(axes, points, pinned, front, labels):
     """Puts each label where it covers no marker, no other label and, if it can, not the front."""
     dots = axes.figure.dpi / 72
-    frame = axes.get_window_extent()
-    room = Bbox.from_extents(*(v / dots for v in frame.extents))
-    at = [axes.transData.transform((p.speed, p.memory)) / dots for p in points]
-    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in at]
-    line = axes.transData.transform([(p.speed, p.memory) for p in front]) / dots if front else []
-    for (x, y), p in sorted(zip(at, points), key=lambda item: (-item[0][1], item[0][0])):
-        bold = "bold" if p in front else "normal"
-        lines = style.wrap(labels[p.series], 1.7, 7.5, bold, 2)
-        width = max(style.text_width(l, 7.5, bold) for l in lines) * 72 + 2
-        height = 9.5 * len(lines)
-
-        def cost(place):
-            radius, box = place
-            outside = width * height - overlap(box, room)
-            covered = sum(overlap(box, other) for other in taken)
-            steps = sum(overlap(box, Bbox.from_extents(a[0], b[1] - 1, b[0], b[1] + 1)) for a, b in zip(line, line[1:]))
-            return 10 * outside + 5 * covered + steps + radius
-        radius, box = min(candidates(x, y, width, height), key=cost)
-        taken.append(box)
-        middle = ((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)
-        if radius > 14:
-            near = (min(max(x, box.x0), box.x1), min(max(y, box.y0), box.y1))
-            axes.plot(*zip((x * dots, y * dots), (near[0] * dots, near[1] * dots)), transform=None, color="#888888",
-                      linewidth=0.6, zorder=3)
-        axes.text(middle[0] * dots, middle[1] * dots, "\n".join(lines), transform=None, ha="center", va="center",
-                  fontsize=7.5, weight=bold, style="normal" if p.ranked else "italic", linespacing=1.05, zorder=7,
+    frame = np.array(axes.get_window_extent().extents) / dots
+    at = axes.transData.transform([(p.speed, y) for p, y in zip(points, pinned)]) / dots
+    corner = axes.transData.transform([(p.speed, p.memory) for p in front]) / dots if front else []
+    line = [(a[0], b[1] - 1, b[0], b[1] + 1) for a, b in zip(corner, corner[1:])]  # the front's steps, flat and upright
+    line += [(a[0] - 1, a[1], a[0] + 1, b[1]) for a, b in zip(corner, corner[1:])]
+    if front:
+        line += [(frame[0], corner[0][1] - 1, corner[0][0], corner[0][1] + 1),
+                 (corner[-1][0] - 1, corner[-1][1], corner[-1][0] + 1, frame[3])]
+    weights = ["bold" if p in front else "normal" for p in points]
+    texts = [labels[p.series] + (f" ▲ {style.bytes_text(p.memory)}" if y < p.memory else "") for p, y in zip(points, pinned)]
+    texts = [style.wrap(t, 1.9, 7.5, w, 3) for t, w in zip(texts, weights)]
+    sizes = [(max(style.text_width(l, 7.5, w) for l in t) * 72 + 2, 10.0 * len(t)) for t, w in zip(texts, weights)]
+    orders = [sorted(range(len(points)), key=key) for key in
+              (lambda i: at[i][1], lambda i: -at[i][1], lambda i: at[i][0], lambda i: -at[i][0], lambda i: -sizes[i][0])]
+    _, chosen = min((arrange(order, at, sizes, frame, line) for order in orders), key=lambda found: found[0])
+    for i, (box, end) in chosen.items():
+        if end is not None:
+            axes.plot(*zip(at[i] * dots, end * dots), transform=None, color="#888888", linewidth=0.6, zorder=3)
+        axes.text((box[0] + box[2]) / 2 * dots, (box[1] + box[3]) / 2 * dots, "\n".join(texts[i]), transform=None,
+                  ha="center", va="center", fontsize=7.5, weight=weights[i], linespacing=1.05, zorder=7,
+                  style="normal" if points[i].ranked else "italic",
                   path_effects=[withStroke(linewidth=2, foreground="white")])
 
 
 def draw_panel(axes, points, labels):
-    speeds = [s for p in points for s in p.speeds]
-    memories = [p.memory for p in points]
-    log_x = limits(speeds, axes.set_xscale, axes.set_xlim)
+    usual = [p.memory for p in points if p.ranked] or [p.memory for p in points]
+    memories = [p.memory for p in points if p.memory <= DWARF * max(usual)]
+    log_x = limits([s for p in points for s in p.speeds], axes.set_xscale, axes.set_xlim)
     log_y = limits(memories, axes.set_yscale, axes.set_ylim)
     (style.byte_axis_log if log_y else style.byte_axis)(axes.yaxis, *axes.get_ylim())
     if log_x:
         style.plain_log_ticks(axes.xaxis, *axes.get_xlim())
     axes.set_xlabel("median throughput in million ops per s (right is better" + (", logarithmic)" if log_x else ")"))
-    axes.set_ylabel("peak_resident_bytes (down is better" + (", logarithmic)" if log_y else ")"))
+    axes.set_ylabel("peak resident memory (down is better" + (", logarithmic)" if log_y else ")"))
+    top = axes.get_ylim()[1]
     front = front_of(points)
     if front:
         xs = [axes.get_xlim()[0]] + [p.speed for p in front] + [front[-1].speed]
-        ys = [front[0].memory] + [p.memory for p in front] + [axes.get_ylim()[1]]
+        ys = [front[0].memory] + [p.memory for p in front] + [top]
         axes.plot(xs, ys, drawstyle="steps-pre", color="#666666", linestyle=(0, (4, 2)), linewidth=1, zorder=2)
-    for p in points:
-        axes.plot([min(p.speeds), max(p.speeds)], [p.memory] * 2, color="black", linewidth=0.7, zorder=3)
-        axes.plot([p.speed], [p.memory], zorder=5, **style.marker_style(p.series, 8, hollow=not p.ranked))
-    place_labels(axes, points, front, labels)
+    pinned = [min(p.memory, top) for p in points]  # what dwarfs the ranked stands at the top, its label says how high
+    for p, y in zip(points, pinned):
+        axes.plot([min(p.speeds), max(p.speeds)], [y, y], color="black", linewidth=0.7, zorder=3, clip_on=False)
+        axes.plot([p.speed], [y], zorder=5, clip_on=False, **style.marker_style(p.series, 8, hollow=not p.ranked))
+    place_labels(axes, points, pinned, front, labels)
 
 
 def draw(folder, out):
@@ -137,7 +164,7 @@ def draw(folder, out):
     rows = style.rows_of_pass(every, folder, "throughput")
     memory = style.rows_of_pass(every, folder, "memory")
     labels = style.shorten(style.label_series(r.series for r in rows), 56)
-    applied, without = style.applicable(rows, labels)
+    applied, without = style.applicable(rows)
     rows = applied or rows
     panels, points = [], []
     for case, group in style.group_by(rows, lambda r: r.case).items():
@@ -150,9 +177,9 @@ def draw(folder, out):
                Line2D([], [], color="black", linewidth=0.7, label="least to greatest repeat"),
                Line2D([], [], marker="o", markersize=7, markerfacecolor="white", markeredgecolor="#555555",
                       markeredgewidth=1.4, linestyle="none", label="never frees: not ranked")]
-    subtitle = ["Memory: peak resident, counted by the kernel for all alike, pass=memory. Throughput: pass=throughput.",
-                style.how_replayed(rows)]
-    subtitle += [f"Not applicable: {', '.join(without)}."] if without else []
+    subtitle = ["Memory: peak_resident_bytes of pass=memory, counted by the kernel for all alike.",
+                "Throughput: mops_per_s of pass=throughput; " + style.how_replayed(rows)]
+    subtitle += style.left_out(without, labels)
     page = style.Page("Peak memory against throughput", subtitle, panels, columns, columns * 5.3 + 0.3, 0.85, 0.2, 0.48,
                       handles, style.footer(rows, ["results.csv"]))
     for axes, found in zip(page.axes, points):

@@ -10,6 +10,7 @@ A figure is a module with `draw(folder, out)`; run_figure() gives it a command l
   same input gives the same bytes.
 """
 import csv
+import functools
 import hashlib
 import itertools
 import os
@@ -97,16 +98,23 @@ class Table:
     def numbers(self, column):
         """The column as floats >= 0; NaN where it is empty."""
         text = self.text[column]
+        if not set("".join(text)) <= set("0123456789.+-eE"):
+            self._fail_number(column)
         try:
             values = np.array([t or "nan" for t in text], dtype=float)
-            bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)) & np.array([t != "" for t in text], bool))
         except ValueError:
-            bad = [i for i, t in enumerate(text) if t and not re.fullmatch(r"\d+(\.\d*)?([eE][-+]?\d+)?", t)]
-        if len(bad):
-            i = int(bad[0])
-            self.fail(self.line[i], f"{column} is '{text[i][:40]}', which is not a number >= 0",
-                      "correct or remove this line, or run again")
+            self._fail_number(column)
+        if (values < 0).any() or np.isinf(values).any():
+            self._fail_number(column)
         return values
+
+    def _fail_number(self, column):
+        """Names the first line whose field is not a number."""
+        for line, text in zip(self.line, self.text[column]):
+            if text and not re.fullmatch(r"[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]{1,2})?", text):
+                self.fail(line, f"{column} is '{text[:40]}', which is not a number >= 0",
+                          "correct or remove this line, or run again")
+        raise AssertionError(f"{self.path}: {column}: every field looks like a number")
 
     def whole(self, column):
         """The same for a column that may not be empty."""
@@ -172,10 +180,17 @@ def failure(rows):
     return some + kinds + (f" ({detail})" if detail else "")
 
 
-def applicable(rows, labels):
-    """The rows that apply, and for each series that does not, its label with the reason."""
-    reasons = {r.series: f"{labels[r.series]} ({r.detail or 'not applicable'})" for r in rows if r.status == "not_applicable"}
-    return [r for r in rows if r.status != "not_applicable"], list(reasons.values())
+def applicable(rows):
+    """The rows that apply, and for each series that does not, the reason."""
+    reasons = {r.series: r.detail or "not applicable" for r in rows if r.status == "not_applicable"}
+    return [r for r in rows if r.status != "not_applicable"], reasons
+
+
+def left_out(reasons, labels):
+    """The lines (one or none) that say which series a page does not draw, by reason."""
+    groups = group_by(reasons, lambda s: reasons[s])
+    parts = [", ".join(labels[s] for s in group) + f" ({reason})" for reason, group in groups.items()]
+    return [f"Not drawn: {'; '.join(parts)}."] if parts else []
 
 
 # ---- names -----------------------------------------------------------------------------------------
@@ -334,6 +349,7 @@ def marker_style(series, size, hollow=False):
 _renderer = RendererAgg(1, 1, 72)
 
 
+@functools.lru_cache(maxsize=None)
 def text_width(text, size, weight="normal"):
     """Width of one line in inches."""
     font = FontProperties(family="DejaVu Sans", size=size, weight=weight)
@@ -367,16 +383,13 @@ def wrap(text, width, size, weight="normal", most=3):
 
 
 def byte_axis(axis, low, high, most=6):
-    """Linear axis of bytes from low to high, ticks at 1, 2 or 5 (below 1 KiB powers of two) times an IEC unit."""
-    span = max(high - low, 1)
-    steps = (m * 1024.0 ** k for k in range(7) for m in (1, 2, 4, 5, 8, 10, 16, 20, 32, 50, 64, 100, 128, 200, 256, 500, 512))
-    step = next(s for s in steps if span / s <= most)
-    ticks = np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
-    top = max(ticks[-1], 1) if len(ticks) else 1
-    power = min(int(np.log2(top) // 10), 6)
-    axis.set_major_locator(matplotlib.ticker.FixedLocator(ticks))
+    """Linear axis of bytes: ticks at 1, 2 or 5 times a power of ten, or a binary fraction, of the top's IEC unit."""
+    power = min(int(np.log2(max(high, 1)) // 10), 6)
+    nice = [2.0 ** -n for n in range(10, 0, -1)] + [m * 10.0 ** d for d in range(4) for m in (1, 2, 5)]
+    step = 1024.0 ** power * next(n for n in nice if (high - low) / n / 1024.0 ** power <= most)
+    axis.set_major_locator(matplotlib.ticker.FixedLocator(np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step))
     axis.set_major_formatter(lambda v, _: "0" if v == 0 else
-                             f"{v / 1024 ** power:.4g} {'KMGTPE'[power - 1] + 'iB' if power else 'B'}")
+                             f"{v / 1024 ** power:.6g} {'KMGTPE'[power - 1] + 'iB' if power else 'B'}")
 
 
 def byte_axis_log(axis, low, high):
@@ -486,7 +499,7 @@ class Page:
         y += 0.04
         shift = 0.1
         if series:
-            line = matplotlib.lines.Line2D([(x + 0.15) / self.width], [1 - (y + 0.077) / self.height],
+            line = matplotlib.lines.Line2D([(x + 0.15) / self.width], [1 - (y + 0.07) / self.height],
                                            transform=self.figure.transFigure, **marker_style(series, 7))
             self.figure.add_artist(line)
             shift = 0.28

@@ -148,7 +148,7 @@ def draw(folder, out):
     rows = style.rows_of_pass(every, folder, "throughput")
     verify = [r for r in every if r.what == "verify"]
     labels = style.shorten(style.label_series(r.series for r in rows), 56)
-    applied, without = style.applicable(rows, labels)
+    applied, without = style.applicable(rows)
     rows = applied or rows
     cases = style.group_by(rows, lambda r: r.case)
     parts = {case: panel_lines(group) for case, group in cases.items()}
@@ -171,7 +171,7 @@ def draw(folder, out):
                Line2D([], [], color="#b00000", marker="x", markersize=6, markeredgewidth=1.8, linestyle="none",
                       label="failed")]
     subtitle = ["Time per op in the steady state, pass=throughput; fastest first.", style.how_replayed(rows)]
-    subtitle += [f"Not applicable: {', '.join(without)}."] if without else []
+    subtitle += style.left_out(without, labels)
     page = style.Page("Throughput by allocator", subtitle, panels, columns, width, left, GUTTER, 0.48, handles,
                       style.footer(rows, ["results.csv"]))
     for axes, part in zip(page.axes, parts.values()):
