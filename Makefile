@@ -101,6 +101,26 @@ deps: ## install what is missing (Debian packages)
 
 include scripts/tests.mk
 
+.PHONY: demo figures bench-replay golden docs
+demo: alloclab ## record a program, replay real recordings on every allocator, leave tables and pictures
+	@scripts/demo.sh
+
+figures: ## draw all figures of a results folder: make figures DIR=out/...
+	@test -n "$(DIR)" || { echo "figures: which results? make figures DIR=out/..." >&2; exit 2; }
+	@for figure in $(filter-out plots/style.py,$(wildcard plots/*.py)); do $(PYTHON) $$figure "$(DIR)" || exit $$?; done
+
+$(BUILD)/replay_floor: tests/bench/replay_floor.c $(ALL_LIB)
+	@$(CC) $(CFLAGS) -o $@ $< $(ALL_LIB) $(LIBS)
+
+bench-replay: $(BUILD)/replay_floor ## the harness's own cost, beside a bare loop in one interleaved run
+	@$<
+
+golden: alloclab ## rewrite the expected figures of tests/golden: only when a change of them is meant
+	@$(PYTHON) tests/golden/test_golden.py --write
+
+docs: alloclab ## rewrite the generated documents
+	@scripts/docs.sh
+
 .PHONY: fmt fmt-check lint lint-deps help new clean
 lint-deps: | deps
 	@scripts/install.sh lint

@@ -134,6 +134,7 @@ static bool sample_take(struct memory *m, uint64_t op)
         map_begin(m, op);
     if (walks && !walk_take(m))
         return false;
+    m->map_sample = NULL; /* walks of peaks between samples are not part of the map */
     if (m->finding)
         return true;
     uint64_t resident = resident_now();

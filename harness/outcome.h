@@ -23,8 +23,8 @@ enum outcome_status {               /* as written in results.csv */
 };
 
 #define OUTCOME_SAMPLES 512
-#define HEAPMAP_SAMPLES 150
-#define HEAPMAP_BUCKETS 256
+#define HEAPMAP_SAMPLES 130
+#define HEAPMAP_BUCKETS 128
 #define SAMPLE_UNKNOWN  UINT64_MAX
 
 struct sample { /* one row of timeline.csv; bytes; SAMPLE_UNKNOWN = empty */

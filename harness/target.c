@@ -26,7 +26,7 @@ static int workload_emit(const struct workload_spec *spec, uint64_t seed, int fd
     struct trace_writer *writer = trace_create_fd(fd, err);
     if (!writer)
         return -1;
-    if (spec->workload->emit(spec->options, seed, writer, err)) {
+    if (workload_write(spec->workload, spec->options, seed, writer, err)) {
         trace_abandon(writer);
         return -1;
     }

@@ -154,7 +154,7 @@ static int session_execute(struct session *s, const struct arguments *a, int arg
 static int run_main(int argc, char **argv)
 {
     struct error err;
-    struct arguments a = {.base = ""};
+    struct arguments a = {.base = "libc"};
     struct session s = {.repeats = 5,
                         .passes = {[PASS_THROUGHPUT] = true, [PASS_MEMORY] = true},
                         .touch = TOUCH_FIRST,
