@@ -237,7 +237,6 @@ static void view_load(struct heap *view, struct chunk *chunk)
     view->current = chunk;
     view->position = chunk->position;
     view->end = chunk->end;
-    view->last = 0;
 }
 
 static void *alloc_own_chunk(struct heap *view, size_t bytes, size_t size, size_t align)
