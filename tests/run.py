@@ -410,10 +410,13 @@ def print_summary(suites, seconds):
     passed, failed, skipped = (sum(suite.count(o) for suite in suites) for o in (PASSED, FAILED, SKIPPED))
     for outcome in (SKIPPED, FAILED):
         for suite in suites:
-            for case in suite.cases:
-                if case.outcome == outcome:
-                    reason = case.detail.strip().splitlines()[-1] if case.detail.strip() else ""
-                    print(f"{outcome}: {suite.source} ({suite.mode}): {case.name}{': ' if reason else ''}{reason}")
+            chosen = [case for case in suite.cases if case.outcome == outcome]
+            shown = chosen if outcome == FAILED else chosen[:3]
+            for case in shown:
+                reason = case.detail.strip().splitlines()[-1] if case.detail.strip() else ""
+                print(f"{outcome}: {suite.source} ({suite.mode}): {case.name}{': ' if reason else ''}{reason}")
+            if len(shown) < len(chosen):
+                print(f"{outcome}: {suite.source} ({suite.mode}): and {len(chosen) - len(shown)} more")
     print(f"{len(suites)} suites in {seconds:.1f} s")
     print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""), flush=True)
     return 1 if failed else 0

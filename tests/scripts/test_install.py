@@ -1,4 +1,7 @@
-"""test_install.py - scripts/install.sh on machines that lack something, played by stand-ins for dpkg and apt."""
+"""test_install.py - scripts/install.sh on machines that lack something, played by stand-ins for dpkg and apt.
+
+run.py: modes=release
+"""
 
 import os
 import pathlib

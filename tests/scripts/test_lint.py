@@ -1,4 +1,7 @@
-"""test_lint.py - every rule of scripts/lint.py, shown to fail once: a small clean tree, and one violation at a time."""
+"""test_lint.py - every rule of scripts/lint.py, shown to fail once: a small clean tree, and one violation at a time.
+
+run.py: modes=release
+"""
 
 import os
 import pathlib

@@ -1,4 +1,7 @@
-"""test_run.py - the runner itself: what passes, and that nothing else is ever counted as a pass."""
+"""test_run.py - the runner itself: what passes, and that nothing else is ever counted as a pass.
+
+run.py: modes=release
+"""
 
 import os
 import pathlib
