@@ -85,8 +85,8 @@
       "ns_per_op of null in the same block: the loop's own cost, already "                         \
       "in ns_per_op and not subtracted")                                                           \
     X(passes_count, "count", none, timed, "steady passes that ns_per_op is the median of")         \
-    X(harness_bytes, "bytes", none, sampled,                                                       \
-      "resident bytes of plan and replay tables in the cell")                                      \
+    X(harness_bytes, "bytes", none, exact,                                                         \
+      "the plan and the replay's tables, as the cell maps them")                                   \
     X(walks_count, "count", none, exact, "walks at which sum(walk) == C was found true")
 
 enum metric {
