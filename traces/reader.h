@@ -1,0 +1,88 @@
+/*
+ * reader.h - what the parts of the reader share; private to traces/. reader_block.c takes one block
+ * apart and believes nothing, reader_open.c follows the blocks of a file and its index, reader.c
+ * decodes ops.
+ */
+#ifndef ALLOCLAB_READER_H
+#define ALLOCLAB_READER_H
+
+#include <zstd.h>
+
+#include "traces/layout.h"
+#include "traces/meta.h"
+
+enum { STREAM_VALUES = 128 };
+
+struct column { /* of the block being read, decompressed */
+    const uint8_t *next, *end;
+    bool present;
+    uint8_t *buffer;
+    size_t room;
+};
+
+struct stream {                 /* varints of a column, decoded some ahead */
+    const uint64_t *next, *end; /* in values; equal: more must be decoded first */
+    bool dry;                   /* nothing follows; *next is 0 and stands for no value */
+    uint64_t values[STREAM_VALUES];
+};
+
+struct block {
+    uint64_t offset, body_bytes, records;
+    uint32_t type, columns;
+};
+
+struct column_entry { /* of a block's directory */
+    const uint8_t *data;
+    uint64_t offset;
+    uint32_t stored, raw;
+    uint16_t tag, codec;
+};
+
+struct trace_reader {
+    const uint8_t *code; /* of the next record */
+    uint64_t run;        /* records left of the thread's run */
+    uint64_t left;       /* and of the block after that run */
+    uint64_t objects;    /* made before the next record */
+    uint32_t run_thread;
+    unsigned rare; /* shapes that trace_next leaves to record_read; SHAPE_OP: no op at all */
+    bool extras;   /* the block has a clock or a site column */
+    bool failed;   /* damage was found: there is no going on */
+    uint64_t scopes, threads, clock;
+    struct stream streams[LAYOUT_OPS_TAGS];
+    struct column columns[LAYOUT_OPS_TAGS];
+
+    const uint8_t *map;
+    uint64_t bytes;
+    char *name;
+    unsigned flags;
+    bool torn, has_clock, has_sites;
+    unsigned meta_blocks;
+    struct trace_totals totals;
+    struct meta meta;
+    struct block *blocks;     /* of ops */
+    size_t count, room, at;   /* at: the next block to read */
+    uint64_t offset, records; /* of the block being read; records before its end */
+    uint64_t index_offset;
+    struct column table; /* index rows, unless torn */
+    ZSTD_DCtx *zstd;
+};
+
+/* "NAME: offset N: ..." in the error; returns -1. */
+__attribute__((format(printf, 4, 5), cold)) int reader_refuse(const struct trace_reader *r,
+                                                              uint64_t offset, struct error *err,
+                                                              const char *format, ...);
+
+/* Reads the header of the block at `offset`, which must end at or before `limit`. */
+int block_header(const struct trace_reader *r, uint64_t offset, uint64_t limit, struct block *block,
+                 struct error *err);
+int block_checksum(const struct trace_reader *r, const struct block *block, struct error *err);
+
+/* Reads the directory into entries[block->columns]. */
+int block_directory(const struct trace_reader *r, const struct block *block,
+                    struct column_entry *entries, struct error *err);
+
+/* Decompresses a column of at most `limit` bytes. */
+int column_load(const struct trace_reader *r, const struct column_entry *e, uint64_t limit,
+                struct column *c, struct error *err);
+
+#endif

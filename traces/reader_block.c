@@ -1,0 +1,130 @@
+/*
+ * reader_block.c - one block of a trace file, which may come from anywhere. Nothing in it is
+ * believed before it has been compared with what is possible: it must lie within the file, its
+ * columns must fill it exactly, and what a column may decompress to is limited by its kind and the
+ * block's records, so that no file can ask for more memory than a few MiB.
+ */
+#include "traces/reader.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <xxhash.h>
+
+int reader_refuse(const struct trace_reader *r, uint64_t offset, struct error *err,
+                  const char *format, ...)
+{
+    int used =
+        snprintf(err->text, sizeof err->text, "%.500s: offset %" PRIu64 ": ", r->name, offset);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(err->text + used, sizeof err->text - (size_t)used, format, args);
+    va_end(args);
+    return -1;
+}
+
+int block_header(const struct trace_reader *r, uint64_t offset, uint64_t limit, struct block *block,
+                 struct error *err)
+{
+    if (limit - offset < LAYOUT_BLOCK_BYTES)
+        return reader_refuse(r, offset, err,
+                             "a block header of %d bytes does not fit before %" PRIu64,
+                             LAYOUT_BLOCK_BYTES, limit);
+    const uint8_t *p = r->map + offset;
+    *block = (struct block){.offset = offset,
+                            .type = load32(p + 8),
+                            .columns = load32(p + 12),
+                            .body_bytes = load64(p + 16),
+                            .records = load64(p + 24)};
+    if (block->body_bytes > limit - offset - LAYOUT_BLOCK_BYTES)
+        return reader_refuse(r, offset, err, "the block's %" PRIu64 " bytes reach beyond %" PRIu64,
+                             block->body_bytes, limit);
+    if (block->columns > LAYOUT_MAX_COLUMNS)
+        return reader_refuse(r, offset, err, "%u columns: at most %d are allowed", block->columns,
+                             LAYOUT_MAX_COLUMNS);
+    if ((uint64_t)block->columns * LAYOUT_ENTRY_BYTES > block->body_bytes)
+        return reader_refuse(r, offset, err, "the directory of %u columns exceeds the block",
+                             block->columns);
+    if (block->type == LAYOUT_OPS && (block->records == 0 || block->records > LAYOUT_BLOCK_RECORDS))
+        return reader_refuse(r, offset, err, "%" PRIu64 " records in a block: 1 to %d are allowed",
+                             block->records, LAYOUT_BLOCK_RECORDS);
+    return 0;
+}
+
+int block_checksum(const struct trace_reader *r, const struct block *block, struct error *err)
+{
+    const uint8_t *p = r->map + block->offset;
+    uint64_t sum = XXH64(p + 8, LAYOUT_BLOCK_BYTES - 8 + block->body_bytes, 0);
+    if (sum != load64(p))
+        return reader_refuse(r, block->offset, err,
+                             "checksum is %016" PRIx64 ", but the block says %016" PRIx64, sum,
+                             load64(p));
+    return 0;
+}
+
+int block_directory(const struct trace_reader *r, const struct block *block,
+                    struct column_entry *entries, struct error *err)
+{
+    uint64_t at = block->offset + LAYOUT_BLOCK_BYTES;
+    uint64_t data = at + (uint64_t)block->columns * LAYOUT_ENTRY_BYTES;
+    uint64_t end = block->offset + LAYOUT_BLOCK_BYTES + block->body_bytes;
+    for (unsigned i = 0; i < block->columns; i++, at += LAYOUT_ENTRY_BYTES) {
+        const uint8_t *p = r->map + at;
+        struct column_entry *e = &entries[i];
+        *e = (struct column_entry){.data = r->map + data,
+                                   .offset = at,
+                                   .tag = load16(p),
+                                   .codec = load16(p + 2),
+                                   .stored = load32(p + 4),
+                                   .raw = load32(p + 8)};
+        if (e->stored > end - data)
+            return reader_refuse(r, at, err, "column %u of %u bytes exceeds the block by %" PRIu64,
+                                 e->tag, e->stored, e->stored - (end - data));
+        for (unsigned k = 0; k < i; k++)
+            if (entries[k].tag == e->tag)
+                return reader_refuse(r, at, err, "column %u comes twice", e->tag);
+        data += e->stored;
+    }
+    if (data != end)
+        return reader_refuse(r, block->offset, err,
+                             "%" PRIu64 " bytes of the block belong to no column", end - data);
+    return 0;
+}
+
+int column_load(const struct trace_reader *r, const struct column_entry *e, uint64_t limit,
+                struct column *c, struct error *err)
+{
+    if (e->raw > limit)
+        return reader_refuse(r, e->offset, err,
+                             "column %u of %u bytes: at most %" PRIu64 " are possible", e->tag,
+                             e->raw, limit);
+    if (e->raw + LAYOUT_PAD_BYTES > c->room) {
+        free(c->buffer);
+        c->room = e->raw + LAYOUT_PAD_BYTES;
+        c->buffer = malloc(c->room);
+        if (!c->buffer) {
+            c->room = 0;
+            return reader_refuse(r, e->offset, err, "no memory for a column of %u bytes", e->raw);
+        }
+    }
+    if (e->codec == LAYOUT_RAW && e->stored == e->raw) {
+        memcpy(c->buffer, e->data, e->raw);
+    } else if (e->codec == LAYOUT_ZSTD) {
+        size_t got = ZSTD_decompressDCtx(r->zstd, c->buffer, e->raw, e->data, e->stored);
+        if (ZSTD_isError(got))
+            return reader_refuse(r, e->offset, err, "column %u does not decompress: %s", e->tag,
+                                 ZSTD_getErrorName(got));
+        if (got != e->raw)
+            return reader_refuse(r, e->offset, err, "column %u holds %zu bytes, not %u", e->tag,
+                                 got, e->raw);
+    } else if (e->codec == LAYOUT_RAW) {
+        return reader_refuse(r, e->offset, err, "column %u is stored in %u bytes, but holds %u",
+                             e->tag, e->stored, e->raw);
+    } else {
+        return reader_refuse(r, e->offset, err, "column %u has unknown codec %u", e->tag, e->codec);
+    }
+    memset(c->buffer + e->raw, 0, LAYOUT_PAD_BYTES);
+    c->present = true;
+    c->next = c->buffer;
+    c->end = c->buffer + e->raw;
+    return 0;
+}

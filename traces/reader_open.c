@@ -1,0 +1,335 @@
+/*
+ * reader_open.c - opens a trace file: maps it, follows the blocks from the first to the trailer,
+ * and holds them against the index; or, of a torn file, finds the blocks at its front that are
+ * whole. The columns of ops are left alone: see reader.c. The mapped file must not shrink while it
+ * is read.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "traces/reader.h"
+
+static int meta_parse(struct trace_reader *r, const struct block *block, const struct column *c,
+                      struct error *err)
+{
+    struct error why;
+    const char *p = (const char *)c->next, *end = (const char *)c->end;
+    while (p < end) {
+        const char *line = memchr(p, '\n', (size_t)(end - p));
+        const char *equal = line ? memchr(p, '=', (size_t)(line - p)) : NULL;
+        if (!equal)
+            return reader_refuse(r, block->offset, err, "a meta line is not key=value");
+        if (meta_set(&r->meta, p, (size_t)(equal - p), equal + 1, (size_t)(line - equal - 1), &why))
+            return reader_refuse(r, block->offset, err, "%.300s", why.text);
+        p = line + 1;
+    }
+    return 0;
+}
+
+/* Loads one column, by tag, of a block that is not of ops. 0 with c->present false if it is not
+ * there. */
+static int column_find(struct trace_reader *r, const struct block *block, unsigned tag,
+                       uint64_t limit, struct column *c, struct error *err)
+{
+    struct column_entry entries[LAYOUT_MAX_COLUMNS];
+    if (block_directory(r, block, entries, err))
+        return -1;
+    for (unsigned i = 0; i < block->columns; i++)
+        if (entries[i].tag == tag && column_load(r, &entries[i], limit, c, err))
+            return -1;
+    return 0;
+}
+
+static int meta_load(struct trace_reader *r, const struct block *block, struct error *err)
+{
+    struct column c = {0};
+    int failed =
+        ++r->meta_blocks > LAYOUT_META_BLOCKS
+            ? reader_refuse(r, block->offset, err, "more than %d meta blocks", LAYOUT_META_BLOCKS)
+            : block_checksum(r, block, err) ||
+                  column_find(r, block, LAYOUT_PAIRS, LAYOUT_META_BYTES, &c, err) ||
+                  meta_parse(r, block, &c, err);
+    free(c.buffer);
+    return failed ? -1 : 0;
+}
+
+static int block_add(struct trace_reader *r, const struct block *block, struct error *err)
+{
+    if (r->count == r->room) {
+        size_t room = r->room ? 2 * r->room : 64;
+        struct block *blocks = realloc(r->blocks, room * sizeof *blocks);
+        if (!blocks)
+            return reader_refuse(r, block->offset, err, "no memory for the list of blocks");
+        r->blocks = blocks;
+        r->room = room;
+    }
+    r->blocks[r->count++] = *block;
+    const uint8_t *entry = r->map + block->offset + LAYOUT_BLOCK_BYTES;
+    for (unsigned i = 0; i < block->columns; i++, entry += LAYOUT_ENTRY_BYTES) {
+        r->has_clock |= load16(entry) == LAYOUT_CLOCK;
+        r->has_sites |= load16(entry) == LAYOUT_SITE;
+    }
+    return 0;
+}
+
+/* Follows the blocks from the first up to `limit`, where one must end. */
+static int blocks_walk(struct trace_reader *r, uint64_t limit, struct error *err)
+{
+    struct block block;
+    for (uint64_t at = LAYOUT_HEADER_BYTES; at < limit;
+         at += LAYOUT_BLOCK_BYTES + block.body_bytes) {
+        if (block_header(r, at, limit, &block, err))
+            return -1;
+        if (block.type == LAYOUT_INDEX)
+            return reader_refuse(
+                r, at, err, "an index where only the trailer's at %" PRIu64 " is expected", limit);
+        if (block.type == LAYOUT_META && meta_load(r, &block, err))
+            return -1;
+        if (block.type == LAYOUT_OPS && block_add(r, &block, err))
+            return -1;
+    }
+    return 0;
+}
+
+static int index_check(struct trace_reader *r, const struct block *index, struct error *err)
+{
+    const uint8_t *row = r->table.next;
+    uint64_t records = 0, rows = (uint64_t)(r->table.end - row) / (8 * ROW_FIELDS);
+    if ((uint64_t)(r->table.end - row) % (8 * ROW_FIELDS) || rows != r->count)
+        return reader_refuse(r, index->offset, err,
+                             "the index has %td bytes of rows, where %zu blocks need %zu",
+                             r->table.end - row, r->count, r->count * 8 * ROW_FIELDS);
+    for (size_t i = 0; i < r->count; i++, row += 8 * ROW_FIELDS) {
+        const struct block *block = &r->blocks[i];
+        if (load64(row + 8 * ROW_OFFSET) != block->offset ||
+            load64(row + 8 * ROW_RECORDS) != block->records)
+            return reader_refuse(r, index->offset, err,
+                                 "the index says block %zu has %" PRIu64 " records at %" PRIu64
+                                 ", but it has %" PRIu64 " at %" PRIu64,
+                                 i, load64(row + 8 * ROW_RECORDS), load64(row + 8 * ROW_OFFSET),
+                                 block->records, block->offset);
+        records += block->records;
+    }
+    if (records != r->totals.records)
+        return reader_refuse(r, index->offset, err,
+                             "the index says %" PRIu64 " records, but the blocks hold %" PRIu64,
+                             r->totals.records, records);
+    return 0;
+}
+
+static int index_load(struct trace_reader *r, const struct block *index, struct error *err)
+{
+    struct column totals = {0};
+    int failed = column_find(r, index, LAYOUT_TOTALS, LAYOUT_TOTALS_BYTES, &totals, err) ||
+                 column_find(r, index, LAYOUT_TABLE, r->count * 8 * ROW_FIELDS, &r->table, err);
+    if (!failed && totals.end - totals.next < 8 * TOTALS_FIELDS)
+        failed = reader_refuse(r, index->offset, err, "the totals are missing or short");
+    if (!failed)
+        layout_totals_get(totals.next, &r->totals);
+    free(totals.buffer);
+    return failed ? -1 : index_check(r, index, err);
+}
+
+/* A whole file: trailer, index, and everything between. */
+static int whole_open(struct trace_reader *r, struct error *err)
+{
+    uint64_t at, end = r->bytes < LAYOUT_TRAILER_BYTES ? 0 : r->bytes - LAYOUT_TRAILER_BYTES;
+    const uint8_t *trailer = r->map + end;
+    struct block index;
+    if (end < LAYOUT_HEADER_BYTES || memcmp(trailer + 16, LAYOUT_END_MAGIC, 8) != 0)
+        return reader_refuse(r, r->bytes, err,
+                             "the file does not end as a trace does: it is torn, or something was "
+                             "added; --salvage reads the blocks that are whole");
+    at = r->index_offset = load64(trailer);
+    if (XXH64(trailer, 8, 0) != load64(trailer + 8))
+        return reader_refuse(r, end, err, "the trailer's checksum is wrong");
+    if (at < LAYOUT_HEADER_BYTES || at > end)
+        return reader_refuse(r, end, err, "the trailer says that the index is at %" PRIu64, at);
+    if (block_header(r, at, end, &index, err))
+        return -1;
+    if (index.type != LAYOUT_INDEX || index.body_bytes != end - at - LAYOUT_BLOCK_BYTES)
+        return reader_refuse(r, at, err, "there is no index that ends at the trailer");
+    if (block_checksum(r, &index, err) || blocks_walk(r, at, err))
+        return -1;
+    return index_load(r, &index, err);
+}
+
+static void blocks_forget(struct trace_reader *r)
+{
+    meta_free(&r->meta);
+    r->count = r->meta_blocks = 0;
+    r->has_clock = r->has_sites = false;
+    r->index_offset = 0;
+    r->totals = (struct trace_totals){0};
+}
+
+/* What is whole at the front of a torn file. */
+static int torn_open(struct trace_reader *r, struct error *err)
+{
+    struct block block;
+    struct error why;
+    blocks_forget(r);
+    r->torn = true;
+    for (uint64_t at = LAYOUT_HEADER_BYTES; at < r->bytes;
+         at += LAYOUT_BLOCK_BYTES + block.body_bytes) {
+        if (block_header(r, at, r->bytes, &block, &why) || block.type == LAYOUT_INDEX ||
+            block_checksum(r, &block, &why))
+            break;
+        if (block.type == LAYOUT_META && meta_load(r, &block, err))
+            return -1;
+        if (block.type == LAYOUT_OPS && block_add(r, &block, err))
+            return -1;
+    }
+    return 0;
+}
+
+static int header_check(const struct trace_reader *r, struct error *err)
+{
+    if (r->bytes < LAYOUT_HEADER_BYTES || memcmp(r->map, LAYOUT_MAGIC, 8) != 0)
+        return reader_refuse(r, 0, err,
+                             "not a trace file; other forms are read by `alloclab trace convert "
+                             "--from FORMAT`");
+    if (load32(r->map + 8) != LAYOUT_VERSION)
+        return reader_refuse(r, 8, err,
+                             "version %u of the trace file; this program reads version %u",
+                             load32(r->map + 8), LAYOUT_VERSION);
+    if (load32(r->map + 12) != 0)
+        return reader_refuse(r, 12, err,
+                             "reserved bytes are not 0: a feature that is unknown here");
+    return 0;
+}
+
+static int reader_open(struct trace_reader *r, struct error *err)
+{
+    if (header_check(r, err))
+        return -1;
+    int failed = whole_open(r, err);
+    if (!(r->flags & TRACE_SALVAGE))
+        return failed;
+    for (size_t i = 0; !failed && i < r->count; i++)
+        failed = block_checksum(r, &r->blocks[i], err);
+    return failed ? torn_open(r, err) : 0;
+}
+
+static int reader_map(struct trace_reader *r, int fd, struct error *err)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0)
+        return error_set(err, "%s: cannot read: %s", r->name, strerror(errno));
+    if (!S_ISREG(status.st_mode))
+        return error_set(err, "%s: not a regular file, and a trace is read by mapping it", r->name);
+    r->bytes = (uint64_t)status.st_size;
+    if (r->bytes == 0)
+        return reader_refuse(r, 0, err, "the file is empty");
+    void *map = mmap(NULL, r->bytes, PROT_READ, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED)
+        return error_set(err, "%s: cannot map: %s", r->name, strerror(errno));
+    r->map = map;
+    return 0;
+}
+
+struct trace_reader *trace_open_fd(int fd, const char *name, unsigned flags, struct error *err)
+{
+    struct trace_reader *r = calloc(1, sizeof *r);
+    if (!r || !(r->name = strdup(name)) || !(r->zstd = ZSTD_createDCtx())) {
+        error_set(err, "%s: no memory for a trace reader", name);
+        if (r)
+            trace_close(r);
+        return NULL;
+    }
+    r->flags = flags;
+    if (reader_map(r, fd, err) || reader_open(r, err)) {
+        trace_close(r);
+        return NULL;
+    }
+    r->offset = LAYOUT_HEADER_BYTES;
+    return r;
+}
+
+struct trace_reader *trace_open(const char *path, unsigned flags, struct error *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        error_set(err, "%s: cannot open: %s", path, strerror(errno));
+        return NULL;
+    }
+    struct trace_reader *r = trace_open_fd(fd, path, flags, err);
+    close(fd);
+    return r;
+}
+
+void trace_close(struct trace_reader *r)
+{
+    for (unsigned tag = 0; tag < LAYOUT_OPS_TAGS; tag++)
+        free(r->columns[tag].buffer);
+    free(r->table.buffer);
+    if (r->map)
+        munmap((void *)r->map, r->bytes);
+    meta_free(&r->meta);
+    ZSTD_freeDCtx(r->zstd);
+    free(r->blocks);
+    free(r->name);
+    free(r);
+}
+
+/* ---- what the file says of itself ---- */
+
+const struct trace_totals *trace_reader_totals(const struct trace_reader *r)
+{
+    return &r->totals;
+}
+
+bool trace_is_torn(const struct trace_reader *r)
+{
+    return r->torn;
+}
+
+bool trace_has_clock(const struct trace_reader *r)
+{
+    return r->has_clock;
+}
+
+bool trace_has_sites(const struct trace_reader *r)
+{
+    return r->has_sites;
+}
+
+uint64_t trace_bytes(const struct trace_reader *r)
+{
+    return r->bytes;
+}
+
+const char *trace_name(const struct trace_reader *r)
+{
+    return r->name;
+}
+
+uint64_t trace_index_offset(const struct trace_reader *r)
+{
+    return r->index_offset;
+}
+
+uint64_t trace_offset(const struct trace_reader *r)
+{
+    return r->offset;
+}
+
+bool trace_meta_at(const struct trace_reader *r, unsigned i, const char **key, const char **value)
+{
+    if (i >= r->meta.count)
+        return false;
+    *key = r->meta.pairs[i].key;
+    *value = r->meta.pairs[i].value;
+    return true;
+}
+
+const char *trace_meta(const struct trace_reader *r, const char *key)
+{
+    return meta_get(&r->meta, key);
+}
