@@ -66,7 +66,8 @@ static double median_ns(struct timing *timing)
 {
     uint64_t *t = timing->steady_ns, n = timing->passes;
     qsort(t, n, sizeof *t, u64_order); /* after the run: whatever it allocates is not measured */
-    return ((double)t[(n - 1) / 2] + (double)t[n / 2]) / 2;
+    uint64_t low = (n - 1) / 2, high = n / 2;
+    return ((double)t[low] + (double)t[high]) / 2;
 }
 
 static void timing_report(const struct cell_setup *setup, struct timing *timing)

@@ -311,9 +311,9 @@ def check_tidy(tree):
         tree.report(os.path.relpath(path), int(line), "tidy", what, "mend it, or say why not: // NOLINT(ID): reason")
 
 
-# Off: what reports sound code of this tree's kind, such as an index that the loop's condition bounds afterwards.
+# Off: what reports sound code, and is judged better by the compiler's own warnings.
 CPP_SUPPRESSIONS = ["missingIncludeSystem", "unmatchedSuppression", "normalCheckLevelMaxBranches",
-                    "arrayIndexThenCheck", "uninitvar"]
+                    "arrayIndexThenCheck", "uninitvar", "autoVariables"]
 TIDY_CHECKS = ["-*", "bugprone-*", "misc-redundant-expression"] + ["-bugprone-" + name for name in (
     "easily-swappable-parameters", "narrowing-conversions", "reserved-identifier", "sizeof-expression",
     "not-null-terminated-result", "implicit-widening-of-multiplication-result", "suspicious-string-compare",

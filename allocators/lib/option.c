@@ -233,7 +233,9 @@ int option_parse(const char *owner, const struct option *rows, size_t options_si
             return -1;
     }
     uint64_t seen = 0;
-    while (text && *text) {
+    if (!text)
+        text = "";
+    while (*text) {
         struct word pair = {text, strcspn(text, ",")};
         if (pair_parse(owner, rows, pair, out, &seen, err))
             return -1;

@@ -1,6 +1,7 @@
-"""The whole program, held against figures written down before: the exact memory metrics of every design on every sample
-recording and on each workload at a fixed seed, byte for byte. They do not depend on the machine, so a difference is a
-change of a design or of the harness: look at it, and if it is meant, `make golden` writes the new figures.
+"""test_golden.py - the whole program, held against figures written down before: the exact memory metrics of every
+design on every sample recording and on each workload at a fixed seed, byte for byte. They do not depend on the
+machine, so a difference is a change of a design or of the harness: look at it, and if it is meant, `make golden`
+writes the new figures.
 
 Run as a script with --write, this file rewrites expected.csv.
 """

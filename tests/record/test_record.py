@@ -1,4 +1,4 @@
-"""The recorder, held against programs whose calls are known one by one (tests/record/programs)."""
+"""test_record.py - the recorder, held against programs whose calls are known one by one (tests/record/programs)."""
 
 import os
 import pathlib
