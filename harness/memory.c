@@ -146,8 +146,9 @@ static bool sample_take(struct memory *m, uint64_t op)
     s->virtual_ns = m->h.clock_ns;
     s->requested = m->requested_now;
     s->usable = m->design->usable ? m->usable_now : SAMPLE_UNKNOWN;
-    s->committed = m->door ? m->committed_now : SAMPLE_UNKNOWN;
-    s->reserved = m->door ? os_counts(m->h.os).reserved_bytes : SAMPLE_UNKNOWN;
+    struct os_counts counts = os_counts(m->h.os);
+    s->committed = m->door ? counts.committed_bytes : SAMPLE_UNKNOWN;
+    s->reserved = m->door ? counts.reserved_bytes : SAMPLE_UNKNOWN;
     s->resident = resident;
     for (int i = 0; i < 4 && !walks; i++)
         s->walk[i] = SAMPLE_UNKNOWN;

@@ -191,9 +191,11 @@ static int contender_run(struct session *s, struct job *job, struct error *err)
     unsigned modes = release_modes(s, job->contender, job->target);
     double floor_ns = job->floor_ns;
     for (int mode = 0; mode < 2; mode++) {
+        if (!(modes & 1u << mode))
+            continue;
         job->release = (enum plan_release)mode;
         job->floor_ns = floor_ns;
-        if (modes & 1u << mode && job_run(s, job, err))
+        if (job_run(s, job, err))
             return -1;
     }
     return 0;

@@ -1,0 +1,189 @@
+"""test_session.py - `alloclab run` and `alloclab check` as a user meets them: the files that come out, cells that fail as rows while the
+session goes on, and bad input with its message and exit status 2."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+ALLOCLAB = os.environ.get("ALLOCLAB", "./alloclab")
+SMALL = "random:ops=20k,live=2k"
+
+
+def run(*args):
+    return subprocess.run([ALLOCLAB, *args], capture_output=True, text=True, timeout=120)
+
+
+def rows_of(folder):
+    with open(os.path.join(folder, "results.csv"), newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def cell_of(session):
+    """The process of the session's running cell, waited for."""
+    path = f"/proc/{session.pid}/task/{session.pid}/children"
+    for _ in range(2000):
+        with open(path) as file:
+            children = file.read().split()
+        if children:
+            with open(f"/proc/{children[0]}/cmdline", "rb") as file:
+                if b"\0cell\0" in file.read():
+                    return int(children[0])
+        time.sleep(0.005)
+    raise AssertionError("no cell was started")
+
+
+class Session(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.out = os.path.join(self.folder.name, "out")
+
+    def tearDown(self):
+        self.folder.cleanup()
+
+    def test_files(self):
+        got = run("run", "-a", "bump,libc", "-w", SMALL, "-o", self.out, "-r", "3", "--seed", "5")
+        self.assertEqual(got.returncode, 0, got.stderr)
+        rows = rows_of(self.out)
+        columns = [line.split()[0] for line in run("list", "metrics").stdout.splitlines()]
+        self.assertEqual(list(rows[0]), columns)
+        self.assertEqual(len(rows), 3 + 3 * 3, "null runs without being asked for")
+        self.assertEqual([int(row["order"]) for row in rows], list(range(12)))
+        timed = [row for row in rows if row["pass"] == "throughput"]
+        for block in "012":
+            here = {row["allocator"]: row for row in timed if row["block"] == block}
+            self.assertEqual(set(here), {"null", "bump", "libc"})
+            self.assertEqual(here["libc"]["harness_ns_per_op"], here["null"]["ns_per_op"])
+            self.assertEqual(here["bump"]["rank_group"], "never_frees")
+            self.assertEqual(here["libc"]["rank_group"], "ranked")
+            self.assertEqual(here["null"]["rank_group"], "floor")
+        for row in timed:
+            self.assertGreater(float(row["ns_per_op"]), 0)
+            self.assertEqual(row["peak_committed_bytes"], "", "not measured in this pass: empty")
+        memory = {row["allocator"]: row for row in rows if row["pass"] == "memory"}
+        self.assertEqual(memory["libc"]["peak_committed_bytes"], "", "does not come through the door")
+        self.assertGreater(int(memory["bump"]["peak_committed_bytes"]), 0)
+        self.assertEqual(memory["libc"]["peak_requested_bytes"], memory["bump"]["peak_requested_bytes"])
+        with open(os.path.join(self.out, "run.json")) as file:
+            facts = json.load(file)
+        self.assertEqual(facts["seed"], 5)
+        self.assertEqual([a["name"] for a in facts["allocators"]], ["bump", "libc", "null"])
+        self.assertIn("never frees", got.stdout)
+        self.assertNotIn("\r", got.stderr, "quiet in a pipe")
+
+    def test_timeline_keeps_the_law(self):
+        run("run", "-a", "freelist,arena", "-w", "frame:frames=30", "-o", self.out, "--passes", "memory")
+        with open(os.path.join(self.out, "timeline.csv"), newline="") as file:
+            samples = list(csv.DictReader(file))
+        self.assertGreater(len(samples), 300)
+        for row in samples:
+            walked = sum(int(row[f"walk_{kind}_bytes"]) for kind in ("meta", "live", "free", "unused"))
+            self.assertEqual(walked, int(row["committed_bytes"]))
+            self.assertLessEqual(int(row["requested_bytes"]), int(row["committed_bytes"]))
+        with open(os.path.join(self.out, "heapmap.csv"), newline="") as file:
+            for row in csv.DictReader(file):
+                kinds = sum(int(row[f"{kind}_bytes"]) for kind in ("meta", "live", "free", "unused"))
+                self.assertLessEqual(kinds, int(row["bucket_bytes"]))
+                self.assertGreater(kinds, 0)
+
+    def test_results_are_never_written_over(self):
+        self.assertEqual(run("run", "-a", "libc", "-w", SMALL, "-o", self.out, "-r", "1").returncode, 0)
+        before = rows_of(self.out)
+        again = run("run", "-a", "libc", "-w", SMALL, "-o", self.out, "-r", "1")
+        self.assertEqual(again.returncode, 2)
+        self.assertIn(
+            f"{self.out}/results.csv exists already: results are never written over; choose another folder with -o",
+            again.stderr)
+        self.assertEqual(rows_of(self.out), before)
+
+    def test_out_of_memory_is_a_row(self):
+        got = run("run", "-a", "bump:reserve=1m,libc", "-w", SMALL, "-o", self.out, "-r", "1")
+        self.assertEqual(got.returncode, 1)
+        status = {(row["allocator"], row["pass"]): row for row in rows_of(self.out)}
+        self.assertEqual(status["bump", "memory"]["status"], "oom")
+        self.assertRegex(status["bump", "memory"]["detail"], r"^op \d+: the allocator returned NULL$")
+        self.assertEqual(status["bump", "throughput"]["status"], "oom")
+        self.assertEqual(status["bump", "throughput"]["ns_per_op"], "")
+        self.assertEqual(status["libc", "throughput"]["status"], "ok")
+        self.assertIn("2 failed", got.stdout)
+
+    def interrupted(self, number, *options):
+        session = subprocess.Popen(
+            [ALLOCLAB, "run", "-a", "libc", "-w", "random:ops=2m,live=20k", "-o", self.out, "-r", "1", "--passes",
+             "throughput", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        os.kill(cell_of(session), number)  # null's cell: it comes first
+        session.communicate(timeout=120)
+        self.assertEqual(session.returncode, 1)
+        return {row["allocator"]: row for row in rows_of(self.out)}
+
+    def test_crash_is_a_row(self):
+        rows = self.interrupted(signal.SIGSEGV)
+        self.assertEqual(rows["null"]["status"], "crash")
+        self.assertEqual(rows["null"]["detail"], "Segmentation fault")
+        self.assertEqual(rows["libc"]["status"], "ok", "the session went on")
+
+    def test_hang_is_a_row(self):
+        rows = self.interrupted(signal.SIGSTOP, "--limit-seconds", "10")
+        self.assertEqual(rows["null"]["status"], "timeout")
+        self.assertEqual(rows["null"]["detail"], "not done after 10 s")
+        self.assertEqual(rows["libc"]["status"], "ok", "the session went on")
+
+    def test_memory_limit_is_a_row(self):
+        got = run("run", "-a", "bump", "-w", "random:ops=4m,live=1k", "-o", self.out, "--passes", "memory",
+                  "--limit-memory", "64m")
+        self.assertEqual(got.returncode, 1)
+        status = {row["allocator"]: row for row in rows_of(self.out)}
+        self.assertEqual(status["bump"]["status"], "memory_limit")
+        self.assertRegex(status["bump"]["detail"], r"^resident \d+ MiB, over the limit of 64 MiB$")
+        self.assertEqual(status["null"]["status"], "ok")
+
+    def test_release_modes(self):
+        got = run("run", "-a", "arena,libc", "-w", "request:requests=50", "-o", self.out, "--passes", "memory",
+                  "--release", "both")
+        self.assertEqual(got.returncode, 0, "what does not apply is no failure")
+        status = {(row["allocator"], row["release"]): row["status"] for row in rows_of(self.out)}
+        self.assertEqual(status["arena", "free"], "ok")
+        self.assertEqual(status["arena", "scope"], "ok")
+        self.assertEqual(status["libc", "scope"], "not_applicable")
+
+    def test_bad_input(self):
+        cases = [
+            (["run", "-o", self.out], "-w WORKLOAD_OR_TRACE,.. is missing"),
+            (["run", "-w", SMALL], "-o DIR is missing"),
+            (["run", "-w", SMALL, "-o", self.out, "-r", "0"], "-r: '0' is not a number from 1 to 1000"),
+            (["run", "-w", SMALL, "-o", self.out, "-r", "x"], "-r: 'x' is not a number from 1 to 1000"),
+            (["run", "-w", SMALL, "-o", self.out, "--touch", "all"], "--touch: 'all' is not one of none, first, line"),
+            (["run", "-w", SMALL, "-o", self.out, "--passes", "memory,speed"],
+             "--passes: 'speed' is not one of throughput, memory, verify"),
+            (["run", "-w", SMALL, "-o"], "-o: its value is missing"),
+            (["run", "--frobnicate", "-w", SMALL], "'--frobnicate': unknown option"),
+            (["run", "stray", "-w", SMALL], "'stray': belongs to no option"),
+            (["run", "-a", "libc,libc", "-w", SMALL, "-o", self.out], "name each design once"),
+            (["run", "-a", "freelist:fit=worst", "-w", SMALL, "-o", self.out], "worst"),
+            (["run", "-w", "no/such.trace", "-o", self.out], "no/such.trace: no such trace file"),
+            (["run", "-w", "README.md", "-o", self.out], "README.md"),
+            (["check"], "usage: alloclab check"),
+        ]
+        for args, message in cases:
+            with self.subTest(args=args):
+                got = run(*args)
+                self.assertEqual(got.returncode, 2, got.stderr)
+                self.assertIn(message, got.stderr)
+                self.assertFalse(os.path.exists(os.path.join(self.out, "results.csv")))
+
+    def test_check(self):
+        got = run("check", "-a", "freelist,bump,null", "-w", SMALL)
+        self.assertEqual(got.returncode, 0, got.stderr)
+        self.assertRegex(got.stdout, r"(?m)^ok +freelist on .*: 20000 ops, \d+ walks$")
+        self.assertRegex(got.stdout, r"(?m)^not_applicable +null on ")
+        failed = run("check", "-a", "bump:reserve=1m", "-w", SMALL)
+        self.assertEqual(failed.returncode, 1)
+        self.assertIn("returned NULL", failed.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
