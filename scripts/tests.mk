@@ -38,4 +38,8 @@ test-asan: ## the suites under the address and undefined-behaviour sanitizers al
 test-tsan: ## the suites for the thread sanitizer alone
 	+@$(MAKE) --no-print-directory MODE=tsan BUILD=$(call test_build,tsan) test
 
+.PHONY: misuse-table
+misuse-table: $(BUILD)/tests/misuse/misuse ## rewrite docs/misuse.md, which design detects what
+	@CMOCKA_MESSAGE_OUTPUT=TAP $< docs/misuse.md
+
 -include $(TEST_PROG:=.d) $(TEST_HELPER:.o=.d)
