@@ -53,7 +53,7 @@ static void test_returns_everything(void **state)
         struct rig rig;
         rig_open(&rig, design_of(state), observe ? &observing : &timed);
         for (size_t size = 1; size <= 4 * MIB; size *= 4)
-            assert_non_null(rig.design->alloc(rig.view, size, ALLOCATOR_ALIGN));
+            rig_keep(&rig, rig.design->alloc(rig.view, size, ALLOCATOR_ALIGN));
         rig_close(&rig); /* asserts it, with the objects still live */
     }
 }
@@ -242,7 +242,7 @@ static void test_realloc_keeps(void **state)
             for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
                 object_fill(&o, i);
                 if (between) /* so that it is not the last object */
-                    assert_non_null(rig.design->alloc(rig.view, 48, 1));
+                    rig_keep(&rig, rig.design->alloc(rig.view, 48, 1));
                 o.p = rig_realloc(&rig, rig.view, o.p, o.size, sizes[i], align);
                 assert_non_null(o.p);
                 assert_true(is_aligned((uintptr_t)o.p, size_max(align, ALLOCATOR_ALIGN)));
@@ -262,12 +262,11 @@ static void test_realloc_aligns(void **state)
     rig_open(&rig, design_of(state), &observing);
     for (size_t align = 32; align <= 64 * KIB; align *= 4)
         for (size_t size = 10; size < 5000; size *= 4) {
-            assert_non_null(
-                rig.design->alloc(rig.view, 24, 1)); /* so that it is not aligned by luck */
+            rig_keep(&rig, rig.design->alloc(rig.view, 24, 1)); /* not aligned by luck */
             char *p = rig.design->alloc(rig.view, 500, 1);
             assert_non_null(p);
             p = rig_realloc(&rig, rig.view, p, 500, size, align);
-            assert_non_null(p);
+            rig_keep(&rig, p);
             assert_true(is_aligned((uintptr_t)p, align));
         }
     rig_check(&rig);
@@ -437,7 +436,7 @@ static void test_walk_law_fresh(void **state)
     rig_open(&rig, design_of(state), &observing);
     rig_check(&rig);
     for (size_t size = 1; size <= 16 * MIB; size *= 8) {
-        assert_non_null(rig.design->alloc(rig.view, size, 1));
+        rig_keep(&rig, rig.design->alloc(rig.view, size, 1));
         rig_check(&rig);
     }
     rig_close(&rig);
@@ -457,7 +456,7 @@ static void test_stats(void **state)
     struct rig rig;
     unsigned seen = 0;
     rig_open(&rig, design_of(state), &observing);
-    assert_non_null(rig.design->alloc(rig.view, 100, 1));
+    rig_keep(&rig, rig.design->alloc(rig.view, 100, 1));
     rig.design->stats(rig.heap, stat_seen, &seen);
     assert_true(seen > 0);
     rig_close(&rig);
@@ -630,6 +629,7 @@ static void test_threads_share(void **state)
     rig_check(&rig);
     for (unsigned i = 0; i < WORKERS; i++) {
         world_check(workers[i].world);
+        world_free(workers[i].world);
         if (i && rig.design->thread_exit)
             rig.design->thread_exit(workers[i].rig.view);
         test_free(workers[i].world);

@@ -95,8 +95,19 @@ void rig_open(struct rig *rig, const struct allocator *design, const struct rig_
                  setup->options ? setup->options : "");
 }
 
+void rig_keep(struct rig *rig, void *p)
+{
+    assert_non_null(p);
+    if (!rig_has(rig, ALLOCATOR_FOREIGN))
+        return;
+    assert_true(rig->kept_count < sizeof rig->kept / sizeof *rig->kept);
+    rig->kept[rig->kept_count++] = p;
+}
+
 void rig_close(struct rig *rig)
 {
+    while (rig->kept_count)
+        rig->design->free(rig->view, rig->kept[--rig->kept_count], 0);
     if (rig->design->thread_exit)
         rig->design->thread_exit(rig->view);
     rig->design->destroy(rig->heap);

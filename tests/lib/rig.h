@@ -18,6 +18,8 @@ struct rig {
     struct heap *heap, *view; /* the root, and the thread's view of it */
     uint64_t clock_ns;
     struct alloc_env env, inner_env; /* the inner design's, where this one wraps another */
+    void *kept[256];                 /* see rig_keep() */
+    unsigned kept_count;
     _Alignas(16) unsigned char options[512], inner_options[512];
 };
 
@@ -42,6 +44,13 @@ void *rig_zalloc(struct rig *rig, struct heap *place, size_t size, size_t align)
 void *rig_realloc(struct rig *rig, struct heap *place, void *p, size_t old, size_t size,
                   size_t align);
 void rig_free(struct rig *rig, struct heap *place, void *p, size_t size, bool say_size);
+
+/*
+ * For an object that is still live when the heap is destroyed: asserts that there is one. Where the
+ * memory is not the door's, destroying the heap cannot return it, and rig_close() frees the object.
+ */
+void rig_keep(struct rig *rig, void *p);
+
 size_t rig_committed(struct rig *rig);
 
 struct rig_items {

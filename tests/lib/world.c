@@ -192,6 +192,13 @@ void world_verify(struct world *w)
             object_verify(&w->objects[i], w->objects[i].size);
 }
 
+void world_free(struct world *w)
+{
+    for (unsigned i = 0; i < WORLD_OBJECTS; i++)
+        if (w->objects[i].p)
+            object_end(w, &w->objects[i]);
+}
+
 void world_stop(struct world *w)
 {
     while (w->open_count > 1)
@@ -199,6 +206,9 @@ void world_stop(struct world *w)
                            ? w->open_count - 1
                            : 1 + (unsigned)rng_below(&w->rng, w->open_count - 1));
     world_verify(w);
+    for (unsigned i = 0; i < WORLD_OBJECTS; i++)
+        if (w->objects[i].p)
+            rig_keep(w->rig, w->objects[i].p);
 }
 
 /* The item around the address; NULL = none. */

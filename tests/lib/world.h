@@ -41,9 +41,10 @@ struct world {
 
 void world_start(struct world *w, struct rig *rig, const struct world_mix *mix, uint64_t seed);
 void world_run(struct world *w, unsigned steps);
-/* Leaves the scopes and verifies all that survives; objects outside scopes stay live. */
+/* Leaves the scopes and verifies all that survives; objects outside scopes stay live, and kept. */
 void world_stop(struct world *w);
 void world_verify(struct world *w); /* all live objects */
+void world_free(struct world *w);   /* verifies and frees them */
 /* rig_check(), and that every live object lies in bytes that walk() calls live. */
 void world_check(struct world *w);
 

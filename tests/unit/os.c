@@ -286,7 +286,7 @@ static void deed_do(enum deed deed)
     if (deed == COMMIT_BEYOND)
         os_commit(os, q + 3 * page, page + 1);
     if (deed == COMMIT_WRAPPING)
-        os_commit(os, q, SIZE_MAX - page);
+        os_commit(os, q, SIZE_MAX);
     if (deed == DECOMMIT_UNALIGNED)
         os_decommit(os, q + 16, 16);
     if (deed == RELEASE_PART)
