@@ -127,8 +127,9 @@ static void make_op(struct maker *m, struct trace_op *op)
     }
     if (m->features & MAKER_SITES && draw(m, 3))
         op->site = draw(m, 100);
-    m->threads += m->threads == 0;
-    if (m->features & MAKER_THREADS)
+    if (m->threads == 0)
+        m->threads = 1;
+    else if (m->features & MAKER_THREADS)
         make_thread(m, op);
     if (op->kind != TRACE_KINDS)
         return;
