@@ -9,71 +9,39 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
-#include "allocators/lib/allocator.h"
 #include "allocators/lib/bits.h"
-#include "allocators/lib/option.h"
-#include "allocators/lib/os.h"
 #include "harness/registry.h"
+#include "tests/lib/world.h"
 
 #define countof(a) (sizeof(a) / sizeof *(a))
 
 struct lab {
+    struct rig rig;
     const struct allocator *design;
-    struct os *os;
-    union {
-        max_align_t align;
-        char bytes[512];
-    } options;
-    struct alloc_env env;
     struct heap *heap;
     size_t overhead; /* a request of n - overhead bytes makes a block of n */
 };
 
 static void lab_open(struct lab *lab, const char *options, size_t commit_limit)
 {
-    struct error err;
-    struct os_config config = {.observe = true, .commit_limit_bytes = commit_limit};
-    *lab = (struct lab){.design = allocator_find("freelist"), .os = os_open(&config)};
+    struct rig_setup setup = {
+        .options = options, .observe = true, .commit_limit_bytes = commit_limit};
+    lab->design = allocator_find("freelist");
     assert_non_null(lab->design);
-    assert_non_null(lab->os);
-    assert_true(lab->design->options_size <= sizeof lab->options);
-    if (option_parse("freelist", lab->design->options, lab->design->options_size, options,
-                     lab->options.bytes, &err))
-        fail_msg("%s", err.text);
-    lab->env = (struct alloc_env){
-        .os = lab->os, .options = lab->options.bytes, .seed = 1, .design = lab->design};
-    lab->heap = lab->design->create(&lab->env);
-    assert_non_null(lab->heap);
+    rig_open(&lab->rig, lab->design, &setup);
+    lab->heap = lab->rig.heap;
     lab->overhead = strstr(options, "header=side") ? 0 : 8;
 }
 
 static void lab_close(struct lab *lab)
 {
-    lab->design->destroy(lab->heap);
-    assert_int_equal(os_counts(lab->os).reserved_bytes, 0);
-    assert_int_equal(os_counts(lab->os).committed_bytes, 0);
-    os_close(lab->os);
-}
-
-static void count_bytes(void *arg, const struct walk_item *item)
-{
-    *(size_t *)arg += item->bytes;
-}
-
-static void lab_check(struct lab *lab, const char *when)
-{
-    size_t walked = 0;
-    const char *broken = lab->design->check(lab->heap);
-    if (broken)
-        fail_msg("%s: %s", when, broken);
-    lab->design->walk(lab->heap, count_bytes, &walked);
-    if (walked != os_counts(lab->os).committed_bytes)
-        fail_msg("%s: walked %zu of %zu committed bytes", when, walked,
-                 os_counts(lab->os).committed_bytes);
+    rig_check(&lab->rig);
+    rig_close(&lab->rig);
 }
 
 /* An object whose block has `block` bytes. */
@@ -88,7 +56,7 @@ static char *make(struct lab *lab, size_t block)
 static void drop(struct lab *lab, void *p)
 {
     lab->design->free(lab->heap, p, 0);
-    lab_check(lab, "after a free");
+    rig_check(&lab->rig);
 }
 
 struct stat_query {
@@ -161,7 +129,7 @@ static void fits_choose(void **state)
         assert_ptr_equal(make(&lab, 64), hole[3]);       /* first fit would go back */
         assert_ptr_equal(make(&lab, 512), hole[4]);      /* the list's end */
         assert_ptr_equal(make(&lab, 64), hole[0] + 192); /* and round to its beginning */
-        lab_check(&lab, "next fit");
+        rig_check(&lab.rig);
         lab_close(&lab);
     }
 }
@@ -226,7 +194,7 @@ static void merging_waits(void **state)
                 assert_true(p > block[2]); /* too little freed for a sweep: from the top */
                 assert_int_equal(stat_of(&lab, "sweeps"), 0);
                 lab.design->trim(lab.heap);
-                lab_check(&lab, "after trim");
+                rig_check(&lab.rig);
                 assert_int_equal(stat_of(&lab, "sweeps"), 1);
                 p = make(&lab, 192);
             }
@@ -263,23 +231,23 @@ static void realloc_in_place(void **state)
         size_t over = lab.overhead;
         char *a = make(&lab, 256), *b = make(&lab, 128), *c = make(&lab, 64);
         assert_ptr_equal(lab.design->realloc(lab.heap, a, 256 - over, 128 - over, 1), a);
-        lab_check(&lab, "shrunk");
+        rig_check(&lab.rig);
         assert_int_equal(lab.design->usable(lab.heap, a), 128 - over);
         assert_ptr_equal(lab.design->realloc(lab.heap, a, 128 - over, 192 - over, 1), a);
-        lab_check(&lab, "grown");
+        rig_check(&lab.rig);
         assert_ptr_equal(make(&lab, 64), a + 192);
         assert_ptr_equal(lab.design->realloc(lab.heap, c, 64 - over, 8192, 1), c); /* the top */
-        lab_check(&lab, "grown into the top");
+        rig_check(&lab.rig);
         char *moved = lab.design->realloc(lab.heap, b, 128 - over, 512, 1);
         assert_true(moved && moved != b);
         for (size_t n = 0; n < 128 - over; n++)
             assert_int_equal(moved[n], 0x5a);
         assert_int_equal(stat_of(&lab, "moves"), 1);
-        lab_check(&lab, "moved");
+        rig_check(&lab.rig);
         assert_ptr_equal(make(&lab, 128), b);
         char *aligned = lab.design->realloc(lab.heap, moved, 512, 400, 4096);
         assert_true(aligned && is_aligned((uintptr_t)aligned, 4096));
-        lab_check(&lab, "aligned");
+        rig_check(&lab.rig);
         lab_close(&lab);
     }
 }
@@ -291,22 +259,22 @@ static void trim_returns(void **state)
     for (size_t i = 0; i < countof(forms); i++) {
         struct lab lab;
         lab_open(&lab, forms[i], 0);
-        size_t empty = os_counts(lab.os).committed_bytes;
+        size_t empty = rig_committed(&lab.rig);
         char *low = make(&lab, 200000), *middle = make(&lab, 200000), *high = make(&lab, 600000);
-        size_t full = os_counts(lab.os).committed_bytes;
+        size_t full = rig_committed(&lab.rig);
         assert_true(full >= empty + 1000000 - 65536);
         drop(&lab, high);
         drop(&lab, low); /* a hole: stays */
-        assert_int_equal(os_counts(lab.os).committed_bytes, full);
+        assert_int_equal(rig_committed(&lab.rig), full);
         lab.design->trim(lab.heap);
-        lab_check(&lab, "after trim");
-        assert_in_range(os_counts(lab.os).committed_bytes, full - 600000 - 65536, full - 590000);
+        rig_check(&lab.rig);
+        assert_in_range(rig_committed(&lab.rig), full - 600000 - 65536, full - 590000);
         drop(&lab, middle);
         lab.design->trim(lab.heap);
-        lab_check(&lab, "after the last trim");
-        assert_true(os_counts(lab.os).committed_bytes <= empty + 65536);
+        rig_check(&lab.rig);
+        assert_true(rig_committed(&lab.rig) <= empty + 65536);
         make(&lab, 300000);
-        lab_check(&lab, "used again");
+        rig_check(&lab.rig);
         lab_close(&lab);
     }
 }
@@ -317,32 +285,32 @@ static void large_alone(void **state)
     struct lab lab;
     lab_open(&lab, "large=64k", 0);
     char *small = make(&lab, 64);
-    size_t before = os_counts(lab.os).committed_bytes;
+    size_t before = rig_committed(&lab.rig);
     char *a = lab.design->alloc(lab.heap, 100000, 1),
          *b = lab.design->alloc(lab.heap, 65536, 1 << 20);
     assert_true(a && b && is_aligned((uintptr_t)b, 1 << 20));
-    lab_check(&lab, "two large");
+    rig_check(&lab.rig);
     assert_int_equal(stat_of(&lab, "large_objects"), 2);
     assert_int_equal(lab.design->usable(lab.heap, b), 65536);
     memset(a, 1, 100000);
     assert_ptr_equal(lab.design->realloc(lab.heap, a, 100000, 70000, 1), a);
-    lab_check(&lab, "shrunk");
+    rig_check(&lab.rig);
     char *c = lab.design->realloc(lab.heap, a, 70000, 300000, 1);
     assert_true(c && c != a && c[0] == 1 && c[69999] == 1);
-    lab_check(&lab, "grown");
+    rig_check(&lab.rig);
     char *d = lab.design->realloc(lab.heap, c, 300000, 1000, 1);
     assert_true(d && d[999] == 1);
     lab.design->free(lab.heap, b, 65536);
-    lab_check(&lab, "freed");
+    rig_check(&lab.rig);
     assert_int_equal(stat_of(&lab, "large_objects"), 0);
-    assert_true(os_counts(lab.os).committed_bytes <= before + os_page_bytes());
+    assert_true(rig_committed(&lab.rig) <= before + os_page_bytes());
     drop(&lab, small);
     lab_close(&lab);
 
     lab_open(&lab, "large=0", 0);
     assert_non_null(lab.design->alloc(lab.heap, 10 << 20, 1));
     assert_int_equal(stat_of(&lab, "large_objects"), 0);
-    lab_check(&lab, "never large");
+    rig_check(&lab.rig);
     lab_close(&lab);
 }
 
@@ -354,12 +322,12 @@ static void regions_follow(void **state)
     lab_open(&lab, "region=64k,commit=4k", 0);
     for (size_t i = 0; i < countof(block); i++)
         block[i] = make(&lab, 8192);
-    lab_check(&lab, "full");
+    rig_check(&lab.rig);
     assert_true(stat_of(&lab, "regions") >= 3);
     for (size_t i = 0; i < countof(block); i++)
         drop(&lab, block[i]);
     lab.design->trim(lab.heap);
-    lab_check(&lab, "trimmed");
+    rig_check(&lab.rig);
     assert_int_equal(stat_of(&lab, "regions"), 1);
     lab_close(&lab);
 }
@@ -377,11 +345,11 @@ static void memory_runs_out(void **state)
         while (n < countof(block) && (block[n] = lab.design->alloc(lab.heap, 1000, 1)))
             n++;
         assert_in_range(n, 900, 1048);
-        lab_check(&lab, "full");
+        rig_check(&lab.rig);
         assert_null(lab.design->realloc(lab.heap, block[n - 1], 1000, 100000, 1));
         assert_null(lab.design->alloc(lab.heap, (size_t)1 << 45, 1));
         assert_null(lab.design->alloc(lab.heap, SIZE_MAX / 2, 1));
-        lab_check(&lab, "refused");
+        rig_check(&lab.rig);
         for (size_t k = 0; k < n; k++)
             drop(&lab, block[k]);
         assert_non_null(lab.design->alloc(lab.heap, 500000, 1)); /* merged again */
@@ -467,7 +435,7 @@ static size_t robson_extent(const char *options, size_t live, unsigned largest_l
         s.count = kept;
         for (size_t n = (live - s.live) / modulus; n > 0; n--)
             robson_add(&s, modulus);
-        lab_check(&s.lab, "Robson");
+        rig_check(&s.lab.rig);
     }
     lab_close(&s.lab);
     return s.extent;
@@ -490,99 +458,29 @@ static void robson_bound(void **state)
 
 /* ---- torture ---- */
 
-static uint64_t random_next(uint64_t *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state;
-}
+enum { STEPS = 500 };
 
-enum { SLOTS = 40, STEPS = 300 };
-
-struct torture {
-    struct lab lab;
-    uint64_t seed, trail; /* trail: a hash of all addresses, relative to the first */
-    struct {
-        unsigned char *p;
-        size_t size, align;
-        unsigned char fill;
-    } slot[SLOTS];
-    unsigned char *base;
-};
-
-static void slot_verify(struct torture *t, size_t i, size_t bytes)
-{
-    for (size_t n = 0; n < bytes; n++)
-        if (t->slot[i].p[n] != t->slot[i].fill)
-            fail_msg("object %zu changed at byte %zu", i, n);
-}
-
-static void slot_fill(struct torture *t, size_t i)
-{
-    unsigned char *p = t->slot[i].p;
-    assert_non_null(p);
-    assert_true(is_aligned((uintptr_t)p, size_max(t->slot[i].align, 16)));
-    assert_true(t->lab.design->usable(t->lab.heap, p) >= t->slot[i].size);
-    memset(p, t->slot[i].fill, t->slot[i].size);
-    t->base = t->base ? t->base : p;
-    t->trail = (t->trail ^ (uint64_t)(p - t->base)) * UINT64_C(0x9E3779B97F4A7C15);
-}
-
-static size_t random_size(uint64_t *seed)
-{
-    static const size_t limits[] = {100, 100, 500, 500, 2000, 20000};
-    return 1 + random_next(seed) % limits[random_next(seed) % countof(limits)];
-}
-
-static void torture_step(struct torture *t)
-{
-    size_t i = random_next(&t->seed) % SLOTS;
-    const struct allocator *design = t->lab.design;
-    if (!t->slot[i].p) {
-        bool aligned = random_next(&t->seed) % 8 == 0;
-        t->slot[i].size = random_size(&t->seed);
-        t->slot[i].align = aligned ? (size_t)1 << random_next(&t->seed) % 13 : 1;
-        t->slot[i].fill = (unsigned char)random_next(&t->seed);
-        t->slot[i].p = design->alloc(t->lab.heap, t->slot[i].size, t->slot[i].align);
-        slot_fill(t, i);
-    } else if (random_next(&t->seed) % 3 == 0) {
-        size_t size = random_size(&t->seed);
-        slot_verify(t, i, t->slot[i].size);
-        t->slot[i].p =
-            design->realloc(t->lab.heap, t->slot[i].p, t->slot[i].size, size, t->slot[i].align);
-        assert_non_null(t->slot[i].p);
-        slot_verify(t, i, size_min(size, t->slot[i].size));
-        t->slot[i].size = size;
-        slot_fill(t, i);
-    } else {
-        slot_verify(t, i, t->slot[i].size);
-        design->free(t->lab.heap, t->slot[i].p, random_next(&t->seed) % 2 ? t->slot[i].size : 0);
-        t->slot[i].p = NULL;
-    }
-}
-
+/* A random program, checked after each op; returns a hash of its addresses. */
 static uint64_t torture_run(const char *options, uint64_t seed)
 {
-    static struct torture t;
-    char when[512];
-    t = (struct torture){.seed = seed};
-    lab_open(&t.lab, options, 0);
-    for (int step = 0; step < STEPS; step++) {
-        torture_step(&t);
-        if (step == STEPS / 2)
-            t.lab.design->trim(t.lab.heap);
-        snprintf(when, sizeof when, "%s, seed %llu, step %d", options, (unsigned long long)seed,
-                 step);
-        lab_check(&t.lab, when);
+    struct lab lab;
+    struct world world;
+    struct world_mix mix = {.max_size = 6000, .aligned = true, .upkeep = true};
+    lab_open(&lab, options, 0);
+    world_start(&world, &lab.rig, &mix, seed);
+    for (unsigned step = 0; step < STEPS; step++) {
+        world_run(&world, 1);
+        const char *broken = lab.design->check(lab.heap);
+        if (broken)
+            fail_msg("%s, seed %llu, step %u: %s", options, (unsigned long long)seed, step, broken);
+        if (step % 32 == 0)
+            rig_check(&lab.rig);
     }
-    for (size_t i = 0; i < SLOTS; i++)
-        if (t.slot[i].p)
-            t.lab.design->free(t.lab.heap, t.slot[i].p, 0);
-    t.lab.design->trim(t.lab.heap);
-    lab_check(&t.lab, "all freed");
-    lab_close(&t.lab);
-    return t.trail;
+    world_check(&world);
+    world_free(&world);
+    lab.design->trim(lab.heap);
+    lab_close(&lab);
+    return world.addresses;
 }
 
 static const char *const fit_names[] = {"first", "next", "best"};
@@ -596,10 +494,11 @@ static const char *const bins_names[] = {"no", "1", "16"};
 static void torture_all(void **state)
 {
     (void)state;
-    const uint64_t seed = 20240607;
+    const char *text = getenv("ALLOCLAB_SEED");
+    const uint64_t seed = text ? strtoull(text, NULL, 10) : 20240607;
     size_t combinations = countof(fit_names) * countof(coalesce_names) * countof(order_names) *
                           countof(header_names) * countof(bins_names);
-    print_message("# torture: seed %llu\n", (unsigned long long)seed);
+    print_message("# ALLOCLAB_SEED=%llu\n", (unsigned long long)seed);
     for (size_t n = 0; n < combinations; n++) {
         size_t rest = n;
         uint64_t trail[countof(footer_names)];
@@ -610,7 +509,7 @@ static void torture_all(void **state)
             char options[256];
             snprintf(options, sizeof options,
                      "fit=%s,coalesce=%s,order=%s,header=%s,bins=%s,footer=%s,split=%d,"
-                     "region=256k,commit=4k,large=16k",
+                     "region=256k,commit=4k,large=4k",
                      fit, coalesce, order, header, bins, footer_names[f], n % 2 ? 32 : 100);
             trail[f] = torture_run(options, seed + n);
         }
