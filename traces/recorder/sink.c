@@ -27,6 +27,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -143,13 +144,18 @@ static void read_small_file(const char *path, char *text, size_t room, size_t *b
     file_close(fd);
 }
 
+/* The name it was started by, which an alternative's link may have given it, or else the file's. */
 static void header_describe_program(struct capture_header *h)
 {
     char path[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
-    path[n > 0 ? n : 0] = 0;
-    const char *slash = strrchr(path, '/');
-    const char *name = slash ? slash + 1 : path;
+    const char *started = (const char *)getauxval(AT_EXECFN);
+    if (!started || strncmp(started, "/proc/", 6) == 0) {
+        ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+        path[n > 0 ? n : 0] = 0;
+        started = path;
+    }
+    const char *slash = strrchr(started, '/');
+    const char *name = slash ? slash + 1 : started;
     snprintf(h->program, sizeof h->program, "%.255s", *name ? name : "unknown");
     size_t bytes;
     read_small_file("/proc/self/cmdline", h->command, sizeof h->command, &bytes);
