@@ -225,6 +225,7 @@ class RecordTest(unittest.TestCase):
         self.assertEqual(lines[at + 1], f"free {id} 6003")
 
     @unittest.skipUnless(os.path.exists(JEMALLOC), "libjemalloc2 is not installed")
+    @unittest.skipIf(os.environ.get("MODE") == "asan", "the sanitizer's runtime must be preloaded first")
     def test_an_allocator_with_operators_of_its_own(self):
         r = self.record(self.bin / "sized_delete", env={"LD_PRELOAD": JEMALLOC})
         self.assertEqual(r.lines()[2:], [
