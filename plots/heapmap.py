@@ -1,22 +1,19 @@
-#!/usr/bin/env python3
-"""Heap map: address against time, coloured by what walk() calls the bytes; one figure a workload.
+#!/usr/bin/python3
+"""heapmap.py - heap map: address against time, coloured by what walk() calls the bytes; one figure a workload.
 
 Each point is a bucket of addresses at a sample. Its colour mixes those of the kinds of its bytes by their shares, and
 white for what is not committed: so a bucket that is half live and half free has a colour between the two.
 
 Panels share their axes; one whose addresses reach several times further has a scale of its own, and its head says so.
 """
-import os
 from collections import namedtuple
 
+import style  # first: it says what to do where numpy or matplotlib is missing
 import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch
 
-import style
-
-COLUMNS = ("run_id allocator options workload threads release sample op_index bucket_bytes offset_bytes meta_bytes "
-           "live_bytes free_bytes unused_bytes").split()
+COLUMNS = "op_index bucket_bytes offset_bytes meta_bytes live_bytes free_bytes unused_bytes".split()
 KINDS = [("live", "live (dead objects that cannot be reused included)"), ("free", "free: ready for reuse"),
          ("unused", "unused: never handed out"), ("meta", "metadata")]
 WIDE = 480  # pixels of a panel's image in time
@@ -26,22 +23,13 @@ Map = namedtuple("Map", "image times span")
 
 def read_maps(folder):
     """A Map by (workload, threads) and (allocator, options, release)."""
-    table = style.Table(os.path.join(folder, "heapmap.csv"), COLUMNS)
-    values = {c: table.whole(c) for c in COLUMNS[6:]}
-    total = sum(values[k + "_bytes"] for k, _ in KINDS)
-    over = np.flatnonzero((total > values["bucket_bytes"]) | (values["bucket_bytes"] == 0))
+    recordings, table = style.read_recordings(folder, "heapmap.csv", COLUMNS)
+    number = table.number
+    total = sum(number[k + "_bytes"] for k, _ in KINDS)
+    over = np.flatnonzero((total > number["bucket_bytes"]) | (number["bucket_bytes"] == 0))
     if len(over):
-        table.fail(table.line[int(over[0])], "the bytes of the bucket are more than bucket_bytes",
-                   "correct or remove this line, or run again")
-    found = {}
-    for i, key in enumerate(zip(*(table.text[c] for c in COLUMNS[:6]))):
-        found.setdefault(key, []).append(i)
-    maps = {}
-    for (_, allocator, options, workload, threads, release), rows in found.items():  # of several runs, the last
-        rows = np.array(rows)
-        maps.setdefault((workload, threads), {})[allocator, options, release] = make_map(
-            {c: v[rows] for c, v in values.items()})
-    return maps
+        table.fail(table.line[over[0]], "the bytes of the bucket are more than bucket_bytes")
+    return {case: {spec: make_map(v) for spec, v in found.items()} for case, found in recordings.items()}
 
 
 def make_map(v):
@@ -71,19 +59,22 @@ def draw_map(axes, found, ops):
     edges = (times[1:] + times[:-1]) / 2
     low, high = times[0], times[-1]
     pixels = low + (np.arange(WIDE) + 0.5) * (high - low) / WIDE
-    axes.imshow(image[:, np.searchsorted(edges, pixels)], extent=(low, high, 0, found.span), origin="lower", aspect="auto",
-                interpolation="nearest", zorder=2)
+    axes.imshow(image[:, np.searchsorted(edges, pixels)], extent=(low, high, 0, found.span), origin="lower",
+                aspect="auto", interpolation="nearest", zorder=2)
 
 
 def shape(count):
     return (count, 2.8) if count <= 2 else (2, 2.4) if count == 4 else (3, 2.1)
 
 
-def panels_of(rows, maps):
+def panels_of(rows, maps, labels):
     """(series, rows, map or None, notes) of the allocators of a workload, and why others have none."""
     panels = []
     rows, without = style.applicable(rows)
     for series, group in style.group_by(rows, lambda r: r.series).items():
+        if group[0].group == "floor":
+            without[series] = "a floor manages no memory"
+            continue
         failed, found = style.failure(group), maps.get(series[:3])
         if found is None and not failed:
             without[series] = "no walk: memory not through the counted door"
@@ -94,12 +85,12 @@ def panels_of(rows, maps):
         if found is not None and len(found.times) == 1:
             notes.append("one sample only")
         panels.append((series, group, found, notes))
-    return sorted(panels, key=lambda p: style.panel_order(p[1])), without
+    return sorted(panels, key=lambda p: style.panel_order(p[1], labels[p[0]])), without
 
 
 def draw_workload(case, panels, without, labels):
     spans = [p[2].span for p in panels if p[2]]
-    limit = style.axis_limit(spans) if spans else 1
+    limit = style.axis_limit(spans, 3) if spans else 1
     rows = [r for p in panels for r in p[1]]
     ops = max([r.ops or 0 for r in rows] + [p[2].times.max() for p in panels if p[2]] + [1])
     columns, tall = shape(len(panels))
@@ -108,8 +99,8 @@ def draw_workload(case, panels, without, labels):
         own = [f"own scale: addresses reach {style.bytes_text(found.span)}"] if found and found.span > limit else []
         heads.append((labels[series], own + notes, tall if found else 0.5, series))
     subtitle = [style.case_text(case, ops) + ", pass=memory; " + style.how_replayed(rows),
-                "Address, without the gaps that were never committed, against time. Colours mix by the shares of a bucket's "
-                "bytes; white is not committed."]
+                "Address, without the gaps that were never committed, against time. Colours mix by the shares of a "
+                "bucket's bytes; white is not committed."]
     subtitle += style.left_out(without, labels)
     handles = [Patch(facecolor=style.KIND_COLOURS[k], edgecolor="#444444", linewidth=0.4, label=n) for k, n in KINDS]
     page = style.Page(f"Heap map: {case.workload}", subtitle, heads, columns, max(columns * 3.5, 5.2) + 0.3, 0.75, 0.15,
@@ -136,7 +127,7 @@ def draw(folder, out):
     cases = style.group_by(results, lambda r: r.case)
     names = style.case_slugs(cases)
     for case, rows in cases.items():
-        panels, without = panels_of(rows, maps.get(case[:2], {}))
+        panels, without = panels_of(rows, maps.get(case[:2], {}), labels)
         if panels:
             out.save(draw_workload(case, panels, without, style.shorten(labels, 56)), "heapmap-" + names[case])
 

@@ -1,66 +1,48 @@
-#!/usr/bin/env python3
-"""Memory over time: where the bytes of each allocator went, one figure a workload, one panel an allocator.
+#!/usr/bin/python3
+"""memory.py - memory over time: where the bytes of each allocator went, one figure a workload, one panel an allocator.
 
 Stacked from below: requested by the program; internal (usable but not requested); held dead (freed, but the design
-cannot reuse it); metadata; free (ready for reuse, or never handed out yet). The top of the stack is what the
-allocator has committed. The line is what the kernel holds resident for the process, above its baseline.
+cannot reuse it); these two together for designs that cannot tell what is usable; metadata; free (ready for reuse, or
+never handed out yet). The top of the stack is what the allocator has committed. The line is what the kernel holds
+resident for the process, above its baseline.
 
 All panels of a figure share their axes. A panel that dwarfs the others leaves the axis, and its head says how far.
 Designs whose memory does not come through the counted door have only the requested bytes and the line.
 """
-import os
 from collections import namedtuple
 
+import style  # first: it says what to do where numpy or matplotlib is missing
 import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
-import style
-
-COLUMNS = ("run_id allocator options workload threads release sample op_index requested_bytes usable_bytes "
-           "committed_bytes resident_bytes walk_meta_bytes walk_live_bytes walk_free_bytes walk_unused_bytes").split()
+WALK = "usable_bytes walk_meta_bytes walk_live_bytes walk_free_bytes walk_unused_bytes".split()
+COLUMNS = ["op_index", "requested_bytes", "resident_bytes", *WALK]
 KIND = style.KIND_COLOURS
-LAYERS = [("requested", KIND["live"], ""), ("internal: usable − requested", style.lighter(KIND["live"], 0.35), "////"),
-          ("held dead: freed, cannot be reused", "#d55e00", "xxxx"), ("metadata", KIND["meta"], ""),
+DEAD = "#d55e00"
+LAYERS = [("requested", KIND["live"], ""),
+          ("internal: usable − requested", style.lighter(KIND["live"], 0.35), "////"),
+          ("held dead: freed, cannot be reused", DEAD, "xxxx"),
+          ("internal or held dead (usable not known)", style.lighter(DEAD, 0.5), "\\\\\\\\"),
+          ("metadata", KIND["meta"], ""),
           ("free: reusable or not yet used", style.lighter(KIND["free"], 0.45), "....")]
 
 Panel = namedtuple("Panel", "series rows times layers resident notes")
 
 
-def read_timeline(folder):
-    """Arrays of a recording by (workload, threads) and (allocator, options, release); of several the last is taken."""
-    table = style.Table(os.path.join(folder, "timeline.csv"), COLUMNS)
-    values = {c: table.whole(c) if c in ("sample", "op_index", "requested_bytes", "resident_bytes") else table.numbers(c)
-              for c in COLUMNS[6:]}
-    names = list(zip(*(table.text[c] for c in COLUMNS[:6])))
-    found, last = {}, None
-    for i, (run, allocator, options, workload, threads, release) in enumerate(names):
-        key = ((workload, threads), (allocator, options, release))
-        if key in found and last == names[i] and values["sample"][i] > values["sample"][i - 1]:
-            found[key].append(i)
-        else:
-            found[key] = [i]
-        last = names[i]
-    recordings = {}
-    for (case, spec), rows in found.items():
-        recordings.setdefault(case, {})[spec] = {c: v[rows] for c, v in values.items()}
-    return recordings
-
-
 def layers_of(r):
-    """The five layers of a recording (two if there is no walk), and what is to be said about them."""
-    if np.isnan(r["walk_live_bytes"]).any():
-        return [r["requested_bytes"]], ["no walk: memory not through the counted door"]
-    notes = []
-    usable = r["usable_bytes"]
-    if np.isnan(usable).any():
-        usable = r["walk_live_bytes"]
-        notes.append("usable bytes are not known: internal includes what is held dead")
-    dead = r["walk_live_bytes"] - usable
-    if (dead < 0).any():
-        notes.append(f"walk() shows {style.bytes_text(-dead.min())} less live than is usable")
-    return [r["requested_bytes"], usable - r["requested_bytes"], np.maximum(dead, 0), r["walk_meta_bytes"],
+    """The layers of a recording in the order of LAYERS, the first alone if there is no walk, and notes on them."""
+    requested, usable, live = r["requested_bytes"], r["usable_bytes"], r["walk_live_bytes"]
+    if np.isnan(live).any():
+        return [requested], ["no walk: memory not through the counted door"]
+    none = np.zeros(len(live))
+    split = [none, none, live - requested]
+    if not np.isnan(usable).any():
+        split = [usable - requested, live - usable, none]
+    under = max(-layer.min() for layer in split)
+    notes = [f"walk() shows {style.bytes_text(under)} less live than there is"] if under > 0 else []
+    return [requested, *(np.maximum(layer, 0) for layer in split), r["walk_meta_bytes"],
             r["walk_free_bytes"] + r["walk_unused_bytes"]], notes
 
 
@@ -93,7 +75,8 @@ def draw_panel(axes, panel, limit, ops):
     base = np.zeros(len(times))
     for (_, colour, hatch), layer in zip(LAYERS, layers):
         if layer.any():
-            axes.fill_between(times, base, base + layer, facecolor=colour, hatch=hatch, edgecolor="#444444", linewidth=0)
+            axes.fill_between(times, base, base + layer, facecolor=colour, hatch=hatch, edgecolor="#444444",
+                              linewidth=0)
         base = base + layer
     if len(layers) > 1:
         axes.plot(times, base, color="#444444", linewidth=0.6)
@@ -101,8 +84,8 @@ def draw_panel(axes, panel, limit, ops):
               path_effects=[withStroke(linewidth=3, foreground="white")])
     if top_of(panel) > limit:
         over = times[np.argmax(np.maximum(base, resident) > limit)]
-        axes.plot([over], [1], marker="^", markersize=9, color="#b00000", markeredgecolor="white", clip_on=False, zorder=6,
-                  transform=axes.get_xaxis_transform())
+        axes.plot([over], [1], marker="^", markersize=9, color="#b00000", markeredgecolor="white", clip_on=False,
+                  zorder=6, transform=axes.get_xaxis_transform())
 
 
 def shape(count):
@@ -124,11 +107,13 @@ def draw_workload(case, panels, dropped, labels):
     has = [any(len(p.layers) > i and p.layers[i].any() for p in drawn) for i in range(len(LAYERS))]
     handles = [Patch(facecolor=c, hatch=h, edgecolor="#444444", linewidth=0.4, label=n)
                for (n, c, h), present in zip(LAYERS, has) if present]
-    handles += [Line2D([], [], color="black", linewidth=1.5, linestyle=(0, (5, 1.5)), label="resident (kernel)")] if drawn else []
+    if drawn:
+        handles.append(Line2D([], [], color="black", linewidth=1.5, linestyle=(0, (5, 1.5)), label="resident (kernel)"))
     subtitle = [style.case_text(case, ops) + ", pass=memory; " + style.how_replayed(every)]
     subtitle += style.left_out(dropped, labels)
-    page = style.Page(f"Memory over time: {case.workload}", subtitle, heads, columns, max(columns * 3.5, 5.2) + 0.3, 0.75,
-                      0.15, 0.45, handles, style.footer(every, ["timeline.csv", "results.csv"]))
+    page = style.Page(f"Memory over time: {case.workload}", subtitle, heads, columns,
+                      max(columns * 3.5, 5.2) + 0.3, 0.75, 0.15, 0.45, handles,
+                      style.footer(every, ["timeline.csv", "results.csv"]))
     for i, (axes, panel) in enumerate(zip(page.axes, panels)):
         if panel.times is None:
             style.empty_panel(axes)
@@ -144,7 +129,7 @@ def draw_workload(case, panels, dropped, labels):
 
 def draw(folder, out):
     results = style.rows_of_pass(style.read_results(folder), folder, "memory")
-    recordings = read_timeline(folder)
+    recordings, _ = style.read_recordings(folder, "timeline.csv", COLUMNS, WALK)
     labels = style.label_series(r.series for r in results)
     cases = style.group_by(results, lambda r: r.case)
     names = style.case_slugs(cases)
@@ -157,7 +142,7 @@ def draw(folder, out):
                 continue
             recording = recordings.get(case[:2], {}).get(series[:3])
             panels.append(make_panel(series, group, recording))
-        panels.sort(key=lambda p: style.panel_order(p.rows))
+        panels.sort(key=lambda p: style.panel_order(p.rows, labels[p.series]))
         if panels:
             out.save(draw_workload(case, panels, dropped, style.shorten(labels, 56)),
                      "memory-" + names[case])

@@ -1,5 +1,5 @@
-#!/usr/bin/env python3
-"""Peak memory against throughput: which allocators no other one beats in both; one panel a workload.
+#!/usr/bin/python3
+"""pareto.py - peak memory against throughput: which allocators no other one beats in both; one panel a workload.
 
 Right and down is better. Memory is peak_resident_bytes of the memory pass, which the kernel counts alike for every
 allocator, foreign ones included; throughput is the median of mops_per_s over the repeats of the throughput pass, with a
@@ -8,11 +8,10 @@ Designs that never free are hollow and take no part in it. What could not be pla
 """
 from collections import namedtuple
 
+import style  # first: it says what to do where numpy or matplotlib is missing
 import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-
-import style
 
 LOG_FROM = 8  # a greatest that is this many times the least asks for a logarithmic axis
 DWARF = 2.5   # an unranked design with this many times the most memory of the ranked ones stands at the top edge
@@ -91,7 +90,7 @@ def leader_boxes(x, y, boxes):
 
 
 def arrange(order, at, sizes, frame, line):
-    """A box for the label of each point, chosen one after the other; the total cost, and {point: (box, end of leader)}."""
+    """Chooses boxes for the points' labels one after the other: the total cost, {point: (box, end of its leader)}."""
     markers = np.array([[x - 6, y - 6, x + 6, y + 6] for x, y in at])
     taken, total, chosen = [], 0.0, {}
     for i in order:
@@ -121,11 +120,12 @@ def place_labels(axes, points, pinned, front, labels):
         line += [(frame[0], corner[0][1] - 1, corner[0][0], corner[0][1] + 1),
                  (corner[-1][0] - 1, corner[-1][1], corner[-1][0] + 1, frame[3])]
     weights = ["bold" if p in front else "normal" for p in points]
-    texts = [labels[p.series] + (f" ▲ {style.bytes_text(p.memory)}" if y < p.memory else "") for p, y in zip(points, pinned)]
+    texts = [labels[p.series] + (f" ▲ {style.bytes_text(p.memory)}" if y < p.memory else "")
+             for p, y in zip(points, pinned)]
     texts = [style.wrap(t, 1.9, 7.5, w, 3) for t, w in zip(texts, weights)]
     sizes = [(max(style.text_width(l, 7.5, w) for l in t) * 72 + 2, 10.0 * len(t)) for t, w in zip(texts, weights)]
-    orders = [sorted(range(len(points)), key=key) for key in
-              (lambda i: at[i][1], lambda i: -at[i][1], lambda i: at[i][0], lambda i: -at[i][0], lambda i: -sizes[i][0])]
+    orders = [list(np.argsort(key, kind="stable")) for key in
+              (at[:, 1], -at[:, 1], at[:, 0], -at[:, 0], [-width for width, _ in sizes])]
     _, chosen = min((arrange(order, at, sizes, frame, line) for order in orders), key=lambda found: found[0])
     for i, (box, end) in chosen.items():
         if end is not None:
@@ -173,7 +173,8 @@ def draw(folder, out):
         panels.append((case.workload, [style.case_text(case, ops)] + notes, TALL if found else 0.6, None))
         points.append(found)
     columns = 1 if len(panels) == 1 else 2
-    handles = [Line2D([], [], color="#666666", linestyle=(0, (4, 2)), linewidth=1, label="Pareto front (labels in bold)"),
+    handles = [Line2D([], [], color="#666666", linestyle=(0, (4, 2)), linewidth=1,
+                      label="Pareto front (labels in bold)"),
                Line2D([], [], color="black", linewidth=0.7, label="least to greatest repeat"),
                Line2D([], [], marker="o", markersize=7, markerfacecolor="white", markeredgecolor="#555555",
                       markeredgewidth=1.4, linestyle="none", label="never frees: not ranked")]

@@ -1,4 +1,4 @@
-"""What all figures share: reading a results folder, the looks of an allocator, and the page.
+"""style.py - what all figures share: reading a results folder, the looks of an allocator, and the page.
 
 A figure is a module with `draw(folder, out)`; run_figure() gives it a command line. Rules kept here:
 
@@ -50,23 +50,26 @@ class BadInput(Exception):
 
 
 class Table:
-    """A CSV file by columns: `text[column]` are strings, `line` the line that each row ends on."""
+    """The wanted columns of a CSV file: `text[column]` lists of strings, `number[column]` arrays of numbers >= 0 in
+    which an empty field is NaN, and `line`, the line that each row ends on. Read in pieces, since a heap map may have
+    millions of rows."""
 
-    def __init__(self, path, columns):
-        self.path = path
-        self.line, rows, header = [], [], None
+    PIECE = 50000  # rows
+
+    def __init__(self, path, texts, numbers, may_be_empty=()):
+        self.path, self.needed = path, set(numbers) - set(may_be_empty)
+        self.text, lines = {c: [] for c in texts}, []
+        parts = {c: [np.empty(0)] for c in numbers}
         try:
             with open(path, newline="", encoding="utf-8") as file:
                 reader = csv.reader(file, strict=True)
-                for row in reader:
-                    if header is None:
-                        header = self._header(row, columns)
-                    elif len(row) != len(header):
-                        self.fail(reader.line_num, f"{len(row)} fields where the header has {len(header)}",
-                                  "the file was cut or edited: remove this line, or run again")
-                    else:
-                        rows.append(row)
-                        self.line.append(reader.line_num)
+                header = self._header(next(reader, None), (*texts, *numbers))
+                while rows := self._piece(reader, len(header), lines):
+                    fields = dict(zip(header, zip(*rows)))
+                    for c in texts:
+                        self.text[c] += map(sys.intern, fields[c])
+                    for c in numbers:
+                        parts[c].append(self._numbers(c, fields[c], lines[-len(rows):]))
         except FileNotFoundError:
             raise BadInput(f"{path}: no such file: give a folder that `alloclab run -o DIR` wrote, with the "
                            "pass that this figure draws") from None
@@ -77,12 +80,15 @@ class Table:
                            ) from None
         except csv.Error as error:
             self.fail(reader.line_num, f"not CSV ({error})", "the file was cut or edited: run again")
-        if header is None:
-            self.fail(1, "the file is empty: it has no header", "run again")
-        values = list(zip(*rows)) if rows else [()] * len(header)
-        self.text = dict(zip(header, values))
+        self.number = {c: np.concatenate(part) for c, part in parts.items()}
+        self.line = np.array(lines, dtype=int)
+
+    def fail(self, line, what, remedy="correct or remove this line, or run again"):
+        raise BadInput(f"{self.path}:{line}: {what}: {remedy}")
 
     def _header(self, row, columns):
+        if row is None:
+            self.fail(1, "the file is empty: it has no header", "run again")
         missing = [c for c in columns if c not in row]
         if missing:
             self.fail(1, f"column {missing[0]} is missing",
@@ -92,37 +98,30 @@ class Table:
             self.fail(1, f"column {twice[0]} is there twice", "the file is damaged: run again")
         return row
 
-    def fail(self, line, what, remedy):
-        raise BadInput(f"{self.path}:{line}: {what}: {remedy}")
+    def _piece(self, reader, width, lines):
+        rows = []
+        for row in itertools.islice(reader, self.PIECE):
+            if len(row) != width:
+                self.fail(reader.line_num, f"{len(row)} fields where the header has {width}",
+                          "the file was cut or edited: remove this line, or run again")
+            rows.append(row)
+            lines.append(reader.line_num)
+        return rows
 
-    def numbers(self, column):
-        """The column as floats >= 0; NaN where it is empty."""
-        text = self.text[column]
-        if not set("".join(text)) <= set("0123456789.+-eE"):
-            self._fail_number(column)
+    def _numbers(self, column, text, lines):
+        if column in self.needed and "" in text:
+            self.fail(lines[text.index("")], f"{column} is empty")
         try:
+            if not set("".join(text)) <= set("0123456789.+-eE"):
+                raise ValueError
             values = np.array([t or "nan" for t in text], dtype=float)
+            if (values < 0).any() or np.isinf(values).any():
+                raise ValueError
+            return values
         except ValueError:
-            self._fail_number(column)
-        if (values < 0).any() or np.isinf(values).any():
-            self._fail_number(column)
-        return values
-
-    def _fail_number(self, column):
-        """Names the first line whose field is not a number."""
-        for line, text in zip(self.line, self.text[column]):
-            if text and not re.fullmatch(r"[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]{1,2})?", text):
-                self.fail(line, f"{column} is '{text[:40]}', which is not a number >= 0",
-                          "correct or remove this line, or run again")
-        raise AssertionError(f"{self.path}: {column}: every field looks like a number")
-
-    def whole(self, column):
-        """The same for a column that may not be empty."""
-        values = self.numbers(column)
-        empty = np.flatnonzero(np.isnan(values))
-        if len(empty):
-            self.fail(self.line[int(empty[0])], f"{column} is empty", "correct or remove this line, or run again")
-        return values
+            pattern = r"([0-9]+(\.[0-9]*)?([eE][-+]?[0-9]{1,2})?)?"
+            line, bad = next((l, t) for l, t in zip(lines, text) if not re.fullmatch(pattern, t))
+            self.fail(line, f"{column} is '{bad[:40]}', which is not a number >= 0")
 
 
 # A series is what gets a label and looks; a case is what gets a panel or a file of its own. The release mode belongs to
@@ -131,26 +130,45 @@ Series = namedtuple("Series", "allocator options release via")
 Case = namedtuple("Case", "workload threads replay touch")
 Row = namedtuple("Row", "series case what status detail group run ops ns mops resident")
 
-RESULT_COLUMNS = ("run_id allocator options workload threads release replay via touch pass status detail rank_group "
-                  "ops ns_per_op mops_per_s peak_resident_bytes").split()
+RESULT_TEXTS = ("run_id allocator options workload threads release replay via touch pass status detail "
+                "rank_group").split()
+RESULT_NUMBERS = "ops ns_per_op mops_per_s peak_resident_bytes".split()
+RECORDING_TEXTS = "allocator options workload threads release".split()
 
 
 def read_results(folder):
     """results.csv as a list of Row, in the file's order."""
-    table = Table(os.path.join(folder, "results.csv"), RESULT_COLUMNS)
+    table = Table(os.path.join(folder, "results.csv"), RESULT_TEXTS, RESULT_NUMBERS, RESULT_NUMBERS)
     t = table.text
-    number = {c: [None if np.isnan(v) else float(v) for v in table.numbers(c)] for c in RESULT_COLUMNS[-4:]}
+    numbers = [[None if np.isnan(v) else float(v) for v in table.number[c]] for c in RESULT_NUMBERS]
     rows = []
     for i, line in enumerate(table.line):
         if not t["allocator"][i] or not t["workload"][i] or not t["status"][i]:
-            table.fail(line, "allocator, workload or status is empty", "correct or remove this line, or run again")
+            table.fail(line, "allocator, workload or status is empty")
         rows.append(Row(Series(t["allocator"][i], t["options"][i], t["release"][i], t["via"][i]),
                         Case(t["workload"][i], t["threads"][i], t["replay"][i], t["touch"][i]),
                         t["pass"][i], t["status"][i], one_line(t["detail"][i]), t["rank_group"][i], t["run_id"][i],
-                        *(number[c][i] for c in RESULT_COLUMNS[-4:])))
+                        *(n[i] for n in numbers)))
     if not rows:
         table.fail(1, "no row besides the header", "the run measured nothing: run again")
     return rows
+
+
+def read_recordings(folder, name, numbers, may_be_empty=()):
+    """timeline.csv or heapmap.csv: {(workload, threads): {(allocator, options, release): {column: array}}}, and the
+    table. A recording is the rows of one cell, in order; of several of the same cell the last is taken."""
+    table = Table(os.path.join(folder, name), RECORDING_TEXTS, ["sample"] + numbers, may_be_empty)
+    changes = table.number["sample"][1:] < table.number["sample"][:-1]
+    for column in table.text.values():
+        column = np.array(column, dtype=object)
+        changes |= column[1:] != column[:-1]
+    starts = [0, *(np.flatnonzero(changes) + 1), len(table.line)] if len(table.line) else []
+    found = {}
+    for start, end in zip(starts, starts[1:]):
+        allocator, options, workload, threads, release = (table.text[c][start] for c in RECORDING_TEXTS)
+        found.setdefault((workload, threads), {})[allocator, options, release] = {
+            c: table.number[c][start:end] for c in numbers}
+    return found, table
 
 
 def rows_of_pass(rows, folder, what):
@@ -199,31 +217,32 @@ def one_line(text):
     return re.sub(r"[\s\x00-\x1f\x7f]+", " ", text).strip()
 
 
-def _pairs(options):
-    """The options of a series; of a composition, numbered by its parts."""
-    return [(part, piece) for part, text in enumerate(options.split("/")) for piece in text.split(",") if piece]
+def _options(text):
+    """The options of a series as {(part of the composition, name): 'name=value'}."""
+    return {(part, piece.split("=")[0]): piece
+            for part, options in enumerate(text.split("/")) for piece in options.split(",") if piece}
 
 
-def _option_text(pairs, allocator):
-    names = allocator.split("/")
-    parts = [",".join(p for part, p in pairs if part == i) for i in range(max(len(names), 1))]
-    return "/".join(n + (":" + p if p else "") for n, p in zip(names, parts))
+def _spec_text(allocator, options, keys):
+    """The spec with these options only: NAME:opt=value,..; of a composition, each part with its own."""
+    parts = []
+    for part, name in enumerate(allocator.split("/")):
+        pieces = [piece for key, piece in options.items() if key[0] == part and key in keys]
+        parts.append(name + (":" + ",".join(pieces) if pieces else ""))
+    return "/".join(parts)
 
 
-def _shortest_options(allocator, options):
-    """Label of each text of options: the fewest options that tell the specs of one design apart."""
-    pairs = {o: _pairs(o) for o in options}
-    if len(options) == 1:
-        return {options[0]: allocator}
-    keys = list(dict.fromkeys((part, piece.split("=")[0]) for o in options for part, piece in pairs[o]))
-    keys = [k for k in keys if len({tuple(p for p in pairs[o] if (p[0], p[1].split("=")[0]) == k) for o in options}) > 1]
-    for count in range(1, len(keys) + 1):
+def _shortest_specs(allocator, texts):
+    """The label of each options text of a design: the fewest options that tell these specs apart."""
+    parsed = {text: _options(text) for text in texts}
+    keys = list(dict.fromkeys(key for options in parsed.values() for key in options))
+    keys = [key for key in keys if len({options.get(key) for options in parsed.values()}) > 1]
+    for count in range(len(keys) + 1):
         for chosen in itertools.combinations(keys, count):
-            labels = {o: _option_text([p for p in pairs[o] if (p[0], p[1].split("=")[0]) in chosen], allocator)
-                      for o in options}
-            if len(set(labels.values())) == len(options):
+            labels = {text: _spec_text(allocator, options, chosen) for text, options in parsed.items()}
+            if len(set(labels.values())) == len(texts):
                 return labels
-    return {o: allocator + (":" + o if o else "") for o in options}
+    return {text: allocator + (":" + text if text else "") for text in texts}
 
 
 def label_series(series):
@@ -231,7 +250,7 @@ def label_series(series):
     labels, series = {}, list(dict.fromkeys(series))
     modes = len({s.release for s in series}) > 1
     for allocator, group in group_by(series, lambda s: s.allocator).items():
-        options = _shortest_options(allocator, list(dict.fromkeys(s.options for s in group)))
+        options = _shortest_specs(allocator, list(dict.fromkeys(s.options for s in group)))
         vias = len({s.via for s in group}) > 1
         for s in group:
             labels[s] = one_line(options[s.options]) + (f" (via {s.via})" if vias else "") + \
@@ -387,7 +406,8 @@ def byte_axis(axis, low, high, most=6):
     power = min(int(np.log2(max(high, 1)) // 10), 6)
     nice = [2.0 ** -n for n in range(10, 0, -1)] + [m * 10.0 ** d for d in range(4) for m in (1, 2, 5)]
     step = 1024.0 ** power * next(n for n in nice if (high - low) / n / 1024.0 ** power <= most)
-    axis.set_major_locator(matplotlib.ticker.FixedLocator(np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step))
+    ticks = np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
+    axis.set_major_locator(matplotlib.ticker.FixedLocator(ticks))
     axis.set_major_formatter(lambda v, _: "0" if v == 0 else
                              f"{v / 1024 ** power:.6g} {'KMGTPE'[power - 1] + 'iB' if power else 'B'}")
 
@@ -418,13 +438,10 @@ def plain_log_ticks(axis, low, high):
     axis.set_major_formatter(lambda v, _: count_text(v) if v >= 1000 else f"{v:g}")
 
 
-def axis_limit(maxima, ratio=3.0):
-    """A common limit: the greatest maximum that is not dwarfed by `ratio` or more. maxima: not empty, > 0."""
+def axis_limit(maxima, ratio=6.0):
+    """A common limit: the greatest maximum that does not dwarf the (lower) median by more than this ratio."""
     ordered = sorted(maxima)
-    for below, above in zip(ordered, ordered[1:]):
-        if above > ratio * below and above > ratio * ordered[len(ordered) // 2 - (len(ordered) % 2 == 0)]:
-            return below
-    return ordered[-1]
+    return max(m for m in ordered if m <= ratio * ordered[(len(ordered) - 1) // 2])
 
 
 # ---- the page --------------------------------------------------------------------------------------
@@ -519,10 +536,10 @@ def empty_panel(axes):
     axes.plot([0.5], [0.5], marker="x", markersize=16, markeredgewidth=3, color="#b00000", transform=axes.transAxes)
 
 
-def panel_order(rows):
-    """Sorts the panels of a figure: ranked designs, those that never free, and what failed; stable within each."""
+def panel_order(rows, label):
+    """Sorts the panels of a figure: ranked designs, those that never free, and what failed; by name within each."""
     failed = all(r.status != "ok" for r in rows)
-    return 2 if failed else 1 if any(r.group == "never_frees" for r in rows) else 0
+    return 2 if failed else 1 if any(r.group == "never_frees" for r in rows) else 0, label
 
 
 def footer(rows, files):
@@ -542,7 +559,7 @@ class Output:
     def save(self, page, name):
         for kind in self.kinds:
             path = os.path.join(self.folder, f"{name}.{kind}")
-            metadata = {"Software": None} if kind == "png" else {"CreationDate": None, "Producer": None, "Creator": None}
+            metadata = dict.fromkeys(["Software"] if kind == "png" else ["CreationDate", "Producer", "Creator"])
             try:
                 page.figure.savefig(path + ".part", format=kind, dpi=DPI, metadata=metadata)
                 os.replace(path + ".part", path)

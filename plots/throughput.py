@@ -1,5 +1,5 @@
-#!/usr/bin/env python3
-"""Throughput by allocator: time per op of each workload, every repeat and its spread.
+#!/usr/bin/python3
+"""throughput.py - throughput by allocator: time per op of each workload, every repeat and its spread.
 
 One panel a workload, one line an allocator, fastest first. Each repeat is a marker; the box is the interquartile
 range (from four repeats on), the thin line reaches from the least to the greatest, the upright line is the median. The
@@ -8,11 +8,10 @@ stand apart, unranked, and a cell that failed keeps its line, which says how.
 """
 from collections import namedtuple
 
+import style  # first: it says what to do where numpy or matplotlib is missing
 import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-
-import style
 
 ROW, GUTTER = 0.27, 1.15  # inches: height of an allocator's line; width for its median in figures
 LABEL, MARK = 2.0, 0.24   # greatest width of an allocator's label, and of its marker
@@ -51,7 +50,8 @@ def draw_line(axes, y, line, best):
               hatch=looks.hatch if tall > 0.5 else "", linewidth=0, zorder=2)
     if len(values) >= 4:
         low, high = np.percentile(values, [25, 75])
-        axes.barh(y, high - low, 0.4, left=low, facecolor="white", alpha=0.85, edgecolor="black", linewidth=0.7, zorder=3)
+        axes.barh(y, high - low, 0.4, left=low, facecolor="white", alpha=0.85, edgecolor="black", linewidth=0.7,
+                  zorder=3)
     axes.plot([values[0], values[-1]], [y, y], color="black", linewidth=0.9, zorder=3.5)
     stagger = [y + (0.0, -0.2, 0.2)[i % 3] * (len(values) > 1) for i in range(len(values))]  # equal ones stay visible
     axes.plot(line.values, stagger, linestyle="none", marker="o", markersize=3.2, markerfacecolor=looks.colour,
@@ -132,13 +132,13 @@ def draw_panel(axes, lines, apart, floor, labels):
 def notes(rows, lines, floor, verify, labels):
     """What a panel says below its workload: how it was replayed, its floor, what failed in part, what verify found."""
     counts = [len(l.values) for l in lines if l.values]
-    repeats = f"{min(counts)} to {max(counts)}" if counts and min(counts) != max(counts) else str(max(counts, default=0))
+    repeats = " to ".join(str(c) for c in sorted({min(counts, default=0), max(counts, default=0)}))
     ops = next((r.ops for r in rows if r.ops), None)
     out = [style.case_text(rows[0].case, ops) + f" · {repeats} repeat" + ("s" if repeats != "1" else "")]
     for line in floor:
         out.append(f"floor: {labels[line.series]}, median {np.median(line.values):.3g} ns per op (dashed)")
     out += [f"{labels[l.series]}: {l.failed}" for l in lines if l.values and l.failed]
-    wrong = {r.series: r for r in verify if r.status != "ok" and r.case[:2] == rows[0].case[:2]}
+    wrong = {r.series: r for r in verify if style.failure([r]) and r.case[:2] == rows[0].case[:2]}
     return out + [f"{labels[l.series]}: the verify pass {style.failure([wrong[l.series]])}" for l in lines
                   if l.values and l.series in wrong]
 

@@ -1,4 +1,4 @@
-"""The figures: each is drawn from a made-up folder, looks follow from names, and damaged input is refused.
+"""test_plots.py - the figures: each is drawn from a made-up folder, looks follow from names, damage is refused.
 
 What a figure shows is checked on its page (axes, texts, markers) rather than on pixels; layout is checked by the
 boxes of its texts, none of which may cover another or leave the page.
@@ -52,6 +52,11 @@ def texts_of(page):
     return [a.get_text() for a in page.figure.findobj(Text) if a.get_text()]
 
 
+def read_bytes(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
 class Folder(unittest.TestCase):
     def setUp(self):
         holder = tempfile.TemporaryDirectory()
@@ -87,7 +92,7 @@ class Drawn(Folder):
                     FIGURES[figure].draw(self.folder, style.Output(self.folder, True))
                 paths = [self.path(f"{name}.{kind}") for kind in ("png", "pdf")]
                 self.assertEqual(out.getvalue().split("\n")[:-1], paths)
-                contents.append([open(p, "rb").read() for p in paths])
+                contents.append([read_bytes(p) for p in paths])
             self.assertTrue(contents[0][0].startswith(b"\x89PNG"))
             self.assertGreater(len(contents[0][0]), 10000)
             self.assertEqual(contents[0], contents[1], f"{figure}: two drawings differ")
@@ -198,20 +203,25 @@ class Drawn(Folder):
 class Numbers(Folder):
     def test_layers_add_up_to_committed(self):
         synthetic.write_folder(self.folder, allocators=["freelist", "bump", "libc"])
-        for (allocator, _, _), r in memory.read_timeline(self.folder)["random:ops=200k", "1"].items():
+        recordings, table = style.read_recordings(self.folder, "timeline.csv", memory.COLUMNS + ["committed_bytes"],
+                                                  memory.WALK + ["committed_bytes"])
+        for (allocator, _, _), r in recordings["random:ops=200k", "1"].items():
             layers, notes = memory.layers_of(r)
             if allocator == "libc":
                 self.assertEqual((len(layers), notes), (1, ["no walk: memory not through the counted door"]))
             else:
-                self.assertEqual(len(layers), 5)
+                self.assertEqual(len(layers), len(memory.LAYERS))
                 self.assertTrue((sum(layers) == r["committed_bytes"]).all())
                 self.assertEqual((layers[2] > 0).any(), allocator == "bump")
+                layers, _ = memory.layers_of({**r, "usable_bytes": r["usable_bytes"] * float("nan")})
+                self.assertTrue((sum(layers) == r["committed_bytes"]).all())
+                self.assertFalse(layers[1].any() or layers[2].any())
 
     def test_map_colours(self):
         """A bucket of one kind has its colour; half live and half free is between; what is missing is white."""
-        rows = [dict(run_id="r", allocator="x", options="", workload="w", threads=1, release="free", sample=s, op_index=s,
-                     bucket=b, bucket_bytes=4096, offset_bytes=b * 4096, meta_bytes=0, live_bytes=live, free_bytes=free,
-                     unused_bytes=0) for s, b, live, free in ((0, 0, 4096, 0), (1, 0, 2048, 2048), (1, 2, 0, 4096))]
+        rows = [dict(run_id="r", allocator="x", options="", workload="w", threads=1, release="free", sample=s,
+                     op_index=s, bucket=b, bucket_bytes=4096, offset_bytes=b * 4096, meta_bytes=0,
+                     live_bytes=live, free_bytes=free, unused_bytes=0) for s, b, live, free in ((0, 0, 4096, 0), (1, 0, 2048, 2048), (1, 2, 0, 4096))]
         synthetic.write_csv(self.path("heapmap.csv"), synthetic.HEAPMAP, rows)
         found = heapmap.read_maps(self.folder)["w", "1"]["x", "", "free"]
         live, free = (heapmap.to_rgb(style.KIND_COLOURS[k]) for k in ("live", "free"))
@@ -228,6 +238,7 @@ class Numbers(Folder):
         self.assertEqual(style.axis_limit([10, 12, 100]), 12)
         self.assertEqual(style.axis_limit([10, 100]), 10)
         self.assertEqual(style.axis_limit([10, 25, 60]), 60)
+        self.assertEqual(style.axis_limit([3.6, 4.4, 4.5, 19.6, 395]), 19.6)
 
     def test_texts(self):
         self.assertEqual([style.bytes_text(v) for v in (0, 1023, 1024, 1536 << 10, 1 << 40)],
@@ -305,7 +316,8 @@ class Refused(Folder):
     def test_not_a_number(self):
         for bad in ("12x", "-5", "nan", "inf", "1_0", "1e999", " 5"):
             self.check("heapmap", "heapmap.csv", lambda t: t.replace(",0,66666,0,", f",0,{bad},0,", 1),
-                       f":2: op_index is '{bad}', which is not a number >= 0: correct or remove this line, or run again")
+                       f":2: op_index is '{bad}', which is not a number >= 0: correct or remove this line, or run "
+                       "again")
 
     def test_empty_where_needed(self):
         self.check("heapmap", "heapmap.csv", lambda t: t.replace(",0,66666,0,", ",0,,0,", 1),
@@ -342,10 +354,11 @@ class Refused(Folder):
         synthetic.write_folder(self.folder, samples=3, repeats=1)
         os.remove(self.path("timeline.csv"))
         before = sorted(os.listdir(self.folder))
-        run = subprocess.run([sys.executable, os.path.join(PLOTS, "memory.py"), self.folder], capture_output=True, text=True)
+        run = subprocess.run([sys.executable, os.path.join(PLOTS, "memory.py"), self.folder], capture_output=True,
+                             text=True)
         self.assertEqual((run.returncode, run.stdout), (2, ""))
-        self.assertEqual(run.stderr, f"memory.py: {self.path('timeline.csv')}: no such file: give a folder that `alloclab "
-                                     "run -o DIR` wrote, with the pass that this figure draws\n")
+        self.assertEqual(run.stderr, f"memory.py: {self.path('timeline.csv')}: no such file: give a folder that "
+                                     "`alloclab run -o DIR` wrote, with the pass that this figure draws\n")
         self.assertEqual(sorted(os.listdir(self.folder)), before)
 
 
