@@ -77,7 +77,7 @@ static const struct option arena_options[] = {
     {.name = "cache",
      .type = OPTION_SIZE,
      .offset = offsetof(struct arena_options, cache),
-     .fallback = "16m",
+     .fallback = "1g",
      .min = 0,
      .max = (double)((uint64_t)64 << 30),
      .summary = "bytes of chunks kept for later scopes; 0 = none"},

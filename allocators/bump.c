@@ -8,23 +8,23 @@
  *       +------+-----+---+-----+----------------+----------------+--------------------+
  *                     ^ record of an open scope (META), where the position was on entering
  *
- * Scopes are a stack of such records. Leaving the top one cuts the position back to its record.
- * They may interleave all the same: leaving one that is not the top only marks it, and it goes when
- * those above it have gone; and an object allocated through a view that is not the top raises that
- * view's `floor` to the object's end, below which no cut goes while that view is open. A scope that
- * is entered on the empty heap is therefore a reset. The position before the last object is known,
- * so that the last object can be freed, and resized in place.
+ * Scopes are a stack of such records. Leaving the top one cuts the position back to its checkpoint.
+ * They may interleave all the same: a scope that is left while it is not the top hands its
+ * checkpoint to the one above it, which will cut that much deeper; and an object allocated through
+ * a view that is not the top raises that view's `floor` to the object's end, below which no cut
+ * goes while that view is open. A scope that is entered on the empty heap is therefore a reset. The
+ * position before the last object is known, so that the last object can be freed, and resized in
+ * place.
  *
  * Invariants (check):
  *  - start < position <= committed <= end, and the committed part is whole pages
- *  - the records lie in the order of the stack, each inside the used part
- *  - the top scope has not been left
- *  - no floor of an open scope is above the position, and none above `floors_max`
+ *  - the records lie in the order of the stack, each at or above its checkpoint, in the used part
+ *  - no floor is above the position, and none above `floors_max`
  *  - the last object, if known, lies between the position before it and the position
  *
  * Cost: alloc O(1), a dozen instructions; free O(1); entering O(1); leaving O(1), and O(open
- * scopes) after floors have been raised. Memory: no header on an object, 40 bytes a scope. Dead
- * objects stay until the cut.
+ * scopes) for the top one after floors have been raised. Memory: no header on an object, 48 bytes a
+ * scope. Dead objects stay until the cut.
  *
  * Source: Hanson, "Fast allocation and deallocation of memory based on object lifetimes", 1990;
  * GNU obstacks.
@@ -76,10 +76,9 @@ static const struct option bump_options[] = {
 
 struct heap { /* a view: the root's, or the record of an open scope */
     struct bump *bump;
-    struct heap *below; /* the scope entered before; NULL of the root */
+    struct heap *below, *above; /* in the stack of open scopes; NULL at its ends */
     uintptr_t checkpoint;
     uintptr_t floor; /* end of the highest object allocated while this was not the top; 0 = none */
-    bool left;       /* waits for those above */
 };
 
 struct bump { /* at the start of the region */
@@ -96,7 +95,7 @@ struct bump { /* at the start of the region */
     struct heap root;
 };
 
-_Static_assert(sizeof(struct heap) == 40, "the header comment states a record's size");
+_Static_assert(sizeof(struct heap) <= 48, "the header comment states a record's size");
 
 /* ---- growth ---- */
 
@@ -211,6 +210,7 @@ static struct heap *bump_scope_enter(struct heap *parent)
         return NULL;
     struct heap *scope = (struct heap *)at;
     *scope = (struct heap){.bump = b, .below = b->top, .checkpoint = b->position};
+    b->top->above = scope;
     b->top = scope;
     b->position = at + sizeof *scope;
     b->last = 0;
@@ -224,8 +224,7 @@ static uintptr_t floors_above(struct bump *b, uintptr_t checkpoint)
         return checkpoint;
     uintptr_t highest = 0;
     for (const struct heap *scope = b->top; scope; scope = scope->below)
-        if (!scope->left)
-            highest = size_max(highest, scope->floor);
+        highest = size_max(highest, scope->floor);
     b->floors_max = highest;
     return size_max(highest, checkpoint);
 }
@@ -233,13 +232,14 @@ static uintptr_t floors_above(struct bump *b, uintptr_t checkpoint)
 static void bump_scope_exit(struct heap *view)
 {
     struct bump *b = view->bump;
-    view->left = true;
-    if (view != b->top)
+    view->below->above = view->above;
+    if (view != b->top) {
+        view->above->below = view->below;
+        view->above->checkpoint = view->checkpoint;
         return;
-    uintptr_t checkpoint = 0;
-    for (; b->top->left; b->top = b->top->below)
-        checkpoint = b->top->checkpoint;
-    position_cut(b, floors_above(b, checkpoint));
+    }
+    b->top = view->below;
+    position_cut(b, floors_above(b, view->checkpoint));
     b->last = 0;
     if (b->above == ABOVE_RETURN)
         region_shrink(b);
@@ -318,15 +318,14 @@ static void bump_walk(struct heap *root, walk_fn *fn, void *arg)
     range_walk(&w, b->start, root->checkpoint, WALK_META);
 }
 
-static const char *scope_check(const struct bump *b, const struct heap *scope, uintptr_t above)
+static const char *scope_check(const struct bump *b, const struct heap *scope)
 {
-    if ((uintptr_t)(scope + 1) > above || scope->checkpoint > (uintptr_t)scope ||
-        scope->checkpoint < b->root.checkpoint)
+    uintptr_t from = (uintptr_t)scope, end = scope->above ? (uintptr_t)scope->above : b->position;
+    if (scope->checkpoint > (scope->below ? from : b->position) || end < from + sizeof *scope ||
+        (scope->above ? scope->above->below != scope : scope != b->top))
         return "a scope's record lies out of the stack's order";
-    if (scope->floor > b->position && !scope->left)
-        return "a scope's floor is above the position";
-    if (scope->floor > b->floors_max && !scope->left)
-        return "a scope's floor is above floors_max";
+    if (scope->floor > b->position || scope->floor > b->floors_max)
+        return "a scope's floor is above the position, or above floors_max";
     return NULL;
 }
 
@@ -336,18 +335,14 @@ static const char *bump_check(struct heap *root)
     if (b->position <= b->start || b->position > b->committed || b->committed > b->end ||
         !is_aligned(b->committed, b->page))
         return "start < position <= committed <= end does not hold in whole pages";
-    if (b->top->left)
-        return "the top scope has been left";
     if (b->last && (b->last > b->position || b->before_last > b->last))
         return "the last object lies outside of its place";
-    uintptr_t above = b->position;
     for (const struct heap *scope = b->top; scope; scope = scope->below) {
-        const char *broken = scope_check(b, scope, above);
-        if (broken && scope != root)
+        const char *broken = scope_check(b, scope);
+        if (broken)
             return broken;
-        above = (uintptr_t)scope;
     }
-    return root->floor > b->position ? "a scope's floor is above the position" : NULL;
+    return NULL;
 }
 
 ALLOCATOR(bump) = {
