@@ -1,16 +1,19 @@
 #!/bin/sh
 # install.sh [GROUP ...] - the one list of what alloclab needs from Debian, and the one place that installs it: the
-# groups named, or base. Quiet and fast when nothing is missing; otherwise apt-get, or a clear message and status 2
-# when it has no right to.
+# groups named, or base. `base` builds, draws and demonstrates; `test` is recorded by tests; `lint` is for make lint and
+# make fmt; `samples` are the programs that traces/samples/make.sh records. Quiet and fast when nothing is missing;
+# otherwise apt-get, or a clear message and status 2 when it has no right to.
 set -eu
 
 group() { # name: its packages
     case $1 in
     base) echo gcc g++ libc6-dev make libzstd-dev libxxhash-dev zlib1g-dev libcmocka-dev python3 python3-numpy \
         python3-matplotlib ;;
+    test) echo perl sqlite3 libjemalloc2 ;;
+    samples) echo perl sqlite3 gcc redis-server libjansson-dev mawk ;;
     lint) echo clang-format clang-tidy cppcheck shellcheck pyflakes3 binutils ;;
     *)
-        echo "install.sh: no group '$1': use base or lint" >&2
+        echo "install.sh: no group '$1': use base, test, lint or samples" >&2
         exit 2
         ;;
     esac

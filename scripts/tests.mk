@@ -23,7 +23,11 @@ $(BUILD)/tests/%: tests/%.c $(TEST_HELPER) $(ALL_LIB) $(BUILD)/flags | deps
 .PHONY: test-programs build-tests test test-full test-asan test-tsan
 test-programs: $(TEST_PROG) $(if $(filter tsan,$(MODE)),,alloclab)
 
-build-tests: | deps
+.PHONY: test-deps
+test-deps: | deps
+	@scripts/install.sh test
+
+build-tests: | test-deps
 	+@$(foreach m,$(TEST_MODES),$(MAKE) --no-print-directory MODE=$m BUILD=$(call test_build,$m) test-programs &&) true
 
 test: build-tests ## every suite, plain and sanitized; SUITES="tests/unit/os.c" runs one, JUNIT=FILE writes XML

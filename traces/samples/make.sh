@@ -2,11 +2,12 @@
 # make.sh [NAME...] - records the samples again, into OUT (default: a new folder under build/; the ones that are
 # checked in are not touched). Bounded: each command is ended after a minute. README.md says what each sample is.
 #
-# The programs come from Debian (packages perl sqlite3 gcc redis-server libjansson-dev mawk). Everything they do is
+# The programs come from Debian (scripts/install.sh samples installs them). Everything they do is
 # drawn from fixed seeds; addresses do not appear in a trace, so that perl, sqlite, gcc and requests come out with the
 # same ops each time with the same versions. redis depends on how its threads meet.
 set -eu
 cd "$(dirname "$0")/../.."
+scripts/install.sh samples
 out=${OUT:-build/samples}
 mkdir -p "$out"
 work=$(mktemp -d)
@@ -77,7 +78,8 @@ sample_redis() {
     wait $server
 }
 
-for name in ${*:-perl sqlite gcc redis requests}; do
+[ $# -gt 0 ] || set -- perl sqlite gcc redis requests
+for name in "$@"; do
     sample_"$name"
 done
 ls -l "$out"
