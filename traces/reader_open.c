@@ -52,8 +52,7 @@ static int meta_load(struct trace_reader *r, const struct block *block, struct e
     int failed =
         ++r->meta_blocks > LAYOUT_META_BLOCKS
             ? reader_refuse(r, block->offset, err, "more than %d meta blocks", LAYOUT_META_BLOCKS)
-            : block_checksum(r, block, err) ||
-                  column_find(r, block, LAYOUT_PAIRS, LAYOUT_META_BYTES, &c, err) ||
+            : column_find(r, block, LAYOUT_PAIRS, LAYOUT_META_BYTES, &c, err) ||
                   meta_parse(r, block, &c, err);
     free(c.buffer);
     return failed ? -1 : 0;
@@ -89,6 +88,8 @@ static int blocks_walk(struct trace_reader *r, uint64_t limit, struct error *err
         if (block.type == LAYOUT_INDEX)
             return reader_refuse(
                 r, at, err, "an index where only the trailer's at %" PRIu64 " is expected", limit);
+        if (block.type != LAYOUT_OPS && block_checksum(r, &block, err))
+            return -1;
         if (block.type == LAYOUT_META && meta_load(r, &block, err))
             return -1;
         if (block.type == LAYOUT_OPS && block_add(r, &block, err))
@@ -127,7 +128,7 @@ static int index_load(struct trace_reader *r, const struct block *index, struct 
 {
     struct column totals = {0};
     int failed = column_find(r, index, LAYOUT_TOTALS, LAYOUT_TOTALS_BYTES, &totals, err) ||
-                 column_find(r, index, LAYOUT_TABLE, r->count * 8 * ROW_FIELDS, &r->table, err);
+                 column_find(r, index, LAYOUT_TABLE, r->bytes, &r->table, err);
     if (!failed && totals.end - totals.next < 8 * TOTALS_FIELDS)
         failed = reader_refuse(r, index->offset, err, "the totals are missing or short");
     if (!failed)
