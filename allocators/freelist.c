@@ -471,7 +471,7 @@ static void freelist_free(struct heap *h, void *p, size_t size)
     struct block *next = block_at(block_address(b) + bytes);
     if (__builtin_expect(!block_ok(t, next), 0))
         block_damaged(t, next);
-    if (size && (size > bytes - t->overhead || bytes - block_bytes(t, size) >= h->split_min))
+    if (size && bytes - block_bytes(t, size) >= h->split_min) /* wraps if size is too large */
         misuse_abort(t->name, "wrong size", p);
     bool prev_free = block_prev_is_free(t, r, b);
     block_clear_live(t, r, b, bytes);

@@ -216,6 +216,9 @@ static void sweep_when_paid_for(void **state)
         drop(&lab, block[i]);
     assert_ptr_equal(make(&lab, 512), block[0]);
     assert_int_equal(stat_of(&lab, "sweeps"), 1);
+    drop(&lab, block[20]); /* too little for another */
+    make(&lab, 4096);
+    assert_int_equal(stat_of(&lab, "sweeps"), 1);
     lab_close(&lab);
 }
 
@@ -329,6 +332,33 @@ static void regions_follow(void **state)
     lab.design->trim(lab.heap);
     rig_check(&lab.rig);
     assert_int_equal(stat_of(&lab, "regions"), 1);
+    lab_close(&lab);
+}
+
+/* A region that comes later may lie below another: lists ascend all the same. */
+static void regions_in_order(void **state)
+{
+    (void)state;
+    struct lab lab;
+    char *block[60];
+    size_t i = 0, gap = 1 << 20;
+    lab_open(&lab, "region=64k,commit=4k,coalesce=deferred,order=address,bins=no", 0);
+    void *reserved = os_reserve(lab.rig.os, gap, 1);
+    assert_non_null(reserved);
+    while (stat_of(&lab, "regions") < 2)
+        block[i++] = make(&lab, 8192);
+    os_release(lab.rig.os, reserved, gap);
+    while (stat_of(&lab, "regions") < 3)
+        block[i++] = make(&lab, 8192);
+    assert_true(block[i - 1] < block[i - 2]);
+    for (int n = 0; n < 6; n++)
+        block[i++] = make(&lab, 8192);
+    while (i > 1) { /* every second, so that blocks stay free in each region */
+        drop(&lab, block[i - 2]);
+        i -= 2;
+    }
+    lab.design->trim(lab.heap);
+    assert_int_equal(stat_of(&lab, "sweeps"), 1);
     lab_close(&lab);
 }
 
@@ -524,9 +554,9 @@ int main(void)
         cmocka_unit_test(split_leaves),        cmocka_unit_test(merging_waits),
         cmocka_unit_test(sweep_when_paid_for), cmocka_unit_test(realloc_in_place),
         cmocka_unit_test(trim_returns),        cmocka_unit_test(large_alone),
-        cmocka_unit_test(regions_follow),      cmocka_unit_test(memory_runs_out),
-        cmocka_unit_test(powers_pack),         cmocka_unit_test(robson_bound),
-        cmocka_unit_test(torture_all),
+        cmocka_unit_test(regions_follow),      cmocka_unit_test(regions_in_order),
+        cmocka_unit_test(memory_runs_out),     cmocka_unit_test(powers_pack),
+        cmocka_unit_test(robson_bound),        cmocka_unit_test(torture_all),
     };
     return cmocka_run_group_tests_name("freelist", tests, NULL, NULL);
 }
