@@ -119,6 +119,9 @@ def place_labels(axes, points, pinned, front, labels):
     if front:
         line += [(frame[0], corner[0][1] - 1, corner[0][0], corner[0][1] + 1),
                  (corner[-1][0] - 1, corner[-1][1], corner[-1][0] + 1, frame[3])]
+    for p, y in zip(points, pinned):  # and the spreads
+        (x0, y0), (x1, _) = axes.transData.transform([(min(p.speeds), y), (max(p.speeds), y)]) / dots
+        line.append((x0, y0 - 1, x1, y0 + 1))
     weights = ["bold" if p in front else "normal" for p in points]
     texts = [labels[p.series] + (f" ▲ {style.bytes_text(p.memory)}" if y < p.memory else "")
              for p, y in zip(points, pinned)]
