@@ -405,15 +405,11 @@ static struct heap *arena_create(const struct alloc_env *env)
     return view_start(a, chunk, 0);
 }
 
-/* The arena lies in the root's first chunk, the last one of the first view. */
+/* All scopes have been left. The arena lies in the root's first chunk, which is the last one. */
 static void arena_destroy(struct heap *root)
 {
     struct arena *a = root->arena;
-    struct list *views = &a->views;
     arena_trim(root);
-    a->cache_bytes = 0;
-    while (root->link.next != views)
-        arena_scope_exit(LIST_ENTRY(root->link.next, struct heap, link));
     while (root->chunks.next != root->chunks.prev) {
         struct chunk *chunk = chunk_of(root->chunks.next);
         list_remove(&chunk->link);

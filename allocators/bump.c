@@ -320,9 +320,10 @@ static void bump_walk(struct heap *root, walk_fn *fn, void *arg)
 
 static const char *scope_check(const struct bump *b, const struct heap *scope)
 {
-    uintptr_t from = (uintptr_t)scope, end = scope->above ? (uintptr_t)scope->above : b->position;
+    uintptr_t from = (uintptr_t)scope,
+              end = scope == b->top ? b->position : (uintptr_t)scope->above;
     if (scope->checkpoint > (scope->below ? from : b->position) || end < from + sizeof *scope ||
-        (scope->above ? scope->above->below != scope : scope != b->top))
+        (scope == b->top ? scope->above != NULL : scope->above->below != scope))
         return "a scope's record lies out of the stack's order";
     if (scope->floor > b->position || scope->floor > b->floors_max)
         return "a scope's floor is above the position, or above floors_max";
