@@ -97,7 +97,8 @@ static size_t block_column(struct trace_writer *w, unsigned tag, const void *raw
     bool packed = !ZSTD_isError(stored) && stored < bytes;
     if (!packed) {
         stored = bytes;
-        memcpy(w->out + at, raw, bytes);
+        if (bytes)
+            memcpy(w->out + at, raw, bytes);
     }
     store16(w->out + entry, (uint16_t)tag);
     store16(w->out + entry + 2, packed ? LAYOUT_ZSTD : LAYOUT_RAW);

@@ -1,0 +1,346 @@
+/*
+ * trace.c - mutated inputs through the checker and the importers: no crash, no hang, each either
+ * fine or refused with the file and an offset or a line. Seeded: ALLOCLAB_FUZZ_SEED (printed) and
+ * ALLOCLAB_FUZZ_COUNT mutants of traces; a tenth as many texts of each form. run.py: timeout=300
+ *
+ * Half of the mutants of traces are of files whose columns are stored plainly, and most have their
+ * checksums made right again, so that the damage reaches the code behind them.
+ */
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "harness/registry.h"
+#include "tests/lib/trace_image.h"
+#include "tests/lib/trace_maker.h"
+#include "traces/check.h"
+#include "traces/layout.h"
+#include "workloads/lib/rng.h"
+
+enum { BASES = 8, HANG_SECONDS = 20, MAX_RECORDS = 4000000 };
+
+static struct image bases[2 * BASES]; /* packed and plain */
+static uint64_t seed = 20240229, count = 1000;
+static struct rng rng;
+static uint64_t fine, refused;
+
+static uint64_t draw(uint64_t below)
+{
+    return rng_next(&rng) % below;
+}
+
+static int setup(void **state)
+{
+    static const size_t sizes[BASES] = {0, 1, 20, 60, 200, 1000, 3000, 34000};
+    (void)state;
+    const char *count_text = getenv("ALLOCLAB_FUZZ_COUNT"),
+               *seed_text = getenv("ALLOCLAB_FUZZ_SEED");
+    if (getenv("TEST_FULL"))
+        count = 10000;
+    if (count_text)
+        count = strtoull(count_text, NULL, 10);
+    if (seed_text)
+        seed = strtoull(seed_text, NULL, 10);
+    print_message("# seed %" PRIu64 ", %" PRIu64 " mutants\n", seed, count);
+    for (unsigned i = 0; i < BASES; i++) {
+        struct trace_op *ops = trace_maker_ops(i, sizes[i], i % 2 ? MAKER_ALL : MAKER_RARE);
+        int fd = trace_maker_file(ops, sizes[i]);
+        bases[i] = image_read(fd);
+        bases[BASES + i] = image_unpack(&bases[i]);
+        close(fd);
+        free(ops);
+    }
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2 * BASES; i++)
+        free(bases[i].data);
+    return 0;
+}
+
+/* ---- mutations ---- */
+
+static void flip_bits(struct image *image)
+{
+    for (uint64_t n = 1 + draw(8); n > 0 && image->bytes; n--)
+        image->data[draw(image->bytes)] ^= (uint8_t)(1 << draw(8));
+}
+
+static void set_bytes(struct image *image)
+{
+    static const uint8_t values[] = {0, 1, 0x7f, 0x80, 0xfe, 0xff};
+    for (uint64_t n = 1 + draw(12); n > 0 && image->bytes; n--)
+        image->data[draw(image->bytes)] = values[draw(sizeof values)];
+}
+
+static void truncate_tail(struct image *image)
+{
+    if (image->bytes)
+        image->bytes = draw(2) ? draw(image->bytes) : image->bytes - draw(image->bytes / 20 + 1);
+}
+
+/* Copies a piece of any base to any place. */
+static void splice(struct image *image)
+{
+    const struct image *from = &bases[draw(2 * BASES)];
+    size_t length = 1 + draw(draw(2) ? 64 : 2000);
+    if (image->bytes == 0)
+        return;
+    size_t start = draw(from->bytes), place = draw(image->bytes);
+    if (length > from->bytes - start)
+        length = from->bytes - start;
+    if (draw(2))
+        image_insert(image, place, from->data + start, length);
+    else
+        memcpy(image->data + place, from->data + start,
+               length < image->bytes - place ? length : image->bytes - place);
+}
+
+static void cut_piece(struct image *image)
+{
+    if (image->bytes < 2)
+        return;
+    size_t start = draw(image->bytes), length = 1 + draw(100);
+    if (length > image->bytes - start)
+        length = image->bytes - start;
+    memmove(image->data + start, image->data + start + length, image->bytes - start - length);
+    image->bytes -= length;
+}
+
+/* A number that a program might trip over: near what was there, near a power of two, or anything.
+ */
+static uint64_t hostile_number(uint64_t old)
+{
+    switch (draw(4)) {
+    case 0:
+        return old + draw(5) - 2;
+    case 1:
+        return (UINT64_C(1) << draw(64)) - draw(3);
+    case 2:
+        return draw(2) ? 0 : UINT64_MAX - draw(2);
+    default:
+        return rng_next(&rng) >> draw(64);
+    }
+}
+
+/* A field of a block's header, of its directory, or of the trailer. */
+static void edit_field(struct image *image)
+{
+    unsigned blocks = image_blocks(image);
+    uint8_t *field = image->data + image->bytes - LAYOUT_TRAILER_BYTES;
+    size_t bytes = 8;
+    if (image->bytes < LAYOUT_TRAILER_BYTES + LAYOUT_HEADER_BYTES)
+        return;
+    if (blocks && draw(10)) {
+        size_t at = image_block(image, (unsigned)draw(blocks)),
+               entries = load32(image->data + at + 12);
+        size_t body = load64(image->data + at + 16);
+        field = image->data + at + 8 * (1 + draw(3));
+        if (entries && entries <= 64 && entries * LAYOUT_ENTRY_BYTES <= body && draw(2)) {
+            field = image->data + at + LAYOUT_BLOCK_BYTES + 4 * draw(entries * 3);
+            bytes = 4;
+        } else if (draw(3) == 0) {
+            bytes = 4;
+        }
+    }
+    uint8_t value[8] = {0};
+    memcpy(value, field, bytes);
+    store64(value, hostile_number(load64(value)));
+    memcpy(field, value, bytes);
+}
+
+/* A varint or a number inside a column; wants a plain image. */
+static void edit_column(struct image *image)
+{
+    unsigned blocks = image_blocks(image);
+    if (blocks == 0)
+        return;
+    size_t at = image_block(image, (unsigned)draw(blocks));
+    size_t body = load64(image->data + at + 16);
+    if (body == 0)
+        return;
+    uint8_t value[LAYOUT_VARINT_BYTES];
+    size_t bytes = varint_put(value, hostile_number(draw(300))), place = draw(body);
+    if (bytes > body - place)
+        bytes = body - place;
+    memcpy(image->data + at + LAYOUT_BLOCK_BYTES + place, value, bytes);
+}
+
+static void (*const mutations[])(struct image *) = {
+    flip_bits, set_bytes, truncate_tail, splice, cut_piece, edit_field, edit_column, edit_column};
+
+/* ---- traces ---- */
+
+static void image_fuzz(const struct image *image, unsigned flags, uint64_t n)
+{
+    struct error err = {""};
+    struct trace_totals totals = {0};
+    struct trace_reader *r = image_open(image, flags, &err);
+    int failed = r ? trace_check(r, &totals, &err) : -1;
+    if (r)
+        trace_close(r);
+    if (failed && strncmp(err.text, "image: offset ", 14) != 0)
+        fail_msg("mutant %" PRIu64 ": a message without file and offset: %s", n, err.text);
+    if (totals.records > MAX_RECORDS)
+        fail_msg("mutant %" PRIu64 ": %" PRIu64 " records from nowhere", n, totals.records);
+    refused += failed != 0;
+    fine += failed == 0;
+}
+
+static void mutated_traces(void **state)
+{
+    (void)state;
+    uint64_t deep = 0;
+    rng = rng_stream(seed, 1);
+    fine = refused = 0;
+    for (uint64_t n = 0; n < count; n++) {
+        alarm(HANG_SECONDS);
+        struct image image = image_copy(&bases[draw(2 * BASES)]);
+        for (uint64_t k = 1 + draw(3); k > 0; k--)
+            mutations[draw(sizeof mutations / sizeof *mutations)](&image);
+        bool repaired = draw(4);
+        if (repaired)
+            image_repair(&image);
+        deep += repaired;
+        image_fuzz(&image, 0, n);
+        image_fuzz(&image, TRACE_SALVAGE | (draw(2) ? TRACE_SKIP_CLOCK : 0), n);
+        free(image.data);
+    }
+    alarm(0);
+    print_message("# %" PRIu64 " looks: %" PRIu64 " fine, %" PRIu64 " refused; %" PRIu64
+                  " mutants with right checksums\n",
+                  fine + refused, fine, refused, deep);
+    assert_true(refused > 0);
+}
+
+/* ---- text forms ---- */
+
+static const char android_text[] =
+    "7: malloc 0xb4827400 1024\n7: calloc 0xb4837058 3 20\n9: memalign 0xb4803068 64 4\n"
+    "9: realloc 0xb48370a0 0xb4803068 17\n7: realloc 0xb48370d0 0x0 18 100 120\n"
+    "9: realloc 0x0 0xb48370d0 0\n7: free 0x0\n7: free 0xb4827400 130 140\n9: thread_done 0x0\n"
+    "9: malloc 0xb4837058 5\n7: malloc 0x0 99999\n7: free 0xb4837058\n";
+
+static const char rep_text[] =
+    "20000\n3\n9\n1\na 0 512\na 1 128\nr 0 640\nr 2 10\nf -1\nf 1\na 1 9\nf 0\nr 1 0\n";
+
+static const char own_text[] =
+    "alloclab trace text 1\nmeta program=x y=z\nlive 0 10\nalloc 1 24 clock=5 site=3\n"
+    "aligned 2 100 align=64\nrealloc 1 48\nrealloc 3 5 null\nrealloc - 5 null failed\nthread 1\n"
+    "thread_begin\nfree 1 24\nfree -\nscope_begin 0\nscope_begin 1\nscope_end 0\nscope_switch -\n"
+    "realloc 2 0 ends\ncalloc - 18446744073709551615 failed\nthread_end\nthread 0\nfree 3\n";
+
+/* Another character where a digit is, if one is near. */
+static void change_digit(struct image *image)
+{
+    size_t i = draw(image->bytes);
+    while (i < image->bytes && (image->data[i] < '0' || image->data[i] > '9'))
+        i++;
+    if (i < image->bytes)
+        image->data[i] = draw(8) ? (uint8_t)('0' + draw(10)) : (uint8_t)draw(256);
+}
+
+static void mutate_text(struct image *image)
+{
+    static const char *const pieces[] = {"-1",          "18446744073709551616",
+                                         "0x",          "\n",
+                                         " ",           "0xffffffffffffffff",
+                                         "99999999999", "\0",
+                                         ":",           "=",
+                                         "free 0",      "thread 1",
+                                         "a 0 1\n",     "#",
+                                         "\r"};
+    for (uint64_t k = draw(3) ? 1 : 1 + draw(4); k > 0; k--) {
+        const char *piece = pieces[draw(sizeof pieces / sizeof *pieces)];
+        size_t start = draw(image->bytes + 1), length = 1 + draw(40);
+        if (draw(4) == 0) {
+            image_insert(image, start, piece, strlen(piece) + (*piece == 0));
+        } else if (draw(2) && start < image->bytes) { /* repeat a piece elsewhere */
+            char copy[40];
+            length = length < image->bytes - start ? length : image->bytes - start;
+            memcpy(copy, image->data + start, length);
+            image_insert(image, draw(image->bytes), copy, length);
+        } else if (image->bytes) {
+            draw(2) ? cut_piece(image) : change_digit(image);
+        }
+    }
+}
+
+static void text_fuzz(const struct image *image, const char *form, uint64_t n)
+{
+    char path[64];
+    struct error err = {""};
+    int in = memfd_create("text", MFD_CLOEXEC), out = memfd_create("trace", MFD_CLOEXEC);
+    assert_true(in >= 0 && out >= 0);
+    assert_int_equal(write(in, image->data, image->bytes), image->bytes);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", in);
+    struct import_report report = {.strict = draw(4) == 0};
+    struct trace_writer *w = trace_create_fd(out, &err);
+    assert_non_null(w);
+    if (trace_format_find(form)->import(path, w, &report, &err)) {
+        if (!strstr(err.text, ": line ") || strncmp(err.text, path, strlen(path)) != 0)
+            fail_msg("%s mutant %" PRIu64 ": a message without file and line: %s", form, n,
+                     err.text);
+        trace_abandon(w);
+        refused++;
+    } else { /* what an importer accepts is a valid trace */
+        struct trace_totals totals;
+        assert_int_equal(trace_finish(w, &err), 0);
+        struct trace_reader *r = trace_open_fd(out, "imported", 0, &err);
+        if (!r || trace_check(r, &totals, &err))
+            fail_msg("%s mutant %" PRIu64 ": %s", form, n, err.text);
+        trace_close(r);
+        fine++;
+    }
+    close(in);
+    close(out);
+}
+
+static void mutated_texts(void **state)
+{
+    static const struct {
+        const char *form, *text;
+        size_t bytes;
+    } rows[] = {{"android", android_text, sizeof android_text - 1},
+                {"rep", rep_text, sizeof rep_text - 1},
+                {"text", own_text, sizeof own_text - 1}};
+    (void)state;
+    rng = rng_stream(seed, 2);
+    for (unsigned i = 0; i < 3; i++) {
+        fine = refused = 0;
+        for (uint64_t n = 0; n <= count / 3; n++) {
+            alarm(HANG_SECONDS);
+            const struct image base = {(uint8_t *)rows[i].text, rows[i].bytes};
+            struct image image = image_copy(&base);
+            if (n) /* the first one is as it was */
+                mutate_text(&image);
+            text_fuzz(&image, rows[i].form, n);
+            assert_true(n || fine);
+            free(image.data);
+        }
+        print_message("# %s: %" PRIu64 " fine, %" PRIu64 " refused\n", rows[i].form, fine, refused);
+        assert_true(fine > 0 && refused > 0);
+    }
+    alarm(0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(mutated_traces),
+        cmocka_unit_test(mutated_texts),
+    };
+    return cmocka_run_group_tests_name("fuzz_trace", tests, setup, teardown);
+}
