@@ -95,13 +95,13 @@ static const uint64_t *op_word(struct replay *r, struct cursor *c, struct heap *
         return p;
     default: { /* RARE: nothing else follows a prefix or comes here */
         void *made = rare_call(r, c, place, *slot, (uint32_t)low, *p);
-        r->failed |= !made;
+        replay_note(r, made);
         if (made)
             *slot = made;
         return p + 1;
     }
     }
-    r->failed |= !*slot;
+    replay_note(r, *slot);
     return p;
 }
 
@@ -158,7 +158,7 @@ static inline __attribute__((always_inline)) bool words_run(struct replay *r,
             p++;
         } else {
             p = rare_word(r, t, &c, p, parallel);
-            if (__builtin_expect(r->failed, 0))
+            if (__builtin_expect(replay_failed(r), 0))
                 return false;
         }
     }

@@ -36,9 +36,21 @@ struct replay {
     uint32_t size_mask; /* all ones if the design must be given sizes at free, else 0 */
     bool finds_owner;
     enum touch touch;
-    int failed; /* an allocation returned NULL */
+    int failed; /* an allocation returned NULL; set and read by all threads of a parallel replay */
     size_t tables_bytes;
 };
+
+/* Takes what a call returned; NULL ends the replay, of the other threads too, at its next check. */
+static inline void replay_note(struct replay *r, const void *made)
+{
+    if (!made)
+        __atomic_store_n(&r->failed, 1, __ATOMIC_RELAXED);
+}
+
+static inline bool replay_failed(const struct replay *r)
+{
+    return __atomic_load_n(&r->failed, __ATOMIC_RELAXED);
+}
 
 /*
  * Maps and pre-faults the tables (8 bytes a slot, plus scopes and threads) and binds them to a
@@ -58,7 +70,8 @@ void replay_pass_end(struct replay *r);
  * far). */
 bool replay_runs(struct replay *r, uint64_t from, uint64_t to);
 
-/* Parallel replay of one recorded thread's words, without the epilogue; false as above. O(runs) before it starts. */
+/* Parallel replay of one recorded thread's words, without the epilogue; false as above. O(runs)
+ * before it starts. */
 bool replay_thread(struct replay *r, uint32_t thread);
 
 #endif

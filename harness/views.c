@@ -28,7 +28,7 @@ static void scope_begin(struct replay *r, struct replay_thread *t, uint32_t slot
     r->scope_views[slot] = NULL;
     if (r->design->scope_enter) {
         r->scope_views[slot] = r->design->scope_enter(parent);
-        r->failed |= !r->scope_views[slot];
+        replay_note(r, r->scope_views[slot]);
     }
     t->scope_slot = slot;
 }
@@ -47,7 +47,7 @@ static void thread_start(struct replay *r, struct replay_thread *t)
     t->scope_slot = 0;
     if (r->design->thread_enter) {
         t->view = r->design->thread_enter(r->heap);
-        r->failed |= !t->view;
+        replay_note(r, t->view);
     }
 }
 

@@ -114,7 +114,7 @@ static void *toy_realloc(struct heap *heap, void *p, size_t old, size_t size, si
     size_t kept = old < size ? old : size;
     if (!moved)
         return NULL;
-    memcpy(moved, p, fault == FAULT_REALLOC ? kept - 1 : kept);
+    memmove(moved, p, fault == FAULT_REALLOC ? kept - 1 : kept);
     if (fault == FAULT_REALLOC)
         moved[kept - 1] = (unsigned char)~((unsigned char *)p)[kept - 1];
     toy_free(heap, p, 0);
