@@ -46,4 +46,5 @@ test-tsan: ## the suites for the thread sanitizer alone
 misuse-table: $(BUILD)/tests/misuse/misuse ## rewrite docs/misuse.md, which design detects what
 	@CMOCKA_MESSAGE_OUTPUT=TAP $< docs/misuse.md
 
+.SECONDARY: $(TEST_HELPER)
 -include $(TEST_PROG:=.d) $(TEST_HELPER:.o=.d)
