@@ -7,6 +7,10 @@
  * on disk before they are mapped, so that a full disk is an error here (events are counted as lost)
  * and not a SIGBUS in the program.
  *
+ * Addresses: the file is mapped in one piece, far from where the kernel puts a program's own
+ * mappings, so that those lie where they would without us. Some programs do other things at other
+ * addresses. It is a wish: where the address space is smaller, the kernel chooses.
+ *
  * Descriptors: none is held between calls. Programs close descriptors they do not know, and one of
  * theirs could then get the number; the file is opened by its path whenever a segment is added.
  *
@@ -37,6 +41,7 @@
 #include "traces/recorder/sink.h"
 
 #define MAX_SEGMENTS 65536
+#define MAP_BASE     UINT64_C(0x200000000000)
 #define LOST_SEGMENT ((struct capture_record *)-1)
 
 enum state { STATE_UNKNOWN, STATE_ON, STATE_OFF }; /* 0 is what a wiped page says */
@@ -99,7 +104,8 @@ static void *file_map(int fd, uint64_t offset, uint64_t bytes)
     while (status != 0 && errno == EINTR);
     if (status != 0)
         return NULL;
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)offset);
+    void *hint = (void *)(uintptr_t)(MAP_BASE + offset);
+    void *p = mmap(hint, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)offset);
     return p == MAP_FAILED ? NULL : p;
 }
 
