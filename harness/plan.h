@@ -2,8 +2,8 @@
  * plan.h - a trace made ready for replay: position-independent, in a memfd that every cell maps, so
  * that no cell parses anything and nothing of the harness lies on the heap under test.
  *
- * Layout: header | runs | words of thread 0 | words of thread 1 | ...  All offsets are from the
- * header, in bytes.
+ * Layout: header | words of thread 0 | runs | table of threads | words of thread 1 | ...  Offsets
+ * are from the header, in bytes.
  *
  * A thread's words are its ops in its own order; `runs` is the recorded order of the threads: run i
  * says "the next `words` words of thread `thread`". Serial replay follows the runs; parallel replay

@@ -20,7 +20,9 @@
 #include <unistd.h>
 
 #define NO_SLOT UINT32_MAX
-#define BATCH   64 /* ops read ahead, so that the table of objects answers in time */
+#define WORDS_BUFFER                                                                               \
+    ((uint64_t)1 << 17) /* words of the only thread that are written at once; a power of two */
+#define BATCH 64        /* ops read ahead, so that the table of objects answers in time */
 
 struct object { /* what is known of a live object */
     uint32_t slot;
@@ -60,7 +62,8 @@ struct builder {
     struct plan plan; /* the header being filled */
     struct fates fates;
     bool looked_ahead;
-    uint64_t words_expected; /* of a trace with one thread */
+    int fd;            /* the plan's memfd */
+    uint64_t streamed; /* words of the only thread that are in the memfd already */
     struct object *objects;
     uint64_t object_room;
     struct scope *scopes;
@@ -88,10 +91,9 @@ int plan_refuse(struct error *err, const struct trace_reader *trace, uint64_t re
 
 /* ---- growing arrays: every failure sets b->refusal ---- */
 
-static bool grow(struct builder *b, void *array_address, uint64_t count, uint64_t *room,
-                 size_t size)
+static __attribute__((noinline, cold)) bool grow_more(struct builder *b, void **array,
+                                                      uint64_t count, uint64_t *room, size_t size)
 {
-    void **array = array_address;
     void *grown = array_room(*array, count, room, size);
     if (!grown) {
         b->refusal = OUT_OF_MEMORY;
@@ -99,6 +101,12 @@ static bool grow(struct builder *b, void *array_address, uint64_t count, uint64_
     }
     *array = grown;
     return true;
+}
+
+static inline bool grow(struct builder *b, void *array_address, uint64_t count, uint64_t *room,
+                        size_t size)
+{
+    return count < *room || grow_more(b, array_address, count, room, size);
 }
 
 /* A large array at its full size from the start, in huge pages where the kernel gives them, since
@@ -126,23 +134,74 @@ static void slot_push(struct builder *b, uint32_t **items, uint64_t *count, uint
         (*items)[(*count)++] = slot;
 }
 
-static void word_put(struct builder *b, uint32_t thread, uint64_t word)
+static uint64_t offset_align(uint64_t offset)
 {
-    struct thread *t = &b->threads[thread];
-    struct plan_run *run = b->plan.runs ? &b->runs[b->plan.runs - 1] : NULL;
-    if (run && run->words == UINT32_MAX)
+    return (offset + 63) & ~UINT64_C(63);
+}
+
+/* Writes a piece at its offset. By pwrite and not through a mapping: no page is faulted in or
+ * cleared first. */
+static bool piece_write(int fd, const void *piece, uint64_t bytes, uint64_t offset)
+{
+    const char *from = piece;
+    while (bytes) {
+        ssize_t wrote = pwrite(fd, from, bytes, (off_t)offset);
+        if (wrote <= 0)
+            return false;
+        from += wrote;
+        offset += (uint64_t)wrote;
+        bytes -= (uint64_t)wrote;
+    }
+    return true;
+}
+
+/* Where the words of a plan's first thread begin. */
+static uint64_t words_start(void)
+{
+    return offset_align(sizeof(struct plan));
+}
+
+/*
+ * Room for one more word. With one thread the words go to the memfd a MiB at a time, from a buffer
+ * that stays in the cache; the words of several threads are collected apart first.
+ */
+static __attribute__((noinline)) bool words_room(struct builder *b, struct thread *t)
+{
+    if (b->looked_ahead || t->count < WORDS_BUFFER)
+        return grow_more(b, (void **)&t->words, t->count, &t->room, sizeof *t->words);
+    if (!piece_write(b->fd, t->words, t->count * sizeof *t->words,
+                     words_start() + b->streamed * sizeof *t->words)) {
+        b->refusal = OUT_OF_MEMORY;
+        return false;
+    }
+    b->streamed += t->count;
+    t->count = 0;
+    return true;
+}
+
+static __attribute__((noinline)) bool run_begin(struct builder *b, uint32_t thread)
+{
+    if (b->plan.runs && b->runs[b->plan.runs - 1].words == UINT32_MAX)
         b->refusal =
             "more than 4,294,967,295 words without a change of thread; replay a part of the trace";
-    if (!run || run->thread != thread) {
-        if (!grow(b, &b->runs, b->plan.runs, &b->run_room, sizeof *b->runs))
+    if (!grow(b, &b->runs, b->plan.runs, &b->run_room, sizeof *b->runs))
+        return false;
+    b->runs[b->plan.runs++] = (struct plan_run){.thread = thread, .words = 0};
+    return true;
+}
+
+static inline void word_put(struct builder *b, uint32_t thread, uint64_t word)
+{
+    struct thread *t = &b->threads[thread];
+    const struct plan_run *last = b->plan.runs ? &b->runs[b->plan.runs - 1] : NULL;
+    if (!last || last->thread != thread || last->words == UINT32_MAX) {
+        if (!run_begin(b, thread))
             return;
-        run = &b->runs[b->plan.runs++];
-        *run = (struct plan_run){.thread = thread, .words = 0};
     }
-    if (!grow(b, &t->words, t->count, &t->room, sizeof *t->words))
+    if (t->count == t->room && !words_room(b, t))
         return;
     t->words[t->count++] = word;
-    run->words++;
+    b->runs[b->plan.runs - 1].words++;
 }
 
 static uint64_t word_make(unsigned kind, uint32_t slot, uint32_t low)
@@ -213,15 +272,12 @@ static void shared_put(struct builder *b, uint32_t thread, const struct object *
 
 /* ---- threads and scopes ---- */
 
-static bool thread_ready(struct builder *b, uint32_t thread)
+static __attribute__((noinline)) bool thread_begin(struct builder *b, uint32_t thread)
 {
     while (b->plan.threads <= thread) {
         if (!grow(b, &b->threads, b->plan.threads, &b->thread_room, sizeof *b->threads))
             return false;
         memset(&b->threads[b->plan.threads], 0, sizeof *b->threads);
-        if (!b->looked_ahead)
-            array_reserve(&b->threads[0].words, &b->threads[0].room, b->words_expected,
-                          sizeof(uint64_t));
         b->threads[b->plan.threads++].scope = TRACE_NO_SCOPE;
     }
     struct thread *t = &b->threads[thread];
@@ -234,6 +290,11 @@ static bool thread_ready(struct builder *b, uint32_t thread)
         context_put(b, thread, PLAN_START, 0, 0);
     }
     return !b->refusal;
+}
+
+static inline bool thread_ready(struct builder *b, uint32_t thread)
+{
+    return (thread < b->plan.threads && b->threads[thread].state == 1) || thread_begin(b, thread);
 }
 
 /* The thread's current scope, with closed ones replaced by the nearest open one around them. */
@@ -457,14 +518,19 @@ static void op_add(struct builder *b, const struct trace_op *op)
 
 /* ---- the epilogue ---- */
 
+/* The first thread that still runs, or else the first, started again; in a run of its own. */
 static uint32_t epilogue_thread(struct builder *b)
 {
-    for (uint32_t i = 0; i < b->plan.threads; i++)
-        if (b->threads[i].state == 1)
-            return i;
-    b->threads[0].state = 0;
-    thread_ready(b, 0);
-    return 0;
+    uint32_t thread = 0;
+    while (thread < b->plan.threads && b->threads[thread].state != 1)
+        thread++;
+    if (thread == b->plan.threads)
+        thread = 0;
+    if (run_begin(b, thread) && b->threads[thread].state != 1) {
+        b->threads[thread].state = 0;
+        thread_ready(b, thread);
+    }
+    return thread;
 }
 
 /* Frees and closes all that is left, on one thread, so that the plan can run again from its
@@ -476,13 +542,6 @@ static void epilogue_add(struct builder *b)
     if (!b->plan.threads)
         return;
     uint32_t thread = epilogue_thread(b);
-    struct plan_run *last = &b->runs[b->plan.runs - 1];
-    if (b->plan.runs == b->plan.main_runs &&
-        last->thread == thread) { /* the epilogue starts a run of its own */
-        if (!grow(b, &b->runs, b->plan.runs, &b->run_room, sizeof *b->runs))
-            return;
-        b->runs[b->plan.runs++] = (struct plan_run){.thread = thread};
-    }
     b->threads[thread].scope = TRACE_NO_SCOPE;
     scope_use(b, thread, TRACE_NO_SCOPE);
     for (uint64_t id = 0; id < b->plan.objects && !b->refusal; id++)
@@ -501,67 +560,46 @@ static void epilogue_add(struct builder *b)
 
 /* ---- laying it out ---- */
 
-static uint64_t offset_align(uint64_t offset)
-{
-    return (offset + 63) & ~UINT64_C(63);
-}
-
+/* Header, words of the first thread, runs, table of threads, words of the other threads. */
 static void layout_make(struct builder *b)
 {
     struct plan *p = &b->plan;
-    p->runs_offset = offset_align(sizeof *p);
+    uint64_t first = p->threads ? b->streamed + b->threads[0].count + PLAN_PREFETCH : 0;
+    p->runs_offset = offset_align(words_start() + first * sizeof(uint64_t));
     p->threads_offset = offset_align(p->runs_offset + p->runs * sizeof(struct plan_run));
-    uint64_t at = offset_align(p->threads_offset + p->threads * sizeof(struct plan_thread));
-    for (uint64_t i = 0; i < p->threads; i++)
-        at = offset_align(at + (b->threads[i].count + PLAN_PREFETCH) * sizeof(uint64_t));
-    p->bytes = at;
+    p->bytes = offset_align(p->threads_offset + p->threads * sizeof(struct plan_thread));
+    for (uint64_t i = 1; i < p->threads; i++)
+        p->bytes =
+            offset_align(p->bytes + (b->threads[i].count + PLAN_PREFETCH) * sizeof(uint64_t));
 }
 
-/* Writes a piece at its offset. By pwrite and not through a mapping: no page is faulted in or
- * cleared first. */
-static bool piece_write(int fd, const void *piece, uint64_t bytes, uint64_t offset)
-{
-    const char *from = piece;
-    while (bytes) {
-        ssize_t wrote = pwrite(fd, from, bytes, (off_t)offset);
-        if (wrote <= 0)
-            return false;
-        from += wrote;
-        offset += (uint64_t)wrote;
-        bytes -= (uint64_t)wrote;
-    }
-    return true;
-}
-
-static bool layout_write(const struct builder *b, int fd)
+static bool layout_write(const struct builder *b)
 {
     const struct plan *p = &b->plan;
-    bool done = ftruncate(fd, (off_t)p->bytes) == 0 && piece_write(fd, p, sizeof *p, 0) &&
-                piece_write(fd, b->runs, p->runs * sizeof *b->runs, p->runs_offset);
+    bool done = ftruncate(b->fd, (off_t)p->bytes) == 0 && piece_write(b->fd, p, sizeof *p, 0) &&
+                piece_write(b->fd, b->runs, p->runs * sizeof *b->runs, p->runs_offset);
     uint64_t at = offset_align(p->threads_offset + p->threads * sizeof(struct plan_thread));
     for (uint64_t i = 0; i < p->threads && done; i++) {
         const struct thread *t = &b->threads[i];
-        struct plan_thread row = {.words_offset = at, .words = t->count};
-        done = piece_write(fd, &row, sizeof row, p->threads_offset + i * sizeof row) &&
-               piece_write(fd, t->words, t->count * sizeof *t->words, at);
-        at = offset_align(at + (t->count + PLAN_PREFETCH) * sizeof *t->words);
+        uint64_t before = i ? 0 : b->streamed;
+        struct plan_thread row = {.words_offset = i ? at : words_start(),
+                                  .words = before + t->count};
+        done = piece_write(b->fd, &row, sizeof row, p->threads_offset + i * sizeof row) &&
+               piece_write(b->fd, t->words, t->count * sizeof *t->words,
+                           row.words_offset + before * sizeof *t->words);
+        if (i)
+            at = offset_align(at + (t->count + PLAN_PREFETCH) * sizeof *t->words);
     }
     return done;
 }
 
-static int plan_seal(struct builder *b, int *result, struct error *err)
+static int plan_seal(struct builder *b, struct error *err)
 {
     layout_make(b);
-    int fd = memfd_create("alloclab-plan", MFD_ALLOW_SEALING);
-    if (fd < 0 || !layout_write(b, fd)) {
-        error_set(err, "plan: cannot make a memfd of %llu bytes: %s",
-                  (unsigned long long)b->plan.bytes, strerror(errno));
-        if (fd >= 0)
-            close(fd);
-        return -1;
-    }
-    fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW);
-    *result = fd;
+    if (!layout_write(b))
+        return error_set(err, "plan: cannot write a memfd of %llu bytes: %s",
+                         (unsigned long long)b->plan.bytes, strerror(errno));
+    fcntl(b->fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW);
     return 0;
 }
 
@@ -579,6 +617,60 @@ static void builder_free(struct builder *b)
     free(b->turns);
     free(b->free_scope_slots.items);
     fates_free(&b->fates);
+}
+
+/*
+ * The fast way for what most traces are nearly all of: plain allocs and frees of one thread outside
+ * scopes, below 4 GiB. It does what object_make() and object_end() do there, with the state in
+ * registers, and stops at the first op that is anything else or needs an array to grow; returns how
+ * many ops it took.
+ */
+static unsigned plain_ops(struct builder *b, const struct trace_op *ops, unsigned count)
+{
+    struct thread *t = b->threads;
+    struct object *objects = b->objects;
+    struct plan_run *run = b->plan.runs ? &b->runs[b->plan.runs - 1] : NULL;
+    uint64_t made = b->plan.objects, slots = b->plan.slots, words = t ? t->count : 0,
+             live = b->live_bytes;
+    uint64_t live_objects = b->live_objects, free_count = t ? t->free_count : 0;
+    unsigned i = 0;
+    if (b->looked_ahead || !run || t->state != 1 || UINT32_MAX - run->words < BATCH)
+        return 0;
+    for (; i < count && words < t->room; i++) {
+        const struct trace_op *op = &ops[i];
+        if (op->flags || op->align_log2 > 4 || op->thread)
+            break;
+        if (op->kind == TRACE_ALLOC && op->size - 1 < UINT32_MAX && made < b->object_room &&
+            slots < PLAN_MAX_SLOTS) {
+            uint32_t slot = free_count ? t->free_slots[--free_count] : (uint32_t)slots++;
+            objects[made++] = (struct object){.slot = slot, .size = op->size, .live = 1};
+            t->words[words++] = word_make(PLAN_ALLOC, slot, (uint32_t)op->size);
+            live += op->size;
+            if (live > b->plan.peak_requested_bytes)
+                b->plan.peak_requested_bytes = live;
+            if (++live_objects > b->plan.peak_live_objects)
+                b->plan.peak_live_objects = live_objects;
+        } else if (op->kind == TRACE_FREE && op->object < made && objects[op->object].live &&
+                   objects[op->object].size <= UINT32_MAX && free_count < t->free_room) {
+            struct object *o = &objects[op->object];
+            t->words[words++] = word_make(PLAN_FREE, o->slot, (uint32_t)o->size);
+            t->free_slots[free_count++] = o->slot;
+            o->live = 0;
+            live -= o->size;
+            live_objects--;
+        } else {
+            break;
+        }
+    }
+    run->words += i;
+    t->count = words;
+    t->free_count = free_count;
+    b->plan.objects = made;
+    b->plan.slots = slots;
+    b->plan.ops += i;
+    b->live_bytes = live;
+    b->live_objects = live_objects;
+    return i;
 }
 
 /* Reads up to BATCH ops and prefetches what is known of their objects, which lie all over a large
@@ -601,6 +693,11 @@ static int words_build(struct builder *b, struct trace_reader *trace, struct err
     while (more == 1) {
         more = batch_read(b, trace, ops, &count, err);
         for (unsigned i = 0; i < count; i++, b->record++) {
+            unsigned plain = plain_ops(b, ops + i, count - i);
+            i += plain;
+            b->record += plain;
+            if (i == count)
+                break;
             op_add(b, &ops[i]);
             if (b->refusal)
                 return plan_refuse(err, trace, b->record, b->refusal);
@@ -620,9 +717,10 @@ int plan_build(struct trace_reader *trace, enum plan_release release, unsigned f
         .plan = {.magic = PLAN_MAGIC, .scope_slots = 1, .release = release, .flags = flags}};
     const struct trace_totals *totals = trace_reader_totals(trace);
     b.looked_ahead = !totals->records || totals->threads > 1 || totals->scopes;
-    int result = trace_rewind(trace, err);
-    b.words_expected = totals->records + totals->records / 4;
-    if (!array_reserve(&b.objects, &b.object_room, totals->objects, sizeof *b.objects))
+    b.fd = memfd_create("alloclab-plan", MFD_ALLOW_SEALING);
+    int result =
+        b.fd < 0 ? error_set(err, "plan: no memfd: %s", strerror(errno)) : trace_rewind(trace, err);
+    if (!result && !array_reserve(&b.objects, &b.object_room, totals->objects, sizeof *b.objects))
         result = error_set(err, "%s: %llu objects: %s", trace_name(trace),
                            (unsigned long long)totals->objects, OUT_OF_MEMORY);
     if (!result && b.looked_ahead)
@@ -630,7 +728,10 @@ int plan_build(struct trace_reader *trace, enum plan_release release, unsigned f
     if (!result)
         result = words_build(&b, trace, err);
     if (!result)
-        result = plan_seal(&b, fd, err);
+        result = plan_seal(&b, err);
+    if (result && b.fd >= 0)
+        close(b.fd);
+    *fd = b.fd;
     builder_free(&b);
     return result;
 }
