@@ -17,6 +17,7 @@
 #include "allocators/lib/option.h"
 #include "harness/registry.h"
 #include "tests/lib/rig.h"
+#include "tests/lib/steps.h"
 #include "tests/lib/world.h"
 
 #define KIB ((size_t)1 << 10)
@@ -360,6 +361,60 @@ static void test_reuses(void **state)
     rig_close(&rig);
 }
 
+/* ---- bounded ---- */
+
+enum { CROWD = 8000 };
+
+struct crowd { /* a heap with many holes, and one call to be counted */
+    struct rig rig;
+    void *p[CROWD];
+    size_t size;
+    void *to_free; /* NULL = allocate `size` */
+};
+
+static void crowd_call(void *arg)
+{
+    struct crowd *c = arg;
+    if (c->to_free)
+        rig_free(&c->rig, c->rig.view, c->to_free, c->size, false);
+    else
+        c->rig.design->alloc(c->rig.view, c->size, ALLOCATOR_ALIGN);
+}
+
+/* The most instructions that any of some calls takes in a heap with so many objects and holes. */
+static long crowd_worst(const struct allocator *design, unsigned objects)
+{
+    struct crowd *c = test_calloc(1, sizeof *c);
+    struct rng rng = rng_stream(seed, 2);
+    long worst = 0;
+    rig_open(&c->rig, design, &observing);
+    for (unsigned i = 0; i < objects; i++) {
+        c->p[i] = design->alloc(c->rig.view, 16 + 16 * (i % 5), ALLOCATOR_ALIGN);
+        assert_non_null(c->p[i]);
+    }
+    for (unsigned i = 0; i < objects; i += 2)
+        rig_free(&c->rig, c->rig.view, c->p[i], 16 + 16 * (i % 5), false);
+    for (unsigned i = 0; i < 20 && worst >= 0; i++) {
+        unsigned which = 1 + 2 * (unsigned)rng_below(&rng, objects / 2);
+        c->to_free = i % 2 ? c->p[which] : NULL;
+        c->size = i % 2 ? 16 + 16 * (which % 5) : (size_t)16 << (i / 2);
+        long steps = steps_count(crowd_call, c);
+        worst = steps < 0 ? steps : steps > worst ? steps : worst;
+    }
+    rig_close(&c->rig);
+    test_free(c);
+    return worst;
+}
+
+static void test_bounded(void **state)
+{
+    skip_if(!(design_of(state)->traits & ALLOCATOR_BOUNDED));
+    long few = crowd_worst(design_of(state), 40), many = crowd_worst(design_of(state), CROWD);
+    skip_if(few < 0 || many < 0); /* no right to trace */
+    if (many > 2 * few)
+        fail_msg("at worst %ld instructions with 40 objects, %ld with %d", few, many, CROWD);
+}
+
 /* ---- scopes ---- */
 
 static void test_scopes_nest(void **state)
@@ -409,6 +464,30 @@ static void test_scopes_hand_back(void **state)
     size_t early = 0;
     for (unsigned i = 0; i < 400; i++) {
         scopes_cycle(&rig, orders[i % 5], &outer);
+        if (i == 20)
+            early = rig_committed(&rig);
+    }
+    assert_true(rig_committed(&rig) <= early + 64 * KIB);
+    rig_check(&rig);
+    rig_close(&rig);
+}
+
+/* An object that moves inside its scope is gone with it, whichever view the design is given. */
+static void test_realloc_stays(void **state)
+{
+    skip_traits(state, ALLOCATOR_FAKE | ALLOCATOR_FOREIGN);
+    skip_if(!design_of(state)->scope_enter);
+    struct rig rig;
+    rig_open(&rig, design_of(state), &observing);
+    size_t early = 0;
+    for (unsigned i = 0; i < 300; i++) {
+        struct heap *scope = rig.design->scope_enter(rig.view);
+        assert_non_null(scope);
+        char *p = rig.design->alloc(scope, 1000, 16);
+        assert_non_null(p);
+        assert_non_null(rig.design->alloc(scope, 1000, 16));
+        assert_non_null(rig_realloc(&rig, scope, p, 1000, 5000, 16));
+        rig.design->scope_exit(scope);
         if (i == 20)
             early = rig_committed(&rig);
     }
@@ -687,9 +766,11 @@ static const struct promise {
     {"keeps the object when realloc is refused", test_refused_realloc_keeps},
     {"lets usable bytes be used", test_usable_is_usable},
     {"reuses memory if and only if it says so", test_reuses},
+    {"takes no more steps in a crowded heap", test_bounded},
     {"nests scopes", test_scopes_nest},
     {"interleaves scopes", test_scopes_interleave},
     {"hands back a scope's memory", test_scopes_hand_back},
+    {"keeps realloc in the object's scope", test_realloc_stays},
     {"tells every committed byte once", test_walk_law_fresh},
     {"tells every committed byte once, at work", test_walk_observing},
     {"tells every committed byte once, timed", test_walk_timed},
