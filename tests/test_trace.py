@@ -1,0 +1,270 @@
+"""test_trace.py - `alloclab trace` as a user meets it: imports of hand-written files and, where it is at hand
+(ALLOCLAB_TRACES names its folder), of a real recording; messages with file and line; exit status; nothing lost."""
+
+import gzip
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+ALLOCLAB = os.path.abspath(os.environ["ALLOCLAB"])
+FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fixtures")
+TRACES = os.environ.get("ALLOCLAB_TRACES", "")
+
+
+class TraceTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="alloclab-trace-")
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def path(self, name, text=None):
+        path = os.path.join(self.folder, name)
+        if text is not None:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+        return path
+
+    def run_cli(self, *arguments):
+        return subprocess.run([ALLOCLAB, "trace", *arguments], capture_output=True, text=True, timeout=120, check=False)
+
+    def ok(self, *arguments):
+        done = self.run_cli(*arguments)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), arguments)
+        return done.stdout
+
+    def refused(self, message, *arguments):
+        done = self.run_cli(*arguments)
+        self.assertEqual((done.returncode, done.stderr), (2, message + "\n"), arguments)
+
+    def fields(self, output):
+        return {line.partition(" ")[0]: line.partition(" ")[2].strip() for line in output.splitlines()}
+
+
+class Import(TraceTest):
+    def convert(self, form, fixture, **expected):
+        source, trace = os.path.join(FIXTURES, fixture), self.path("x.trace")
+        report = self.fields(self.ok("convert", "--from", form, source, "-o", trace))
+        with open(os.path.splitext(source)[0] + ".expected", encoding="utf-8") as file:
+            self.assertEqual(self.ok("cat", trace), file.read())
+        self.ok("check", trace)
+        for key, value in expected.items():
+            self.assertEqual(report.get(key), value, key)
+        self.assertEqual(os.listdir(self.folder), ["x.trace"])
+
+    def test_android(self):
+        self.convert("android", "android.txt", lines="17", ops="16", unknown_frees="0", first_odd_line=None)
+
+    def test_android_oddities(self):
+        self.convert("android", "android-odd.txt", lines="9", unknown_frees="2", unknown_reallocs="1",
+                     double_allocs="2", first_odd_line="1")
+
+    def test_android_times(self):
+        self.convert("android", "android-times.txt", ops="3")
+
+    def test_rep_classic(self):
+        self.convert("rep", "classic.rep", ops="12", unknown_reallocs="0", first_odd_line=None)
+
+    def test_rep_64_bit_edition(self):
+        self.convert("rep", "wide.rep", unknown_frees="2", unknown_reallocs="1", double_allocs="1", first_odd_line="6")
+
+    def test_gzip(self):
+        with open(os.path.join(FIXTURES, "classic.rep"), "rb") as file:
+            data = file.read()
+        packed = self.path("x.rep.gz")
+        with open(packed, "wb") as file:
+            file.write(gzip.compress(data))
+        self.ok("convert", "--from", "rep", packed, "-o", self.path("x.trace"))
+        with open(os.path.join(FIXTURES, "classic.expected"), encoding="utf-8") as file:
+            self.assertEqual(self.ok("cat", self.path("x.trace")), file.read())
+        with open(packed, "wb") as file:
+            file.write(gzip.compress(data * 1000)[:-20])
+        done = self.run_cli("convert", "--from", "rep", packed, "-o", self.path("x.trace"))
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(f"{packed}: line ", done.stderr)
+
+    def test_strict(self):
+        source = os.path.join(FIXTURES, "android-odd.txt")
+        self.refused(f"alloclab trace convert: {source}: line 1: free of an address that is not live: 0x5000",
+                     "convert", "--from", "android", "--strict", source, "-o", self.path("x.trace"))
+        source = os.path.join(FIXTURES, "wide.rep")
+        self.refused(f"alloclab trace convert: {source}: line 6: alloc of an id that is live: 0",
+                     "convert", "--from", "rep", "--strict", source, "-o", self.path("x.trace"))
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_malformed_lines(self):
+        head = "100\n2\n3\n1\n"
+        rows = [
+            ("android", "x\n", "line 1: 'x' is not a thread: TID: is expected"),
+            ("android", "1: malloc 0x10 5\n1: mallok 0x20 5\n",
+             "line 2: 'mallok' is not a call: malloc, calloc, memalign, realloc, free or thread_done is expected"),
+            ("android", "1: malloc 0x10\n", "line 1: the size is missing"),
+            ("android", "1: malloc 10 5\n", "line 1: address '10' is not an address: 0x and hex digits are expected"),
+            ("android", "1: malloc 0x10 -5\n", "line 1: size '-5' is not a number: digits 0 to 9 are expected"),
+            ("android", "1: malloc 0x10 5 7\n", "line 1: the end time is missing"),
+            ("android", "1: malloc 0x10 5 7 8 9\n", "line 1: '9' is not expected here"),
+            ("android", "1: malloc 0x11111111111111111 5\n",
+             "line 1: address '0x11111111111111111' does not fit into 64 bits"),
+            ("android", "1: calloc 0x10 4294967296 4294967296\n",
+             "line 1: the product overflows, and yet the call returned memory"),
+            ("android", "1: malloc 0x10 1099511627776\n", "line 1: record 0: size 1099511627776 exceeds the limit of "
+             "1099511627775 bytes of a call that did not fail"),
+            ("rep", "100\n2\n", "line 3: the header of 4 lines ends too early"),
+            ("rep", "100\n2\n3\nx\n",
+             "line 4: last number of the header 'x' is not a number: digits 0 to 9 are expected"),
+            ("rep", head + "a 2 5\n", "line 5: id 2: the header says that there are 2"),
+            ("rep", head + "a 0 5\nf -2\n", "line 6: id '-2' is not a number: digits 0 to 9 are expected"),
+            ("rep", head + "a 0 5\nb 0\n", "line 6: 'b' is not a request: a, r or f is expected"),
+            ("rep", head + "a 0\n", "line 5: the size is missing"),
+            ("rep", head + "f 0 5\n", "line 5: '5' is not expected here"),
+            ("rep", head + "a 0 5\n", "line 5: 1 requests: the header says 3"),
+        ]
+        for form, text, message in rows:
+            with self.subTest(message):
+                source = self.path("in", text)
+                self.refused(f"alloclab trace convert: {source}: {message}",
+                             "convert", "--from", form, source, "-o", self.path("x.trace"))
+                self.assertEqual(os.listdir(self.folder), ["in"])
+
+    @unittest.skipUnless(os.path.exists(os.path.join(TRACES, "android-systemui.txt.gz")), "ALLOCLAB_TRACES not given")
+    def test_real_android_recording(self):
+        trace = self.path("x.trace")
+        report = self.fields(self.ok("convert", "--from", "android", "--strict",
+                                     os.path.join(TRACES, "android-systemui.txt.gz"), "-o", trace))
+        self.assertEqual(report["lines"], "786454")
+        info = self.fields(self.ok("info", trace))
+        counted = {"alloc": 383154, "calloc": 7847, "realloc": 29167, "aligned": 1066, "free": 364863,
+                   "thread_end": 357, "threads": 393, "peak_live_bytes": 10441709, "end_live_objects": 53645,
+                   "end_live_bytes": 8396631, "ops": 786097}
+        self.assertEqual({key: int(info[key]) for key in counted}, counted)
+        self.assertLess(float(info["bytes_per_op"]), 2)
+        self.ok("check", trace)
+
+
+class Export(TraceTest):
+    def test_back_and_forth(self):
+        """What a form can say comes back the same, but for the meta pairs that an import sets."""
+        for form, fixture in ("android", "android.txt"), ("android", "android-times.txt"), ("rep", "classic.rep"):
+            with self.subTest(fixture):
+                first, second, again = self.path("1.trace"), self.path("2.txt"), self.path("3.trace")
+                self.ok("convert", "--from", form, os.path.join(FIXTURES, fixture), "-o", first)
+                report = self.ok("convert", "--to", form, first, "-o", second)
+                self.assertEqual(self.fields(report)["dropped"], "0")
+                self.ok("convert", "--from", form, "--strict", second, "-o", again)
+                before, after = (
+                    [line for line in self.ok("cat", trace).splitlines() if not line.startswith("meta rep.")]
+                    for trace in (first, again)
+                )
+                self.assertEqual(before, after)
+
+    def test_what_a_form_cannot_say_is_counted(self):
+        source = self.path("x.txt", "alloclab trace text 1\nlive 0 5\nalloc 1 5 site=3\nscope_begin 0\nfree 1 5\n"
+                           "aligned 2 64 align=64\nrealloc 2 0\nscope_end 0\nfree 2\nrealloc 0 5 failed\n")
+        android, rep = self.path("x.android"), self.path("x.rep")
+        self.assertEqual(self.fields(self.ok("convert", "--to", "android", source, "-o", android))["dropped"], "5")
+        self.assertEqual(self.fields(self.ok("convert", "--to", "rep", source, "-o", rep))["dropped"], "8")
+        with open(android, encoding="utf-8") as file:
+            self.assertEqual(file.read(), "1: malloc 0x10 5\n1: malloc 0x20 5\n1: free 0x20\n"
+                             "1: memalign 0x30 64 64\n1: realloc 0x30 0x30 0\n1: free 0x30\n1: realloc 0x0 0x10 5\n")
+        with open(rep, encoding="utf-8") as file:
+            self.assertEqual(file.read(), "69\n3\n6\n1\na 0 5\na 1 5\nf 1\na 2 64\nr 2 1\nf 2\n")
+
+    def test_one_foreign_form_into_another(self):
+        out = self.path("x.rep")
+        self.ok("convert", "--from", "android", "--to", "rep", os.path.join(FIXTURES, "android.txt"), "-o", out)
+        with open(out, encoding="utf-8") as file:
+            self.assertEqual(file.read().split()[:6], ["4222", "6", "12", "1", "a", "0"])
+
+
+class Command(TraceTest):
+    def trace(self, name="x.trace", text="alloclab trace text 1\nmeta program=x\nalloc 0 24\nfree 0\nfree -\n"):
+        self.ok("convert", self.path("source", text), "-o", self.path(name))
+        os.unlink(self.path("source"))
+        return self.path(name)
+
+    def test_info(self):
+        info = self.ok("info", self.trace())
+        fields = self.fields(info)
+        for key, value in {"format": "alloclab trace, version 1", "torn": "no", "clock": "no", "sites": "no",
+                           "meta.program": "x", "ops": "3", "alloc": "1", "free": "2", "null_frees": "1", "objects": "1",
+                           "threads": "1", "peak_live_bytes": "24", "end_live_objects": "0"}.items():
+            self.assertEqual(fields[key], value, key)
+        self.assertIn('discloses          meta: program, which says "x"\n', info)
+        self.assertIn("no addresses, no contents", info)
+
+    def test_check_looks_at_every_file(self):
+        good, missing = self.trace(), self.path("missing")
+        with open(good, "rb") as file:
+            data = bytearray(file.read())
+        data[60] ^= 1
+        with open(self.path("bad"), "wb") as file:
+            file.write(data)
+        done = self.run_cli("check", self.path("bad"), missing, good)
+        self.assertEqual(done.returncode, 2)
+        self.assertEqual(done.stdout, f"{good}: valid: 3 ops, 1 objects, 1 threads, 0 scopes\n")
+        lines = done.stderr.splitlines()
+        self.assertRegex(lines[0], r"alloclab trace check: .*/bad: offset 16: checksum is [0-9a-f]{16}, but the block "
+                         r"says [0-9a-f]{16}")
+        self.assertEqual(lines[1], f"alloclab trace check: {missing}: cannot open: No such file or directory")
+
+    def test_salvage(self):
+        whole = self.trace(text="alloclab trace text 1\n" + "free -\n" * 40000)
+        with open(whole, "rb") as file:
+            data = file.read()
+        torn = self.path("torn")
+        with open(torn, "wb") as file:
+            file.write(data[:int.from_bytes(data[-24:-16], "little") - 10])  # into the last block before the index
+        self.assertIn("--salvage reads the blocks that are whole", self.run_cli("check", torn).stderr)
+        self.assertIn("valid: 32768 ops", self.ok("check", "--salvage", torn))
+        self.assertEqual(self.fields(self.ok("info", "--salvage", torn))["ops"], "32768")
+        self.ok("convert", "--salvage", torn, "-o", self.path("mended"))
+        self.assertIn("valid: 32768 ops", self.ok("check", self.path("mended")))
+
+    def test_nothing_is_lost(self):
+        kept, bad = self.path("kept", "precious"), self.path("bad", "alloclab trace text 1\nalloc 5 5\n")
+        self.refused(f"alloclab trace convert: {bad}: line 2: record 0: object 5 is out of order: the next one is 0",
+                     "convert", bad, "-o", kept)
+        self.refused(f"alloclab trace convert: {bad}: line 2: record 0: object 5 is out of order: the next one is 0",
+                     "convert", bad, "--to", "rep", "-o", kept)
+        with open(kept, encoding="utf-8") as file:
+            self.assertEqual(file.read(), "precious")
+        self.assertEqual(sorted(os.listdir(self.folder)), ["bad", "kept"])
+
+    def test_usage(self):
+        usage = ("usage: alloclab trace info|cat|check FILE.. | trace convert [--from FORMAT] [--to FORMAT] [--strict] "
+                 "[--salvage] IN -o OUT")
+        rows = [
+            ([], "info, cat, check or convert is expected, not "),
+            (["look"], "info, cat, check or convert is expected, not look"),
+            (["info"], "which file?"),
+            (["info", "--strict", "x"], "only convert takes --strict"),
+            (["convert", "x"], "convert takes one input file, and -o OUT"),
+            (["convert", "x", "y", "-o", "z"], "convert takes one input file, and -o OUT"),
+            (["convert", "x", "-o"], "a value is missing after -o"),
+            (["cat", "--from", "x", "y"], "only convert takes --from"),
+            (["cat", "-x"], "unknown option -x"),
+        ]
+        for arguments, message in rows:
+            with self.subTest(message):
+                self.refused(f"alloclab trace: {message}: {usage}", *arguments)
+
+    def test_forms_that_do_not_fit(self):
+        source = self.path("x", "hello\n")
+        self.refused(f"alloclab trace convert: {source}: offset 0: neither a trace nor one as text: say what it is with "
+                     "--from FORMAT; `alloclab list formats` shows what can be read", "convert", source, "-o", "y")
+        done = self.run_cli("convert", "--from", "androit", source, "-o", "y")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("androit", done.stderr)
+        self.assertIn("android", done.stderr)
+        self.refused(f"alloclab trace convert: {self.path('y')}: the form capture can only be read",
+                     "convert", self.trace(), "--to", "capture", "-o", self.path("y"))
+
+    def test_output_must_be_a_file(self):
+        self.refused(f"alloclab trace convert: {self.folder}: exists and is not a regular file: choose another name",
+                     "convert", self.trace(), "-o", self.folder)
+        self.refused("alloclab trace convert: /dev/null: exists and is not a regular file: choose another name",
+                     "convert", self.trace(), "--to", "text", "-o", "/dev/null")
+
+
+if __name__ == "__main__":
+    unittest.main()
