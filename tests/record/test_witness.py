@@ -1,4 +1,4 @@
-"""The recorder held against a witness that is not ours: glibc's libmemusage counts the same program's calls, in a run
+"""test_witness.py - the recorder held against a witness that is not ours: glibc's libmemusage counts the same program's calls, in a run
 of its own, and the numbers must be equal.
 
 One difference there must be: the witness does not see aligned allocations, nor the frees and reallocs of their blocks
