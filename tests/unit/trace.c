@@ -323,111 +323,98 @@ static void text_strange_lines(void **state)
 
 /* ---- rules ---- */
 
-static struct trace_op op_of(unsigned kind, unsigned flags, uint64_t object, uint64_t size)
-{
-    return (struct trace_op){.kind = (uint8_t)kind,
-                             .flags = (uint8_t)flags,
-                             .object = object,
-                             .size = size,
-                             .scope = TRACE_NO_SCOPE};
-}
-
-static struct trace_op on(struct trace_op op, uint32_t thread)
-{
-    op.thread = thread;
-    return op;
-}
-
-static struct trace_op scoped(unsigned kind, uint64_t scope)
-{
-    struct trace_op op = op_of(kind, 0, TRACE_NO_OBJECT, 0);
-    op.scope = scope;
-    return op;
-}
-
-static struct trace_op aligned(struct trace_op op, unsigned log2)
-{
-    op.align_log2 = (uint8_t)log2;
-    return op;
-}
-
+#define OP(op_kind, op_flags, op_object, op_size)                                                  \
+    {                                                                                              \
+        .kind = op_kind, .flags = op_flags, .object = op_object, .size = op_size,                  \
+        .scope = TRACE_NO_SCOPE                                                                    \
+    }
+#define ALIGNED(op_kind, op_flags, op_object, log2)                                                \
+    {                                                                                              \
+        .kind = op_kind, .flags = op_flags, .object = op_object, .size = 1, .align_log2 = log2,    \
+        .scope = TRACE_NO_SCOPE                                                                    \
+    }
+#define SCOPED(op_kind, op_scope)                                                                  \
+    {                                                                                              \
+        .kind = op_kind, .object = NONE, .scope = op_scope                                         \
+    }
+#define ON(op_thread, op_kind, op_object, op_scope)                                                \
+    {                                                                                              \
+        .kind = op_kind, .thread = op_thread, .object = op_object, .scope = op_scope               \
+    }
 #define NONE TRACE_NO_OBJECT
 
 /*
  * Against a trace of ten records in which object 0 is live, 1 freed, 2 ended by realloc; scope 0
  * open and 1 ended; thread 0 runs and thread 1 has ended.
  */
+static const struct trace_op rules_before[] = {
+    OP(TRACE_ALLOC, 0, 0, 10),
+    OP(TRACE_CALLOC, 0, 1, 20),
+    OP(TRACE_FREE, 0, 1, 0),
+    OP(TRACE_ALLOC, 0, 2, 30),
+    OP(TRACE_REALLOC, TRACE_ENDS, 2, 0),
+    SCOPED(TRACE_SCOPE_BEGIN, 0),
+    SCOPED(TRACE_SCOPE_BEGIN, 1),
+    SCOPED(TRACE_SCOPE_END, 1),
+    ON(1, TRACE_THREAD_BEGIN, NONE, NONE),
+    ON(1, TRACE_THREAD_END, NONE, NONE),
+};
+static const struct {
+    struct trace_op op;
+    const char *message;
+} refusals[] = {
+    {OP(TRACE_KINDS, 0, NONE, 0), "there is no op of kind 11 with flags 0"},
+    {OP(255, 0, NONE, 0), "there is no op of kind 255 with flags 0"},
+    {OP(TRACE_ALLOC, TRACE_NULL, 3, 1), "there is no op of kind 0 with flags 2"},
+    {OP(TRACE_ALLOC, 16, 3, 1), "there is no op of kind 0 with flags 16"},
+    {OP(TRACE_FREE, TRACE_FAILED, 0, 0), "there is no op of kind 4 with flags 1"},
+    {OP(TRACE_FREE, TRACE_ENDS, 0, 0), "there is no op of kind 4 with flags 8"},
+    {OP(TRACE_REALLOC, TRACE_ENDS | TRACE_NULL, 0, 0), "there is no op of kind 3 with flags 10"},
+    {OP(TRACE_LIVE, TRACE_FAILED, 3, 0), "there is no op of kind 10 with flags 1"},
+    {OP(TRACE_ALLOC, 0, 4, 1), "object 4 is out of order: the next one is 3"},
+    {OP(TRACE_REALLOC, TRACE_NULL, 0, 1), "object 0 is out of order: the next one is 3"},
+    {OP(TRACE_ALLOC, TRACE_FAILED, 3, 1), "this op has no object, but 3 is given"},
+    {OP(TRACE_FREE, TRACE_NULL, 0, 0), "this op has no object, but 0 is given"},
+    {OP(TRACE_FREE, 0, 3, 0), "object 3 does not exist: only 3 have been made so far"},
+    {OP(TRACE_FREE, 0, 1, 0), "object 1 is not live any more"},
+    {OP(TRACE_FREE, TRACE_SIZED, 2, 5), "object 2 is not live any more"},
+    {OP(TRACE_REALLOC, 0, 1, 5), "object 1 is not live any more"},
+    {OP(TRACE_REALLOC, TRACE_FAILED, 2, 5), "object 2 is not live any more"},
+    {OP(TRACE_FREE, 0, 0, 5), "this op has no size, but 5 is given"},
+    {OP(TRACE_CALLOC, 0, 3, TRACE_MAX_SIZE + 1),
+     "size 1099511627776 exceeds the limit of 1099511627775 bytes of a call that did not fail"},
+    {OP(TRACE_REALLOC, TRACE_ENDS, 0, 1), "a realloc that ends its object has size 0, not 1"},
+    {ALIGNED(TRACE_CALLOC, 0, 3, 4), "this op has no alignment, but 2^4 is given"},
+    {ALIGNED(TRACE_ALIGNED, 0, 3, 41), "alignment 2^41 exceeds the limit of 2^40"},
+    {ALIGNED(TRACE_ALIGNED, TRACE_FAILED, NONE, 64), "alignment 2^64 exceeds the limit of 2^63"},
+    {SCOPED(TRACE_SCOPE_BEGIN, 3), "scope 3 is out of order: the next one is 2"},
+    {SCOPED(TRACE_SCOPE_BEGIN, TRACE_NO_SCOPE),
+     "scope 18446744073709551615 is out of order: the next one is 2"},
+    {SCOPED(TRACE_SCOPE_END, 2), "scope 2 does not exist: only 2 have begun so far"},
+    {SCOPED(TRACE_SCOPE_END, 1), "scope 1 has already ended"},
+    {SCOPED(TRACE_SCOPE_SWITCH, 1), "scope 1 has already ended"},
+    {SCOPED(TRACE_SCOPE_END, TRACE_NO_SCOPE), "the end of a scope names none"},
+    {SCOPED(TRACE_THREAD_END, 0), "this op has no scope, but 0 is given"},
+    {ON(3, TRACE_ALLOC, 3, NONE), "thread 3 is out of order: the next new one is 2"},
+    {ON(1, TRACE_ALLOC, 3, NONE), "thread 1 has already ended"},
+    {OP(TRACE_THREAD_BEGIN, 0, NONE, 0), "thread 0 has already begun"},
+    {OP(TRACE_LIVE, 0, 3, 1), "an object that was live at the start comes after the first call"},
+};
 static void refused_ops(void **state)
 {
     (void)state;
-    const struct trace_op before[] = {
-        op_of(TRACE_ALLOC, 0, 0, 10),
-        op_of(TRACE_CALLOC, 0, 1, 20),
-        op_of(TRACE_FREE, 0, 1, 0),
-        op_of(TRACE_ALLOC, 0, 2, 30),
-        op_of(TRACE_REALLOC, TRACE_ENDS, 2, 0),
-        scoped(TRACE_SCOPE_BEGIN, 0),
-        scoped(TRACE_SCOPE_BEGIN, 1),
-        scoped(TRACE_SCOPE_END, 1),
-        on(op_of(TRACE_THREAD_BEGIN, 0, NONE, 0), 1),
-        on(op_of(TRACE_THREAD_END, 0, NONE, 0), 1),
-    };
-    struct trace_op failed_align = aligned(op_of(TRACE_ALIGNED, TRACE_FAILED, NONE, 5), 64);
-    const struct {
-        struct trace_op op;
-        const char *message;
-    } rows[] = {
-        {op_of(TRACE_KINDS, 0, NONE, 0), "there is no op of kind 11 with flags 0"},
-        {op_of(255, 0, NONE, 0), "there is no op of kind 255 with flags 0"},
-        {op_of(TRACE_ALLOC, TRACE_NULL, 3, 1), "there is no op of kind 0 with flags 2"},
-        {op_of(TRACE_ALLOC, 16, 3, 1), "there is no op of kind 0 with flags 16"},
-        {op_of(TRACE_FREE, TRACE_FAILED, 0, 0), "there is no op of kind 4 with flags 1"},
-        {op_of(TRACE_FREE, TRACE_ENDS, 0, 0), "there is no op of kind 4 with flags 8"},
-        {op_of(TRACE_REALLOC, TRACE_ENDS | TRACE_NULL, 0, 0),
-         "there is no op of kind 3 with flags 10"},
-        {op_of(TRACE_LIVE, TRACE_FAILED, 3, 0), "there is no op of kind 10 with flags 1"},
-        {op_of(TRACE_ALLOC, 0, 4, 1), "object 4 is out of order: the next one is 3"},
-        {op_of(TRACE_REALLOC, TRACE_NULL, 0, 1), "object 0 is out of order: the next one is 3"},
-        {op_of(TRACE_ALLOC, TRACE_FAILED, 3, 1), "this op has no object, but 3 is given"},
-        {op_of(TRACE_FREE, TRACE_NULL, 0, 0), "this op has no object, but 0 is given"},
-        {op_of(TRACE_FREE, 0, 3, 0), "object 3 does not exist: only 3 have been made so far"},
-        {op_of(TRACE_FREE, 0, 1, 0), "object 1 is not live any more"},
-        {op_of(TRACE_FREE, TRACE_SIZED, 2, 5), "object 2 is not live any more"},
-        {op_of(TRACE_REALLOC, 0, 1, 5), "object 1 is not live any more"},
-        {op_of(TRACE_REALLOC, TRACE_FAILED, 2, 5), "object 2 is not live any more"},
-        {op_of(TRACE_FREE, 0, 0, 5), "this op has no size, but 5 is given"},
-        {op_of(TRACE_CALLOC, 0, 3, TRACE_MAX_SIZE + 1),
-         "size 1099511627776 exceeds the limit of 1099511627775 bytes of a call that did not fail"},
-        {op_of(TRACE_REALLOC, TRACE_ENDS, 0, 1),
-         "a realloc that ends its object has size 0, not 1"},
-        {aligned(op_of(TRACE_CALLOC, 0, 3, 1), 4), "this op has no alignment, but 2^4 is given"},
-        {aligned(op_of(TRACE_ALIGNED, 0, 3, 1), 41), "alignment 2^41 exceeds the limit of 2^40"},
-        {failed_align, "alignment 2^64 exceeds the limit of 2^63"},
-        {scoped(TRACE_SCOPE_BEGIN, 3), "scope 3 is out of order: the next one is 2"},
-        {scoped(TRACE_SCOPE_BEGIN, TRACE_NO_SCOPE),
-         "scope 18446744073709551615 is out of order: the next one is 2"},
-        {scoped(TRACE_SCOPE_END, 2), "scope 2 does not exist: only 2 have begun so far"},
-        {scoped(TRACE_SCOPE_END, 1), "scope 1 has already ended"},
-        {scoped(TRACE_SCOPE_SWITCH, 1), "scope 1 has already ended"},
-        {scoped(TRACE_SCOPE_END, TRACE_NO_SCOPE), "the end of a scope names none"},
-        {scoped(TRACE_THREAD_END, 0), "this op has no scope, but 0 is given"},
-        {on(op_of(TRACE_ALLOC, 0, 3, 1), 3), "thread 3 is out of order: the next new one is 2"},
-        {on(op_of(TRACE_ALLOC, 0, 3, 1), 1), "thread 1 has already ended"},
-        {op_of(TRACE_THREAD_BEGIN, 0, NONE, 0), "thread 0 has already begun"},
-        {op_of(TRACE_LIVE, 0, 3, 1),
-         "an object that was live at the start comes after the first call"},
-    };
     struct error err;
-    int fd = memfd_create("trace", MFD_CLOEXEC), plain = trace_maker_file(before, COUNT(before));
+    int fd = memfd_create("trace", MFD_CLOEXEC),
+        plain = trace_maker_file(rules_before, COUNT(rules_before));
     struct trace_writer *w = trace_create_fd(fd, &err);
     assert_int_equal(trace_set_meta(w, "program", "maker", &err), 0);
     assert_int_equal(trace_set_meta(w, "command", "a=b c", &err), 0);
-    for (size_t i = 0; i < COUNT(before); i++)
-        assert_int_equal(trace_put(w, &before[i], &err), 0);
-    for (size_t i = 0; i < COUNT(rows); i++) {
-        assert_int_equal(trace_put(w, &rows[i].op, &err), -1);
+    for (size_t i = 0; i < COUNT(rules_before); i++)
+        assert_int_equal(trace_put(w, &rules_before[i], &err), 0);
+    for (size_t i = 0; i < COUNT(refusals); i++) {
+        assert_int_equal(trace_put(w, &refusals[i].op, &err), -1);
         assert_int_equal(strncmp(err.text, "record 10: ", 11), 0);
-        assert_string_equal(err.text + 11, rows[i].message);
+        assert_string_equal(err.text + 11, refusals[i].message);
     }
     assert_int_equal(trace_finish(w, &err), 0);
     struct image a = image_read(fd),
@@ -451,19 +438,19 @@ static void scope_fallback(void **state)
         struct trace_op op;
         uint64_t current;
     } rows[] = {
-        {scoped(TRACE_SCOPE_BEGIN, 0), 0},
-        {scoped(TRACE_SCOPE_BEGIN, 1), 1},
-        {scoped(TRACE_SCOPE_BEGIN, 2), 2},
-        {scoped(TRACE_SCOPE_END, 1), 2}, /* around the current one: nothing changes yet */
-        {scoped(TRACE_SCOPE_END, 2), 0}, /* past the one that has ended */
-        {scoped(TRACE_SCOPE_BEGIN, 3), 3},
-        {scoped(TRACE_SCOPE_SWITCH, TRACE_NO_SCOPE), TRACE_NO_SCOPE},
-        {scoped(TRACE_SCOPE_BEGIN, 4), 4},
-        {scoped(TRACE_SCOPE_SWITCH, 3), 3},
-        {scoped(TRACE_SCOPE_END, 0), 3},
-        {scoped(TRACE_SCOPE_END, 3), TRACE_NO_SCOPE},
-        {on(scoped(TRACE_SCOPE_SWITCH, 4), 1), TRACE_NO_SCOPE},
-        {scoped(TRACE_SCOPE_END, 4), TRACE_NO_SCOPE},
+        {SCOPED(TRACE_SCOPE_BEGIN, 0), 0},
+        {SCOPED(TRACE_SCOPE_BEGIN, 1), 1},
+        {SCOPED(TRACE_SCOPE_BEGIN, 2), 2},
+        {SCOPED(TRACE_SCOPE_END, 1), 2}, /* around the current one: nothing changes yet */
+        {SCOPED(TRACE_SCOPE_END, 2), 0}, /* past the one that has ended */
+        {SCOPED(TRACE_SCOPE_BEGIN, 3), 3},
+        {SCOPED(TRACE_SCOPE_SWITCH, TRACE_NO_SCOPE), TRACE_NO_SCOPE},
+        {SCOPED(TRACE_SCOPE_BEGIN, 4), 4},
+        {SCOPED(TRACE_SCOPE_SWITCH, 3), 3},
+        {SCOPED(TRACE_SCOPE_END, 0), 3},
+        {SCOPED(TRACE_SCOPE_END, 3), TRACE_NO_SCOPE},
+        {ON(1, TRACE_SCOPE_SWITCH, NONE, 4), TRACE_NO_SCOPE},
+        {SCOPED(TRACE_SCOPE_END, 4), TRACE_NO_SCOPE},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         assert_int_equal(trace_rules_put(&rules, &rows[i].op, &err), 0);
@@ -496,7 +483,7 @@ static void meta(void **state)
     };
     struct error err;
     const char *key, *value;
-    struct trace_op op = op_of(TRACE_ALLOC, 0, 0, 10);
+    struct trace_op op = OP(TRACE_ALLOC, 0, 0, 10);
     int fd = memfd_create("trace", MFD_CLOEXEC);
     struct trace_writer *w = trace_create_fd(fd, &err);
     for (size_t i = 0; i < COUNT(rows); i++) {
