@@ -24,14 +24,13 @@
     ((uint64_t)1 << 17) /* words of the only thread that are written at once; a power of two */
 #define BATCH 64        /* ops read ahead, so that the table of objects answers in time */
 
-struct object { /* what is known of a live object */
-    uint32_t slot;
+struct object { /* what is known of a live object, by its slot: as compact as what is live */
     uint32_t scope_slot; /* where it was placed */
+    uint32_t thread;     /* that made it */
     uint64_t size : 40;  /* requested, as replayed: at least 1 */
-    uint64_t live : 1;
     uint64_t shared : 1;
     uint64_t dropped : 1; /* its scope's exit releases it */
-    uint64_t unused : 21;
+    uint64_t unused : 22;
 };
 
 struct scope {
@@ -64,8 +63,10 @@ struct builder {
     bool looked_ahead;
     int fd;            /* the plan's memfd */
     uint64_t streamed; /* words of the only thread that are in the memfd already */
-    struct object *objects;
+    uint32_t *slot_of; /* by object id; NO_SLOT = it is dead */
     uint64_t object_room;
+    struct object *objects; /* by slot */
+    uint64_t slot_room;
     struct scope *scopes;
     uint64_t scope_count, scope_room, open_scopes;
     struct thread *threads;
@@ -232,6 +233,9 @@ static uint32_t slot_new(struct builder *b, uint32_t count)
         b->refusal = "more than 268,435,456 objects live at once: too many for a plan";
         return NO_SLOT;
     }
+    while (b->slot_room < b->plan.slots + count)
+        if (!grow(b, &b->objects, b->slot_room, &b->slot_room, sizeof *b->objects))
+            return NO_SLOT;
     b->plan.slots += count;
     return (uint32_t)(b->plan.slots - count);
 }
@@ -254,20 +258,20 @@ static uint32_t slot_take(struct builder *b, uint32_t thread, bool shared)
 }
 
 /* A slot goes back to the thread that took it, so that a private slot never changes hands. */
-static void slot_give(struct builder *b, uint64_t id)
+static void slot_give(struct builder *b, uint32_t slot)
 {
-    const struct object *o = &b->objects[id];
-    struct thread *t = &b->threads[b->looked_ahead ? b->fates.objects[id].thread : 0];
+    const struct object *o = &b->objects[slot];
+    struct thread *t = &b->threads[o->thread];
     if (o->shared)
-        slot_push(b, &t->free_pairs, &t->pair_count, &t->pair_room, o->slot);
+        slot_push(b, &t->free_pairs, &t->pair_count, &t->pair_room, slot);
     else
-        slot_push(b, &t->free_slots, &t->free_count, &t->free_room, o->slot);
+        slot_push(b, &t->free_slots, &t->free_count, &t->free_room, slot);
 }
 
-static void shared_put(struct builder *b, uint32_t thread, const struct object *o)
+static void shared_put(struct builder *b, uint32_t thread, uint32_t slot)
 {
-    if (o->shared)
-        context_put(b, thread, PLAN_SHARED, o->slot, b->turns[o->slot]++);
+    if (b->objects[slot].shared)
+        context_put(b, thread, PLAN_SHARED, slot, b->turns[slot]++);
 }
 
 /* ---- threads and scopes ---- */
@@ -413,26 +417,28 @@ static void object_make(struct builder *b, const struct trace_op *op)
         b->refusal = "an object of more than 1 TiB";
         return;
     }
-    if (!grow(b, &b->objects, id, &b->object_room, sizeof *b->objects))
+    if (!grow(b, &b->slot_of, id, &b->object_room, sizeof *b->slot_of))
         return;
-    b->plan.objects++;
-    struct object *o = &b->objects[id];
     bool shared = b->looked_ahead && b->fates.objects[id].shared;
+    uint32_t slot = slot_take(b, op->thread, shared);
+    if (slot == NO_SLOT)
+        return;
+    b->slot_of[b->plan.objects++] = slot;
     b->plan.shared_objects += shared;
     uint64_t place = b->plan.scope_slots > 1 ? scope_place(b, op, id, size) : TRACE_NO_SCOPE;
-    *o = (struct object){
-        .slot = slot_take(b, op->thread, shared), .size = size, .live = 1, .shared = shared};
-    if (o->slot == NO_SLOT)
-        return;
-    o->scope_slot = scope_slot(b, place);
-    o->dropped = place != TRACE_NO_SCOPE && b->plan.release == PLAN_RELEASE_SCOPE;
+    bool dropped = place != TRACE_NO_SCOPE && b->plan.release == PLAN_RELEASE_SCOPE;
+    b->objects[slot] = (struct object){.scope_slot = scope_slot(b, place),
+                                       .thread = op->thread,
+                                       .size = size,
+                                       .shared = shared,
+                                       .dropped = dropped};
     scope_use(b, op->thread, place);
-    shared_put(b, op->thread, o);
+    shared_put(b, op->thread, slot);
     unsigned kind = op->kind == TRACE_CALLOC ? PLAN_CALLOC : PLAN_ALLOC;
     if (op->align_log2 > 4 || size > UINT32_MAX)
-        rare_put(b, op->thread, kind, o->slot, size, 0, op->align_log2);
+        rare_put(b, op->thread, kind, slot, size, 0, op->align_log2);
     else
-        word_put(b, op->thread, word_make(kind, o->slot, (uint32_t)size));
+        word_put(b, op->thread, word_make(kind, slot, (uint32_t)size));
     live_grow(b, size);
     if (++b->live_objects > b->plan.peak_live_objects)
         b->plan.peak_live_objects = b->live_objects;
@@ -446,35 +452,37 @@ static void owner_put(struct builder *b, uint32_t thread, const struct object *o
 
 static void object_end(struct builder *b, uint32_t thread, uint64_t id, bool sized)
 {
-    struct object *o = &b->objects[id];
+    uint32_t slot = b->slot_of[id];
+    const struct object *o = &b->objects[slot];
     unsigned kind = o->dropped ? PLAN_DROP : sized ? PLAN_SIZED : PLAN_FREE;
     b->plan.dropped_frees += o->dropped;
     if (!o->dropped || b->plan.flags & PLAN_OBSERVE) {
         if (!o->dropped)
             owner_put(b, thread, o);
-        shared_put(b, thread, o);
+        shared_put(b, thread, slot);
         if (o->size > UINT32_MAX)
-            rare_put(b, thread, kind, o->slot, o->size, 0, 0);
+            rare_put(b, thread, kind, slot, o->size, 0, 0);
         else
-            word_put(b, thread, word_make(kind, o->slot, (uint32_t)o->size));
+            word_put(b, thread, word_make(kind, slot, (uint32_t)o->size));
     }
-    o->live = 0;
+    b->slot_of[id] = NO_SLOT;
     b->live_bytes -= o->size;
     b->live_objects--;
-    slot_give(b, id);
+    slot_give(b, slot);
 }
 
 static void object_resize(struct builder *b, const struct trace_op *op)
 {
-    struct object *o = &b->objects[op->object];
+    uint32_t slot = b->slot_of[op->object];
+    struct object *o = &b->objects[slot];
     uint64_t size = op->size ? op->size : 1;
     if (size > TRACE_MAX_SIZE) {
         b->refusal = "a realloc to more than 1 TiB";
         return;
     }
     owner_put(b, op->thread, o);
-    shared_put(b, op->thread, o);
-    rare_put(b, op->thread, PLAN_RARE_REALLOC, o->slot, size, o->size, op->align_log2);
+    shared_put(b, op->thread, slot);
+    rare_put(b, op->thread, PLAN_RARE_REALLOC, slot, size, o->size, op->align_log2);
     b->live_bytes -= o->size;
     live_grow(b, size);
     o->size = size;
@@ -486,7 +494,7 @@ static void call_op(struct builder *b, const struct trace_op *op)
         object_make(b, op);
     } else if (op->flags & (TRACE_FAILED | TRACE_NULL)) {
         word_put(b, op->thread, word_make(PLAN_NOP, 0, 0));
-    } else if (op->object >= b->plan.objects || !b->objects[op->object].live) {
+    } else if (op->object >= b->plan.objects || b->slot_of[op->object] == NO_SLOT) {
         b->refusal = "a free or realloc of an object that is not live";
     } else if (trace_ends_object(op)) {
         object_end(b, op->thread, op->object, op->flags & TRACE_SIZED);
@@ -545,7 +553,7 @@ static void epilogue_add(struct builder *b)
     b->threads[thread].scope = TRACE_NO_SCOPE;
     scope_use(b, thread, TRACE_NO_SCOPE);
     for (uint64_t id = 0; id < b->plan.objects && !b->refusal; id++)
-        if (b->objects[id].live)
+        if (b->slot_of[id] != NO_SLOT)
             object_end(b, thread, id, false);
     for (uint64_t id = b->scope_count; id-- > 0 && !b->refusal;)
         if (b->scopes[id].open)
@@ -611,6 +619,7 @@ static void builder_free(struct builder *b)
         free(b->threads[i].free_pairs);
     }
     free(b->threads);
+    free(b->slot_of);
     free(b->objects);
     free(b->scopes);
     free(b->runs);
@@ -629,9 +638,9 @@ static unsigned plain_ops(struct builder *b, const struct trace_op *ops, unsigne
 {
     struct thread *t = b->threads;
     struct object *objects = b->objects;
+    uint32_t *slot_of = b->slot_of;
     struct plan_run *run = b->plan.runs ? &b->runs[b->plan.runs - 1] : NULL;
-    uint64_t made = b->plan.objects, slots = b->plan.slots, words = t ? t->count : 0,
-             live = b->live_bytes;
+    uint64_t made = b->plan.objects, words = t ? t->count : 0, live = b->live_bytes;
     uint64_t live_objects = b->live_objects, free_count = t ? t->free_count : 0;
     unsigned i = 0;
     if (b->looked_ahead || !run || t->state != 1 || UINT32_MAX - run->words < BATCH)
@@ -641,22 +650,24 @@ static unsigned plain_ops(struct builder *b, const struct trace_op *ops, unsigne
         if (op->flags || op->align_log2 > 4 || op->thread)
             break;
         if (op->kind == TRACE_ALLOC && op->size - 1 < UINT32_MAX && made < b->object_room &&
-            slots < PLAN_MAX_SLOTS) {
-            uint32_t slot = free_count ? t->free_slots[--free_count] : (uint32_t)slots++;
-            objects[made++] = (struct object){.slot = slot, .size = op->size, .live = 1};
+            free_count) {
+            uint32_t slot = t->free_slots[--free_count];
+            slot_of[made++] = slot;
+            objects[slot] = (struct object){.size = op->size};
             t->words[words++] = word_make(PLAN_ALLOC, slot, (uint32_t)op->size);
             live += op->size;
             if (live > b->plan.peak_requested_bytes)
                 b->plan.peak_requested_bytes = live;
             if (++live_objects > b->plan.peak_live_objects)
                 b->plan.peak_live_objects = live_objects;
-        } else if (op->kind == TRACE_FREE && op->object < made && objects[op->object].live &&
-                   objects[op->object].size <= UINT32_MAX && free_count < t->free_room) {
-            struct object *o = &objects[op->object];
-            t->words[words++] = word_make(PLAN_FREE, o->slot, (uint32_t)o->size);
-            t->free_slots[free_count++] = o->slot;
-            o->live = 0;
-            live -= o->size;
+        } else if (op->kind == TRACE_FREE && op->object < made && slot_of[op->object] != NO_SLOT &&
+                   objects[slot_of[op->object]].size <= UINT32_MAX && free_count < t->free_room) {
+            uint32_t slot = slot_of[op->object];
+            uint64_t size = objects[slot].size;
+            t->words[words++] = word_make(PLAN_FREE, slot, (uint32_t)size);
+            t->free_slots[free_count++] = slot;
+            slot_of[op->object] = NO_SLOT;
+            live -= size;
             live_objects--;
         } else {
             break;
@@ -666,14 +677,13 @@ static unsigned plain_ops(struct builder *b, const struct trace_op *ops, unsigne
     t->count = words;
     t->free_count = free_count;
     b->plan.objects = made;
-    b->plan.slots = slots;
     b->plan.ops += i;
     b->live_bytes = live;
     b->live_objects = live_objects;
     return i;
 }
 
-/* Reads up to BATCH ops and prefetches what is known of their objects, which lie all over a large
+/* Reads up to BATCH ops and prefetches the slots of their objects, which lie all over a large
    table; returns what trace_next said last. */
 static int batch_read(struct builder *b, struct trace_reader *trace, struct trace_op *ops,
                       unsigned *count, struct error *err)
@@ -681,7 +691,7 @@ static int batch_read(struct builder *b, struct trace_reader *trace, struct trac
     int more = 1;
     for (*count = 0; *count < BATCH && (more = trace_next(trace, &ops[*count], err)) == 1; ++*count)
         if (ops[*count].object < b->object_room)
-            __builtin_prefetch(&b->objects[ops[*count].object], 1);
+            __builtin_prefetch(&b->slot_of[ops[*count].object], 1);
     return more;
 }
 
@@ -720,7 +730,7 @@ int plan_build(struct trace_reader *trace, enum plan_release release, unsigned f
     b.fd = memfd_create("alloclab-plan", MFD_ALLOW_SEALING);
     int result =
         b.fd < 0 ? error_set(err, "plan: no memfd: %s", strerror(errno)) : trace_rewind(trace, err);
-    if (!result && !array_reserve(&b.objects, &b.object_room, totals->objects, sizeof *b.objects))
+    if (!result && !array_reserve(&b.slot_of, &b.object_room, totals->objects, sizeof *b.slot_of))
         result = error_set(err, "%s: %llu objects: %s", trace_name(trace),
                            (unsigned long long)totals->objects, OUT_OF_MEMORY);
     if (!result && b.looked_ahead)
