@@ -36,7 +36,7 @@ import unittest
 import xml.etree.ElementTree as ElementTree
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
-SHOWN_LINES = 120  # of a failed suite's output; the whole is in BUILD/test-logs
+SHOWN_LINES, SHOWN_CHARACTERS = 120, 400  # of a failed suite's output; the whole is in BUILD/test-logs
 SANITIZER_ENV = {
     # An exit status of their own, so that a report is never taken for a status of the program under test.
     "ASAN_OPTIONS": "exitcode=99:detect_stack_use_after_return=1:allocator_may_return_null=1",
@@ -356,7 +356,7 @@ def run_python_suite(source, results):
 # --- what a person reads ----------------------------------------------------------------------------------------------
 
 
-def print_suite(suite, tree_lines=SHOWN_LINES):
+def print_suite(suite):
     failed = suite.count(FAILED)
     skipped = f", {suite.count(SKIPPED)} skipped" if suite.count(SKIPPED) else ""
     word, counts = ("FAIL", f"{failed} failed, ") if failed else ("ok  ", "")
@@ -367,10 +367,10 @@ def print_suite(suite, tree_lines=SHOWN_LINES):
     for case in suite.cases:
         if case.outcome == FAILED:
             print(f"  failed: {case.name}")
-            print("".join(f"    {line}\n" for line in case.detail.splitlines()), end="")
+            print("".join(f"    {line[:SHOWN_CHARACTERS]}\n" for line in case.detail.splitlines()), end="")
     lines = suite.output.splitlines()
     print(f"  its output ({len(lines)} lines, all of them in {suite.build}/test-logs):")
-    print("".join(f"  | {line}\n" for line in lines[-tree_lines:]), end="", flush=True)
+    print("".join(f"  | {line[:SHOWN_CHARACTERS]}\n" for line in lines[-SHOWN_LINES:]), end="", flush=True)
 
 
 def run_all(runner, suites, jobs):
@@ -417,7 +417,8 @@ def print_summary(suites, seconds):
             shown = chosen if outcome == FAILED else chosen[:3]
             for case in shown:
                 reason = case.detail.strip().splitlines()[-1] if case.detail.strip() else ""
-                print(f"{outcome}: {suite.source} ({suite.mode}): {case.name}{': ' if reason else ''}{reason}")
+                where = f"{outcome}: {suite.source} ({suite.mode}): {case.name}"
+                print(where + (f": {reason[:SHOWN_CHARACTERS]}" if reason else ""))
             if len(shown) < len(chosen):
                 print(f"{outcome}: {suite.source} ({suite.mode}): and {len(chosen) - len(shown)} more")
     print(f"{len(suites)} suites in {seconds:.1f} s")
