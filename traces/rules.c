@@ -249,6 +249,6 @@ int trace_rules_put(struct trace_rules *rules, const struct trace_op *op, struct
     else if (shape & (SHAPE_BEGIN | SHAPE_SCOPE))
         count_scope(rules, op);
     else if (op->kind == TRACE_THREAD_END)
-        rules->threads[op->thread].ended = 1;
+        rules->threads[op->thread].ended = true;
     return 0;
 }

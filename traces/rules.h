@@ -15,8 +15,7 @@
 
 struct rules_thread {
     uint64_t scope; /* the current one, perhaps closed meanwhile; TRACE_NO_SCOPE outside */
-    uint32_t ended;
-    uint32_t reserved;
+    bool ended;
 };
 
 struct trace_rules {
