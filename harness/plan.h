@@ -29,8 +29,9 @@
  * release=scope: the program's free of an object that its scope's exit releases; only in plans for
  * observing passes (PLAN_OBSERVE), so that they know what the program holds. low = requested bytes
  *
- * Scope slot 0 is the root (outside all scopes). Object slots are reused once free: a slot of an
- * object that only one thread touches belongs to that thread for good.
+ * With release=free there are no scopes: they are followed only to count what escapes them. Scope
+ * slot 0 is the root (outside all scopes). Object slots are reused once free: a slot of an object
+ * that only one thread touches belongs to that thread for good.
  */
 #ifndef ALLOCLAB_PLAN_H
 #define ALLOCLAB_PLAN_H

@@ -36,7 +36,7 @@ struct object { /* what is known of a live object, by its slot: as compact as wh
 struct scope {
     uint64_t parent; /* id, or TRACE_NO_SCOPE */
     uint64_t end;    /* record */
-    uint32_t slot;
+    uint32_t slot;   /* 0 in plans without scopes (release=free) */
     uint32_t open;
 };
 
@@ -343,14 +343,16 @@ static void scope_begin(struct builder *b, const struct trace_op *op)
     if (!grow(b, &b->scopes, b->scope_count, &b->scope_room, sizeof *b->scopes))
         return;
     uint64_t id = b->scope_count++;
-    b->scopes[id] = (struct scope){
-        .parent = parent, .end = b->fates.scope_ends[id], .slot = scope_slot_take(b), .open = 1};
+    uint32_t slot = b->plan.release == PLAN_RELEASE_SCOPE ? scope_slot_take(b) : 0;
+    b->scopes[id] =
+        (struct scope){.parent = parent, .end = b->fates.scope_ends[id], .slot = slot, .open = 1};
     if (++b->open_scopes > b->plan.max_open_scopes)
         b->plan.max_open_scopes = b->open_scopes;
     b->plan.scopes_total++;
     t->scope = id;
-    t->emitted_slot = b->scopes[id].slot;
-    context_put(b, op->thread, PLAN_BEGIN, t->emitted_slot, 0);
+    t->emitted_slot = slot;
+    if (slot)
+        context_put(b, op->thread, PLAN_BEGIN, slot, 0);
 }
 
 static void scope_close(struct builder *b, uint32_t thread, uint64_t id)
@@ -359,6 +361,8 @@ static void scope_close(struct builder *b, uint32_t thread, uint64_t id)
     struct scope *s = &b->scopes[id];
     s->open = 0;
     b->open_scopes--;
+    if (!s->slot)
+        return;
     if (t->emitted_slot == s->slot)
         t->emitted_slot = scope_slot(b, scope_current(b, t));
     context_put(b, thread, PLAN_END, s->slot, t->emitted_slot);
@@ -425,7 +429,7 @@ static void object_make(struct builder *b, const struct trace_op *op)
         return;
     b->slot_of[b->plan.objects++] = slot;
     b->plan.shared_objects += shared;
-    uint64_t place = b->plan.scope_slots > 1 ? scope_place(b, op, id, size) : TRACE_NO_SCOPE;
+    uint64_t place = b->open_scopes ? scope_place(b, op, id, size) : TRACE_NO_SCOPE;
     bool dropped = place != TRACE_NO_SCOPE && b->plan.release == PLAN_RELEASE_SCOPE;
     b->objects[slot] = (struct object){.scope_slot = scope_slot(b, place),
                                        .thread = op->thread,

@@ -295,22 +295,30 @@ static void escapees_move_outwards(void **state)
      * root. */
     expect_calls(scoped, COUNT(scoped), PLAN_RELEASE_SCOPE,
                  "s1(r0) r0:a0:10 s2(s1) s2:a1:20 s1:a2:30 -s2 -s1 r0:f0 ");
+    /* With release=free scopes are dropped, and escapees only counted. */
     expect_calls(scoped, COUNT(scoped), PLAN_RELEASE_FREE,
-                 "s1(r0) r0:a0:10 s2(s1) s2:a1:20 s1:a2:30 s2:f1 -s2 s1:f2 -s1 r0:f0 ");
-    const struct plan *plan = plan_make(scoped, COUNT(scoped), PLAN_RELEASE_SCOPE, 0);
-    assert_int_equal(plan->escaped_objects, 2);
-    assert_int_equal(plan->escaped_bytes, 40);
-    assert_int_equal(plan->dropped_frees, 2);
-    assert_int_equal(plan->ops, 5);
-    plan_unmap(plan);
+                 "r0:a0:10 r0:a1:20 r0:a2:30 r0:f1 r0:f2 r0:f0 ");
+    for (int release = 0; release < 2; release++) {
+        const struct plan *plan = plan_make(scoped, COUNT(scoped), (enum plan_release)release, 0);
+        assert_int_equal(plan->escaped_objects, 2);
+        assert_int_equal(plan->escaped_bytes, 40);
+        assert_int_equal(plan->dropped_frees, release == PLAN_RELEASE_SCOPE ? 2 : 0);
+        assert_int_equal(plan->ops, 5);
+        plan_unmap(plan);
+    }
 }
 
 static void owner_found_from_the_address(void **state)
 {
     (void)state;
+    const struct trace_op ops[] = {
+        BEGIN,  ALLOC(10), BEGIN, {.kind = TRACE_REALLOC, .object = 0, .size = 20},
+        END(1), FREE(0),   END(0)};
+    expect_calls(ops, COUNT(ops), PLAN_RELEASE_SCOPE,
+                 "s1(r0) s1:a0:10 s2(s1) s1:r0:10>20 -s2 -s1 "); /* the owner's view is given */
     spy.traits |= ALLOCATOR_FINDS_OWNER;
-    expect_calls(scoped, COUNT(scoped), PLAN_RELEASE_FREE,
-                 "s1(r0) r0:a0:10 s2(s1) s2:a1:20 s1:a2:30 r0:f1 -s2 r0:f2 -s1 r0:f0 ");
+    expect_calls(ops, COUNT(ops), PLAN_RELEASE_SCOPE,
+                 "s1(r0) s1:a0:10 s2(s1) r0:r0:10>20 -s2 -s1 ");
     spy.traits &= ~(unsigned)ALLOCATOR_FINDS_OWNER;
 }
 
@@ -322,10 +330,10 @@ static void scopes_interleave(void **state)
                                    FREE(1),   ALLOC(3), END(0),
                                    SWITCH(1), ALLOC(4), FREE(0),
                                    FREE(2),   FREE(3),  END(1)};
-    /* 0 and 2 are freed after scope 0 has ended, so they are placed in the root; 1 is freed from
-     * within scope 0. */
-    expect_calls(ops, COUNT(ops), PLAN_RELEASE_FREE,
-                 "s1(r0) r0:a0:1 s2(r0) s2:a1:2 s2:f1 r0:a2:3 -s1 s2:a3:4 r0:f0 r0:f2 s2:f3 -s2 ");
+    /* 0 and 2 are freed after scope 0 has ended, so they are placed in the root; 1 and 3 die with
+     * scope 1, wherever they are freed from. */
+    expect_calls(ops, COUNT(ops), PLAN_RELEASE_SCOPE,
+                 "s1(r0) r0:a0:1 s2(r0) s2:a1:2 r0:a2:3 -s1 s2:a3:4 r0:f0 r0:f2 -s2 ");
 }
 
 static void the_epilogue_closes_scopes(void **state)
