@@ -273,6 +273,24 @@ class RecordTest(unittest.TestCase):
         self.assertIn("cannot be started: No such file", r.err)
         self.assertEqual((r.paths, r.left), ([], []))
 
+    def test_waits_for_what_the_command_leaves_behind(self):
+        r = self.record("sh", "-c", f"(sleep 0.3; exec {self.bin / 'killed'}) & exit 3")
+        self.assertIn("sh ended with exit status 3", r.err)
+        self.assertIn([7000] * 1000, [r.live(n) for n in range(len(r.paths))])
+
+    def test_a_terminated_recording_still_leaves_its_trace(self):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="alloclab-record-"))
+        self.addCleanup(shutil.rmtree, folder)
+        run = subprocess.Popen([ALLOCLAB, "record", "-o", folder / "t.trace", "--", "sh", "-c",
+                                "echo ready; exec sleep 60"], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+        self.assertEqual(run.stdout.readline(), "ready\n")
+        run.terminate()
+        _, err = run.communicate(timeout=30)
+        self.assertEqual(run.returncode, 0, err)
+        self.assertIn("sh was killed by signal 15", err)
+        self.assertTrue((folder / "t.trace").exists())
+
     def test_usage(self):
         for arguments in ([], ["--children=maybe", "--", "true"], ["--bogus", "true"], ["-o"]):
             run = subprocess.run([ALLOCLAB, "record", *arguments], capture_output=True, text=True)

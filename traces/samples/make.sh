@@ -2,9 +2,8 @@
 # make.sh [NAME...] - records the samples again, into OUT (default: a new folder under build/; the ones that are
 # checked in are not touched). Bounded: each command is ended after a minute. README.md says what each sample is.
 #
-# The programs come from Debian (scripts/install.sh samples installs them). Everything they do is
-# drawn from fixed seeds; addresses do not appear in a trace, so that perl, sqlite, gcc and requests come out with the
-# same ops each time with the same versions. redis depends on how its threads meet.
+# The programs come from Debian (scripts/install.sh samples installs them). Everything they do is drawn from fixed
+# seeds, and addresses do not appear in a trace; README.md says which come out the same each time.
 set -eu
 cd "$(dirname "$0")/../.."
 scripts/install.sh samples
@@ -23,7 +22,8 @@ end_redis() { # if it still runs
 record() { # NAME COMMAND...: only the command's own process
     name=$1
     shift
-    $clean ./alloclab record --children=skip -o "$out/$name.trace" -- "$@"
+    $clean ./alloclab record --children=skip -o "$work/$name.trace" -- "$@"
+    mv "$work/$name.trace" "$out"
 }
 
 sample_perl() {
