@@ -33,6 +33,8 @@ struct memory {
     bool finding;     /* first replay */
     uint64_t *usable; /* by slot */
     uint64_t requested_now, usable_now, committed_now;
+    uint64_t handed_out; /* requested bytes of all blocks so far */
+    const void *moving;  /* where the object being resized was */
     struct peak requested, usable_peak, committed;
     uint64_t baseline, resident_peak;
     double jw1_sum, jw1_weight; /* over allocation time */
@@ -58,6 +60,7 @@ static void object_add(struct memory *m, const struct object_at *object)
     m->usable_now += usable;
     m->requested_now += object->size;
     m->fresh_bytes = object->size;
+    m->handed_out += object->size;
     pages_touch(object->p, object->size);
 }
 
@@ -79,10 +82,20 @@ static bool memory_ending(void *ctx, const struct object_at *object)
     return true;
 }
 
+static bool memory_moving(void *ctx, const struct object_at *object)
+{
+    struct memory *m = ctx;
+    m->moving = object->p;
+    return true;
+}
+
 static bool memory_moved(void *ctx, const struct object_at *object, size_t old)
 {
+    struct memory *m = ctx;
     object_remove(ctx, object->slot, old);
     object_add(ctx, object);
+    if (object->p == m->moving) /* in place: only the growth is handed out */
+        m->handed_out -= old < object->size ? old : object->size;
     return true;
 }
 
@@ -225,8 +238,11 @@ static bool memory_step(void *ctx, uint64_t op)
     return sample_take(m, op);
 }
 
-static const struct observe_hooks memory_hooks = {
-    .made = memory_made, .ending = memory_ending, .moved = memory_moved, .step = memory_step};
+static const struct observe_hooks memory_hooks = {.made = memory_made,
+                                                  .ending = memory_ending,
+                                                  .moving = memory_moving,
+                                                  .moved = memory_moved,
+                                                  .step = memory_step};
 
 /* ---- the replays ---- */
 
@@ -264,7 +280,7 @@ static bool replay_once(struct memory *m, bool finding)
 {
     struct error err;
     m->finding = finding;
-    m->requested_now = m->usable_now = m->committed_now = 0;
+    m->requested_now = m->usable_now = m->committed_now = m->handed_out = 0;
     m->next_sample = m->sample_every;
     m->next_map = 0;
     m->baseline = resident_now();
@@ -288,6 +304,7 @@ static void memory_report(struct memory *m)
     struct outcome *o = m->setup->outcome;
     uint64_t live = m->requested.bytes;
     outcome_set(o, METRIC_peak_requested_bytes, (double)live);
+    outcome_set(o, METRIC_handed_out_bytes, (double)m->handed_out);
     if (m->design->usable)
         outcome_set(o, METRIC_peak_usable_bytes, (double)m->usable_peak.bytes);
     outcome_set(o, METRIC_peak_resident_bytes, (double)m->resident_peak);

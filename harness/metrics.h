@@ -84,6 +84,8 @@
     X(harness_ns_per_op, "ns", none, timed,                                                        \
       "ns_per_op of null in the same block: the loop's own cost, already "                         \
       "in ns_per_op and not subtracted")                                                           \
+    X(handed_out_bytes, "bytes", none, exact,                                                      \
+      "requested bytes of all blocks handed out; of a realloc in place its growth")                \
     X(passes_count, "count", none, timed, "steady passes that ns_per_op is the median of")         \
     X(harness_bytes, "bytes", none, exact,                                                         \
       "the plan and the replay's tables, as the cell maps them")                                   \

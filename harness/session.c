@@ -52,13 +52,36 @@ static void progress_clear(const struct session *s)
 
 /* ---- one cell ---- */
 
+/* What the memory pass of the same cell found, or NULL if there was none. */
+static const struct kept *memory_find(const struct session *s, const struct job *job)
+{
+    for (unsigned i = 0; i < s->kept_count; i++) {
+        const struct kept *k = &s->kept[i];
+        if (k->contender == job->contender && k->target == job->target &&
+            k->release == job->release && k->pass == PASS_MEMORY && k->status == OUTCOME_OK)
+            return k;
+    }
+    return NULL;
+}
+
+/*
+ * Designs that released nothing stand apart. One that does not promise to reuse memory did so if,
+ * at its peak, all that was ever handed out was committed; where no memory pass tells, if it had no
+ * scopes to release by.
+ */
 static const char *group_name(const struct session *s, const struct job *job)
 {
     const struct allocator *a = s->contenders[job->contender].spec.design;
+    const struct kept *memory = memory_find(s, job);
     bool scopes = job->release == PLAN_RELEASE_SCOPE && a->scope_enter;
     if (a->traits & ALLOCATOR_FAKE)
         return "floor";
-    return a->traits & ALLOCATOR_REUSES || scopes ? "ranked" : "never_frees";
+    if (a->traits & ALLOCATOR_REUSES)
+        return "ranked";
+    if (memory && memory->known[METRIC_peak_committed_bytes])
+        scopes =
+            memory->value[METRIC_peak_committed_bytes] < memory->value[METRIC_handed_out_bytes];
+    return scopes ? "ranked" : "never_frees";
 }
 
 static void plan_facts(const struct plan *plan, struct outcome *o)
@@ -84,11 +107,11 @@ static int outcome_keep(struct session *s, const struct job *job, const struct o
                        .block = job->block,
                        .release = job->release,
                        .pass = job->pass,
-                       .status = o->status,
-                       .group = group_name(s, job)};
+                       .status = o->status};
     snprintf(k->detail, sizeof k->detail, "%.*s", (int)sizeof k->detail - 1, o->detail);
     memcpy(k->value, o->value, sizeof k->value);
     memcpy(k->known, o->known, sizeof k->known);
+    k->group = group_name(s, job);
     return 0;
 }
 

@@ -3,8 +3,8 @@
 # every allocator, and draws the figures. DIR is new each time, so that nothing is written over.
 set -eu
 dir=${1:-out/demo-$(date -u +%Y%m%d-%H%M%S)}
-mkdir -p "$(dirname "$dir")"
-recorded=$dir.recorded.trace
+mkdir -p "$dir"
+recorded=$dir/words.trace
 
 echo "demo 1/4: recording perl, which is on every Debian system, while it counts words"
 # shellcheck disable=SC2016
@@ -33,7 +33,7 @@ done
 
 echo
 echo "demo 4/4: drawing"
-make --no-print-directory figures DIR="$dir"
+MAKEFLAGS='' make --no-print-directory figures DIR="$dir"
 
 echo
 echo "demo done. The table stands above; its rows are in $dir/results.csv (columns: alloclab list metrics)."
