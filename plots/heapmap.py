@@ -4,7 +4,8 @@
 Each point is a bucket of addresses at a sample. Its colour mixes those of the kinds of its bytes by their shares, and
 white for what is not committed: so a bucket that is half live and half free has a colour between the two.
 
-Panels share their axes; one whose addresses reach several times further has a scale of its own, and its head says so.
+Panels share their axes; one whose addresses reach several times further, or so little that its map would be a line on
+the common scale, has a scale of its own, and its head says so.
 """
 from collections import namedtuple
 
@@ -17,6 +18,7 @@ COLUMNS = "op_index bucket_bytes offset_bytes meta_bytes live_bytes free_bytes u
 KINDS = [("live", "live (dead objects that cannot be reused included)"), ("free", "free: ready for reuse"),
          ("unused", "unused: never handed out"), ("meta", "metadata")]
 WIDE = 480  # pixels of a panel's image in time
+LOW = 4     # a map that would fill less than one part in so many of the common scale gets its own
 
 Map = namedtuple("Map", "image times span")
 
@@ -88,15 +90,22 @@ def panels_of(rows, maps, labels):
     return sorted(panels, key=lambda p: style.panel_order(p[1], labels[p[0]])), without
 
 
+def tops(spans):
+    """The top of each map's address axis, and whether it is the map's own because the span is far larger or smaller."""
+    common = style.axis_limit(spans, 3)
+    own = [not common / LOW <= span <= common for span in spans]
+    return [(span if apart else common, apart) for span, apart in zip(spans, own)]
+
+
 def draw_workload(case, panels, without, labels):
-    spans = [p[2].span for p in panels if p[2]]
-    limit = style.axis_limit(spans, 3) if spans else 1
+    drawn = [p for p in panels if p[2]]
+    top_of = dict(zip((p[0] for p in drawn), tops([p[2].span for p in drawn]))) if drawn else {}
     rows = [r for p in panels for r in p[1]]
     ops = max([r.ops or 0 for r in rows] + [p[2].times.max() for p in panels if p[2]] + [1])
     columns, tall = shape(len(panels))
     heads = []
     for series, _, found, notes in panels:
-        own = [f"own scale: addresses reach {style.bytes_text(found.span)}"] if found and found.span > limit else []
+        own = [f"own scale: addresses reach {style.bytes_text(found.span)}"] if found and top_of[series][1] else []
         heads.append((labels[series], own + notes, tall if found else 0.5, series))
     subtitle = [style.case_text(case, ops) + ", pass=memory; " + style.how_replayed(rows),
                 "Address, without the gaps that were never committed, against time. Colours mix by the shares of a "
@@ -105,12 +114,12 @@ def draw_workload(case, panels, without, labels):
     handles = [Patch(facecolor=style.KIND_COLOURS[k], edgecolor="#444444", linewidth=0.4, label=n) for k, n in KINDS]
     page = style.Page(f"Heap map: {case.workload}", subtitle, heads, columns, max(columns * 3.5, 5.2) + 0.3, 0.75, 0.15,
                       0.45, handles, style.footer(rows, ["heapmap.csv", "results.csv"]))
-    for axes, (_, _, found, _) in zip(page.axes, panels):
+    for axes, (series, _, found, _) in zip(page.axes, panels):
         if found is None:
             style.empty_panel(axes)
             continue
         draw_map(axes, found, ops)
-        top = max(limit, found.span)
+        top = top_of[series][0]
         axes.set_xlim(0, ops * (1 if len(found.times) > 1 else 1.03))
         axes.set_ylim(0, top)
         style.byte_axis(axes.yaxis, 0, top)

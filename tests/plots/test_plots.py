@@ -240,6 +240,12 @@ class Numbers(Folder):
         self.assertEqual(style.axis_limit([10, 25, 60]), 60)
         self.assertEqual(style.axis_limit([3.6, 4.4, 4.5, 19.6, 395]), 19.6)
 
+    def test_heapmap_scales(self):
+        """A map that the others would press into a line, or that would do so to them, has a scale of its own."""
+        self.assertEqual(heapmap.tops([10, 12, 40]), [(12, False), (12, False), (40, True)])
+        self.assertEqual(heapmap.tops([90, 2, 88]), [(90, False), (2, True), (90, False)])
+        self.assertEqual(heapmap.tops([90, 22.5]), [(90, True), (22.5, False)])
+
     def test_texts(self):
         self.assertEqual([style.bytes_text(v) for v in (0, 1023, 1024, 1536 << 10, 1 << 40)],
                          ["0 B", "1023 B", "1 KiB", "1.5 MiB", "1 TiB"])
