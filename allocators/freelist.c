@@ -36,21 +36,22 @@
  * been freed since the last sweep (the frees pay for it), when memory runs out, and by trim.
  *
  * Invariants
- *   1. Blocks tile the region from its first block to the top; each size is a multiple of 16,
- * >= 32.
+ *   1. Blocks tile the region from its first block to the top; each size is a multiple of 16, and
+ *      at least 32.
  *   2. Immediate: no two neighbours are free, and the last block is not.
  *   3. Inband: every word's check holds, the fence stands at the top; immediate: previous-is-free
- * is set exactly behind a free block. Side: used is set at both ends of blocks in use only.
+ *      is set exactly behind a free block. Side: used is set at both ends of blocks in use only.
  *   4. Footers (footer=yes, immediate): the last word of a free block is its size.
  *   5. The lists hold exactly the free blocks, each in the bin of its size; links point back; a
- * bin's bit is set exactly if it is not empty.
+ *      bin's bit is set exactly if it is not empty.
  *   6. order=address: lists ascend. The rover of fit=next is in its list, or its head.
  *   7. Large objects are sorted and disjoint.
  *
  * Cost. n free blocks, m of them in one bin, s bytes of a block.
  *   alloc  bins: O(m) in the request's own bin, and fit=first takes any block of the next one; m is
  *          small unless many free blocks share 1/16 of a doubling. bins=no: O(n), and fit=best
- * reads the whole list unless a block fits exactly. Alignments above 16 search size + align + 32.
+ *          reads the whole list unless a block fits exactly. Alignments above 16 search
+ *          size + align + 32.
  *   free   order=lifo, immediate, footer=yes: O(1). order=address: O(m) or O(n) to find the place,
  *          except with bins=no where a free neighbour gives it. footer=no: a free previous block is
  *          searched in all lists, O(n), inband; read backwards in the table, O(s/1024), side.
@@ -120,10 +121,10 @@ static const struct option freelist_options[] = {
            "lists for each doubling of the size; no: one list for all sizes"),
     OPTION(split, SIZE, "32", 0, 1 << 30, NULL,
            "a remainder of fewer bytes (or fewer than 32) stays inside the block"),
-    OPTION(region, SIZE, "4g", 1 << 16, 1e12, NULL,
+    OPTION(region, SIZE, "4g", 1 << 16, 1ull << 40, NULL,
            "bytes of addresses reserved first; each further region is twice the one before"),
     OPTION(commit, SIZE, "64k", 1, 1 << 30, NULL, "bytes by which a region's committed part grows"),
-    OPTION(large, SIZE, "1m", 0, 1e13, NULL,
+    OPTION(large, SIZE, "1m", 0, 1ull << 43, NULL,
            "objects from this many bytes on get pages of their own; 0: none do"),
     {.name = NULL},
 };

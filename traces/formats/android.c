@@ -1,9 +1,9 @@
 /*
  * android.c - Android's memory_replay text: one call a line,
  *
- *     TID: malloc PTR SIZE             TID: calloc PTR COUNT SIZE        TID: memalign PTR
- * ALIGNMENT SIZE TID: realloc NEW OLD SIZE        TID: free PTR                     TID:
- * thread_done 0x0
+ *     TID: malloc PTR SIZE                TID: calloc PTR COUNT SIZE
+ *     TID: memalign PTR ALIGNMENT SIZE    TID: realloc NEW OLD SIZE
+ *     TID: free PTR                       TID: thread_done 0x0
  *
  * PTR is what the call returned. A line may end with two times, the call's begin and end in ns: the
  * clock is the begin, counted from the first that is given.

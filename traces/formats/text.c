@@ -8,9 +8,10 @@
  *     thread N                       what follows is of thread N (0 at the start)
  *     alloc OBJECT SIZE              also: calloc, live
  *     aligned OBJECT SIZE align=BYTES
- *     realloc OBJECT SIZE            with `null`: of NULL, and OBJECT is new; with `ends`: it freed
- * OBJECT free OBJECT [SIZE]             - for OBJECT: free(NULL) scope_begin SCOPE, scope_end
- * SCOPE, scope_switch SCOPE     - for SCOPE: none thread_begin, thread_end
+ *     realloc OBJECT SIZE            with `null`: of NULL, OBJECT is new; with `ends`: it freed
+ *     free OBJECT [SIZE]             - for OBJECT: free(NULL)
+ *     scope_begin SCOPE              also: scope_end; scope_switch, where - is none
+ *     thread_begin                   also: thread_end
  *
  * A call that failed has - for its object, unless it is a realloc of one, and the word `failed`.
  * Further words on a line, in any order: align=BYTES, clock=NS, site=N; absent means 0 (align: 1).
