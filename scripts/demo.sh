@@ -24,7 +24,7 @@ echo "demo 2/4: what was recorded"
 ./alloclab trace info "$recorded"
 
 echo
-echo "demo 3/4: replaying on every allocator (about two minutes)"
+echo "demo 3/4: replaying on every allocator (one to two minutes)"
 traces=$recorded
 for sample in traces/samples/*.trace; do
     traces=$traces,$sample
