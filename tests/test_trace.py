@@ -204,7 +204,8 @@ class Command(TraceTest):
         self.assertEqual(done.stdout, f"{good}: valid: 3 ops, 1 objects, 1 threads, 0 scopes\n")
         lines = done.stderr.splitlines()
         self.assertRegex(lines[0], r"alloclab trace check: .*/bad: offset 16: checksum is [0-9a-f]{16}, but the block "
-                         r"says [0-9a-f]{16}")
+                         r"says [0-9a-f]{16}: the file was changed after it was written: get it again, or see what "
+                         r"`alloclab trace convert --salvage` can read of it$")
         self.assertEqual(lines[1], f"alloclab trace check: {missing}: cannot open: No such file or directory")
 
     def test_salvage(self):
@@ -214,7 +215,7 @@ class Command(TraceTest):
         torn = self.path("torn")
         with open(torn, "wb") as file:
             file.write(data[:int.from_bytes(data[-24:-16], "little") - 10])  # into the last block before the index
-        self.assertIn("--salvage reads the blocks that are whole", self.run_cli("check", torn).stderr)
+        self.assertIn("convert --salvage` reads the blocks that are whole", self.run_cli("check", torn).stderr)
         self.assertIn("valid: 32768 ops", self.ok("check", "--salvage", torn))
         self.assertEqual(self.fields(self.ok("info", "--salvage", torn))["ops"], "32768")
         self.ok("convert", "--salvage", torn, "-o", self.path("mended"))

@@ -56,8 +56,10 @@ int block_checksum(const struct trace_reader *r, const struct block *block, stru
     uint64_t sum = XXH64(p + 8, LAYOUT_BLOCK_BYTES - 8 + block->body_bytes, 0);
     if (sum != load64(p))
         return reader_refuse(r, block->offset, err,
-                             "checksum is %016" PRIx64 ", but the block says %016" PRIx64, sum,
-                             load64(p));
+                             "checksum is %016" PRIx64 ", but the block says %016" PRIx64
+                             ": the file was changed after it was written: get it again, or see "
+                             "what `alloclab trace convert --salvage` can read of it",
+                             sum, load64(p));
     return 0;
 }
 

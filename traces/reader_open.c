@@ -144,9 +144,10 @@ static int whole_open(struct trace_reader *r, struct error *err)
     const uint8_t *trailer = r->map + end;
     struct block index;
     if (end < LAYOUT_HEADER_BYTES || memcmp(trailer + 16, LAYOUT_END_MAGIC, 8) != 0)
-        return reader_refuse(r, r->bytes, err,
-                             "the file does not end as a trace does: it is torn, or something was "
-                             "added; --salvage reads the blocks that are whole");
+        return reader_refuse(
+            r, r->bytes, err,
+            "the file does not end as a trace does: it is torn, or something was "
+            "added; `alloclab trace convert --salvage` reads the blocks that are whole");
     at = r->index_offset = load64(trailer);
     if (XXH64(trailer, 8, 0) != load64(trailer + 8))
         return reader_refuse(r, end, err, "the trailer's checksum is wrong");

@@ -83,7 +83,7 @@ static int value_error(const struct context *c)
     char allowed[256] = "";
     switch (c->row->type) {
     case OPTION_SIZE:
-        text_add(allowed, sizeof allowed, "a number of bytes, with k, m or g if you like");
+        text_add(allowed, sizeof allowed, "a number of bytes (also with k, m or g)");
         break;
     case OPTION_COUNT:
         text_add(allowed, sizeof allowed, "a whole number");

@@ -111,7 +111,7 @@ static void torn_at_block_borders(void **state)
             uint64_t whole = step < 0 ? i - 2 + (i == 1) : i - 1;
             whole = whole == 3 ? BIG : whole * LAYOUT_BLOCK_RECORDS;
             assert_int_equal(image_check(&torn, 0, NULL, &err), -1);
-            assert_non_null(strstr(err.text, "--salvage reads the blocks that are whole"));
+            assert_non_null(strstr(err.text, "--salvage` reads the blocks that are whole"));
             assert_int_equal(image_check(&torn, TRACE_SALVAGE, &records, &err), 0);
             assert_int_equal(records, whole);
         }
@@ -154,7 +154,7 @@ static void strange_files(void **state)
     (void)state;
     const char *const no_end =
         "image: offset %zu: the file does not end as a trace does: it is torn, or "
-        "something was added; --salvage reads the blocks that are whole";
+        "something was added; `alloclab trace convert --salvage` reads the blocks that are whole";
     char message[256];
     struct image empty = {small.data, 0}, image = image_copy(&small);
     refused(&empty, "image: offset 0: the file is empty");
