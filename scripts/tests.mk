@@ -33,7 +33,7 @@ build-tests: | test-deps
 test: build-tests ## every suite, plain and sanitized; SUITES="tests/unit/os.c" runs one, JUNIT=FILE writes XML
 	@$(call run_tests)
 
-test-full: build-tests ## the same, longer: more fuzzing, and the Python suites under sanitizers too
+test-full: build-tests ## every suite, longer: more fuzzing, and the Python suites under sanitizers too
 	@$(call run_tests,--full)
 
 test-asan: ## the suites under the address and undefined-behaviour sanitizers alone
