@@ -122,7 +122,7 @@ def draw_panel(axes, lines, apart, floor, labels):
                      linewidth=0, zorder=0)
     for line in floor:
         axes.axvline(np.median(line.values), color="black", linestyle=(0, (4, 2)), linewidth=1.1, zorder=2.5)
-    axes.set_ylim(len(every) - 0.5, -0.5)
+    axes.set_ylim(max(len(every), 1) - 0.5, -0.5)
     draw_labels(axes, every, labels)
     axes.set_xlabel(unit)
     if not values:

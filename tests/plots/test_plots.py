@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import warnings
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PLOTS = os.path.join(HERE, "..", "..", "plots")
@@ -97,6 +98,23 @@ class Drawn(Folder):
             self.assertGreater(len(contents[0][0]), 10000)
             self.assertEqual(contents[0], contents[1], f"{figure}: two drawings differ")
         self.assertFalse([n for n in os.listdir(self.folder) if n.endswith(".part")])
+
+    def test_what_can_be_drawn_is_drawn(self):
+        """make figures: a pass that was left out costs the figures of that pass, not those after them; status 2."""
+        synthetic.write_folder(self.folder, allocators=["null", "libc"], samples=2)
+        self.edit("results.csv", lambda t: "\n".join(l for l in t.split("\n") if ",memory," not in l))
+        env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+        done = subprocess.run(["make", "-s", "figures", f"DIR={self.folder}"], capture_output=True, text=True, env=env,
+                              check=False)
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertEqual(done.stdout.split(), [self.path("throughput.png")])
+        self.assertIn("no row has pass=memory: run with `--passes` that include memory", done.stderr)
+
+    def test_the_floor_alone(self):
+        synthetic.write_folder(self.folder, allocators=["null"], samples=2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            self.assertEqual(list(pages_of("throughput", self.folder)), ["throughput"])
 
     def test_layout(self):
         """No text covers another or leaves the page, with few and many, long and failed allocators."""
