@@ -1,20 +1,19 @@
 /*
  * alloclab_mark.h - a program marks its own scopes (a frame, a request, a phase) and names its
- * threads. Recorded
- * (`alloclab record -- PROGRAM`), the marks go into the trace; otherwise each costs one load and
- * one predictable branch. Nothing is to be linked: this header is all. C and C++, programs and
- * shared objects.
+ * threads. Recorded (`alloclab record -- PROGRAM`), the marks go into the trace; otherwise each
+ * costs one load and one predictable branch. Nothing is to be linked: this header is all. C and
+ * C++, programs and shared objects.
  *
  * A scope holds what the thread allocates from its begin until it ends or another one is switched
  * to. Scopes nest: a scope begins inside the one that is current, and becomes current itself. Its
  * end, by whichever thread, makes the nearest open scope around it current again. A server with
  * many requests open at once switches:
  *
- *     uint64_t request = alloclab_scope_begin();     a request arrives; it is current now
+ *     uint64_t request = alloclab_scope_begin();    a request arrives; it is current now
  *     ...
- *     alloclab_scope_switch(ALLOCLAB_NO_SCOPE);               it waits for something
+ *     alloclab_scope_switch(ALLOCLAB_NO_SCOPE);     it waits for something
  *     ...
- *     alloclab_scope_switch(request);                         it goes on, perhaps in another thread
+ *     alloclab_scope_switch(request);               it goes on, perhaps in another thread
  *     alloclab_scope_end(request);
  *
  * How it works: the functions behind these are weak and undefined, so they have no address unless
