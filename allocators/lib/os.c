@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "allocators/lib/bitmap.h"
 #include "allocators/lib/bits.h"
 #include "allocators/lib/list.h"
 #include "allocators/lib/misuse.h"
@@ -123,27 +124,6 @@ static void meta_give(struct os *os, void *p, size_t bytes)
 }
 
 /* ---- pages of a reservation ---- */
-
-enum bitmap_change { BITMAP_LOOK, BITMAP_SET, BITMAP_CLEAR };
-
-/* How many of the bits were set before the change. */
-static size_t bitmap_range(uint64_t *bitmap, size_t first, size_t count, enum bitmap_change change)
-{
-    size_t set = 0;
-    for (size_t end = first + count; first < end;) {
-        unsigned low = first % 64;
-        size_t n = size_min(64 - low, end - first);
-        uint64_t mask = (n == 64 ? ~UINT64_C(0) : (UINT64_C(1) << n) - 1) << low;
-        uint64_t *word = &bitmap[first / 64];
-        set += (size_t)__builtin_popcountll(*word & mask);
-        if (change == BITMAP_SET)
-            *word |= mask;
-        else if (change == BITMAP_CLEAR)
-            *word &= ~mask;
-        first += n;
-    }
-    return set;
-}
 
 static size_t bitmap_bytes(const struct os *os, size_t bytes)
 {

@@ -1,0 +1,192 @@
+/*
+ * central.c - see central.h.
+ */
+#include "allocators/lib/central.h"
+
+static struct span *span_of(const struct block *b)
+{
+    struct segment *segment = segment_of(b);
+    return &segment->spans[info_first(segment_info(segment, segment_unit(b)))];
+}
+
+static bool span_has_room(const struct central *c, const struct span *span)
+{
+    return span->free || span->carved < c->objects;
+}
+
+static struct block *next_of(const struct central *c, const struct block *b)
+{
+    return block_next(c->design, c->secret, b);
+}
+
+static struct span *span_new(struct central *c)
+{
+    struct span *span = pages_take(c->pages, c->span_units, 1, c->tag);
+    if (!span)
+        return NULL;
+    span->free = NULL;
+    span->live = span->carved = 0;
+    list_insert_after(&c->partial, &span->link);
+    c->spans_taken++;
+    return span;
+}
+
+static void span_carve(struct central *c, struct span *span, struct chain *chain, uint32_t count)
+{
+    size_t from = (size_t)span->carved * c->bytes, to = from + (size_t)count * c->bytes;
+    char *start = span_start(span);
+    span_publish(span, align_up(from, UNIT_BYTES) >> UNIT_SHIFT,
+                 align_up(to, UNIT_BYTES) >> UNIT_SHIFT);
+    for (size_t at = to; at > from; at -= c->bytes) {
+        struct block *b = (struct block *)(void *)(start + at - c->bytes);
+        block_link(c->secret, b, chain->head);
+        chain->head = b;
+    }
+    span->carved += count;
+    span->live += count;
+    chain->count += count;
+}
+
+/* Takes what the chain lacks to a batch out of one span. */
+static void span_take(struct central *c, struct span *span, struct chain *chain)
+{
+    struct block *b = span->free;
+    while (b && chain->count < c->batch) {
+        struct block *next = next_of(c, b);
+        block_link(c->secret, b, chain->head);
+        chain->head = b;
+        chain->count++;
+        span->live++;
+        b = next;
+    }
+    span->free = b;
+    uint32_t fresh = (uint32_t)size_min(c->batch - chain->count, c->objects - span->carved);
+    if (fresh)
+        span_carve(c, span, chain, fresh);
+    if (!span_has_room(c, span)) {
+        list_remove(&span->link);
+        list_init(&span->link);
+    }
+}
+
+struct chain central_take(struct central *c)
+{
+    struct chain chain = {NULL, 0};
+    lock_take(&c->lock);
+    c->used = true;
+    c->refills++;
+    if (c->chain_count)
+        chain = c->chains[--c->chain_count];
+    while (chain.count < c->batch) {
+        struct list *first = c->partial.next;
+        struct span *span = LIST_ENTRY(first, struct span, link);
+        if (first == &c->partial)
+            span = chain.count ? NULL : span_new(c);
+        if (!span)
+            break;
+        span_take(c, span, &chain);
+    }
+    lock_give(&c->lock);
+    return chain;
+}
+
+/* Back into the spans; the caller has the lock. */
+static void chain_sort(struct central *c, struct block *b)
+{
+    while (b) {
+        struct block *next = next_of(c, b);
+        struct span *span = span_of(b);
+        if (!span_has_room(c, span))
+            list_insert_before(&c->partial, &span->link);
+        block_link(c->secret, b, span->free);
+        span->free = b;
+        if (!--span->live) {
+            list_remove(&span->link);
+            pages_give(c->pages, span);
+            c->spans_given++;
+        }
+        b = next;
+    }
+}
+
+void central_give(struct central *c, struct chain chain, bool sort)
+{
+    lock_take(&c->lock);
+    c->flushes++;
+    if (!sort && c->chain_count < CHAINS && chain.count == c->batch) {
+        c->used = true;
+        c->flushes_whole++;
+        c->chains[c->chain_count++] = chain;
+    } else {
+        chain_sort(c, chain.head);
+    }
+    lock_give(&c->lock);
+}
+
+void central_tick(struct central *c, uint64_t now_ns, uint64_t age_ns)
+{
+    lock_take(&c->lock);
+    if (c->used)
+        c->used_ns = now_ns;
+    c->used = false;
+    while (c->chain_count && now_ns - c->used_ns >= age_ns)
+        chain_sort(c, c->chains[--c->chain_count].head);
+    lock_give(&c->lock);
+}
+
+/* The fewest units with at least eight objects up to 4 KiB, four beyond, and at most 1/8 left over.
+ */
+void central_open(struct central *c)
+{
+    size_t bytes = c->bytes, least = bytes <= 4096 ? 8 : 4;
+    size_t units = align_up(least * bytes, UNIT_BYTES) >> UNIT_SHIFT;
+    while (units * UNIT_BYTES % bytes > units * UNIT_BYTES / 8)
+        units++;
+    list_init(&c->partial);
+    c->span_units = (uint32_t)units;
+    c->objects = (uint32_t)(units * UNIT_BYTES / bytes);
+}
+
+/* ---- observation ---- */
+
+static const struct block *object_at(const struct central *c, const struct span *span, size_t i)
+{
+    return (const struct block *)(const void *)(span_start(span) + i * c->bytes);
+}
+
+void central_span_walk(const struct central *c, const struct span *span, walk_fn *fn, void *arg)
+{
+    struct walk_item item = {.bytes = c->bytes, .size_class = c->tag};
+    for (size_t i = 0; i < span->carved; i++) {
+        item.address = (uintptr_t)object_at(c, span, i);
+        item.kind = block_is_sealed(c->secret, object_at(c, span, i)) ? WALK_FREE : WALK_LIVE;
+        fn(arg, &item);
+    }
+    size_t used = (size_t)span->carved * c->bytes;
+    item = (struct walk_item){.address = (uintptr_t)span_start(span) + used,
+                              .bytes = span->units * UNIT_BYTES - used,
+                              .kind = WALK_UNUSED,
+                              .size_class = c->tag};
+    if (item.bytes)
+        fn(arg, &item);
+}
+
+const char *central_span_check(const struct central *c, const struct span *span, size_t *sealed)
+{
+    size_t listed = 0;
+    for (const struct block *b = span->free; b && listed <= c->objects; b = b->next, listed++)
+        if (!block_is_sealed(c->secret, b))
+            return "spans: a free object is not sealed";
+    if (span->units != c->span_units || span->carved > c->objects)
+        return "spans: one is not as large as its class says";
+    if (listed + span->live != span->carved)
+        return "spans: free and live objects do not sum up";
+    if (list_empty(&span->link) == span_has_room(c, span))
+        return "spans: the list of those with room is wrong";
+    if (!span->live)
+        return "spans: one without objects in use was kept";
+    for (size_t i = 0; i < span->carved; i++)
+        *sealed += block_is_sealed(c->secret, object_at(c, span, i));
+    *sealed -= listed;
+    return NULL;
+}

@@ -1,0 +1,100 @@
+/*
+ * central.h - the central list of one size class: spans cut into objects, and a depot of whole
+ * batches in front of them. Caches take batches from it and give them back; nothing else touches
+ * its spans.
+ *
+ *     chains     |batch|batch| ...    at most CHAINS, as they were given
+ *     partial    span -> span -> ...  those with a free object, or not carved to their end
+ *
+ *     span         | object | object | ... | object | not carved yet | rest |
+ *     free object  | next 8 | seal 8 | ............ |     seal = next ^ address ^ secret
+ *
+ * The seal tells free objects from live ones: an object in use looks sealed with probability 2^-64,
+ * as long as who takes an object out of a list breaks the seal. It also tells when a free object
+ * was written over. A span is carved from its start, a batch at a time, so that what was never
+ * handed out is never touched. Objects are given back to the last span of the list and taken from
+ * the first, so that those behind have time to become empty; an empty span goes back to the pages.
+ *
+ * Invariants (central_span_check): a span's free, live and not carved objects sum to its objects;
+ * all free ones are sealed; it is in the list exactly if it has room; none is without live objects,
+ * where objects in chains and caches count as live.
+ *
+ * Threads: the class's lock guards the list, its spans and the free objects in them; it is taken by
+ * the functions that say nothing else, and the pages' lock within. The fields that do not change
+ * are read by anyone.
+ */
+#ifndef ALLOCLAB_CENTRAL_H
+#define ALLOCLAB_CENTRAL_H
+
+#include "allocators/lib/misuse.h"
+#include "allocators/lib/pages.h"
+
+struct block { /* a free object */
+    struct block *next;
+    uintptr_t seal;
+};
+
+struct chain {
+    struct block *head; /* the last one's next is NULL */
+    uint32_t count;
+};
+
+enum { CHAINS = 8 };
+
+struct central {
+    struct lock lock;
+    bool used; /* since the last central_tick() */
+    uint64_t used_ns;
+    struct list partial;
+    uint32_t chain_count;
+    struct chain chains[CHAINS];
+    uint64_t refills, flushes, flushes_whole, spans_taken, spans_given;
+    /* What follows does not change. */
+    struct pages *pages;
+    const char *design; /* for misuse */
+    uintptr_t secret;
+    uint32_t bytes, batch, objects, span_units; /* bytes of an object; objects of a span */
+    unsigned tag;                               /* of its spans */
+};
+
+/* The caller has set pages, design, secret, bytes, batch, tag and used_ns in zeroed memory. */
+void central_open(struct central *c);
+
+/* A batch, or what there is; an empty chain = no memory. */
+struct chain central_take(struct central *c);
+/* `sort`: into the spans, even if the depot has room. */
+void central_give(struct central *c, struct chain chain, bool sort);
+/* Sorts the depot into the spans if it was not used for age_ns; 0 = in any case. */
+void central_tick(struct central *c, uint64_t now_ns, uint64_t age_ns);
+
+/* Observation, no lock; a span of this class. */
+void central_span_walk(const struct central *c, const struct span *span, walk_fn *fn, void *arg);
+/* Adds the sealed objects that are not in the span's own list, so in chains or caches. */
+const char *central_span_check(const struct central *c, const struct span *span, size_t *sealed);
+
+static inline uintptr_t block_seal(uintptr_t secret, const struct block *b,
+                                   const struct block *next)
+{
+    return secret ^ (uintptr_t)b ^ (uintptr_t)next;
+}
+
+static inline void block_link(uintptr_t secret, struct block *b, struct block *next)
+{
+    b->next = next;
+    b->seal = block_seal(secret, b, next);
+}
+
+static inline bool block_is_sealed(uintptr_t secret, const struct block *b)
+{
+    return b->seal == block_seal(secret, b, b->next);
+}
+
+/* The next of a block that must be free; ends the program if it was written over. */
+static inline struct block *block_next(const char *design, uintptr_t secret, const struct block *b)
+{
+    if (__builtin_expect(!block_is_sealed(secret, b), 0))
+        misuse_abort(design, "corrupted free block", b);
+    return b->next;
+}
+
+#endif
