@@ -100,13 +100,6 @@ struct state {
     uint64_t level_scope;
 };
 
-static void free_all(struct emit *e, struct ids *ids)
-{
-    for (uint64_t i = 0; i < ids->n; i++)
-        emit_free(e, 0, ids->items[i]);
-    ids->n = 0;
-}
-
 static void run_subsystem(struct state *s, unsigned system, uint64_t frame)
 {
     const struct frame_options *o = s->o;
@@ -135,10 +128,10 @@ static void run_frame(struct state *s, uint64_t frame)
     if (s->e.clock_ns < frame * FRAME_NS)
         s->e.clock_ns = frame * FRAME_NS;
     uint64_t scope = emit_scope_begin(&s->e, 0);
-    free_all(&s->e, &s->due[frame % CALENDAR]);
+    emit_free_all(&s->e, 0, &s->due[frame % CALENDAR]);
     for (unsigned i = 0; i < s->o->subsystems; i++)
         run_subsystem(s, i, frame);
-    free_all(&s->e, &s->frame);
+    emit_free_all(&s->e, 0, &s->frame);
     emit_scope_end(&s->e, 0, scope);
 }
 
@@ -173,8 +166,8 @@ static void run(struct state *s)
         run_frame(s, frame);
     }
     for (uint64_t i = 0; i < CALENDAR; i++)
-        free_all(&s->e, &s->due[(frame + i) % CALENDAR]);
-    free_all(&s->e, &s->assets);
+        emit_free_all(&s->e, 0, &s->due[(frame + i) % CALENDAR]);
+    emit_free_all(&s->e, 0, &s->assets);
     if (s->o->scopes >= SCOPES_LEVEL)
         emit_scope_end(&s->e, 0, s->level_scope);
 }

@@ -167,8 +167,7 @@ static unsigned pick_thread(struct state *s)
 static void close_producers(struct state *s)
 {
     s->closed = true;
-    for (unsigned t = 1; t <= s->o->producers; t++)
-        emit_thread_end(&s->e, t);
+    emit_threads_end(&s->e, 1, (unsigned)s->o->producers);
 }
 
 /* One thread always can run: the queue has room, or a message. */
@@ -197,8 +196,7 @@ static void name_threads(struct state *s)
         emit_thread_name(&s->e, t, name);
     }
     static const char *const sites[] = {"queue", "state", "header", "part", "scratch"};
-    for (unsigned i = 0; i < sizeof sites / sizeof *sites; i++)
-        emit_site_name(&s->e, SITE_QUEUE + i, sites[i]);
+    emit_site_names(&s->e, sites, sizeof sites / sizeof *sites);
 }
 
 static void run_main(struct state *s)
@@ -213,8 +211,7 @@ static void run_main(struct state *s)
         emit_thread_begin(&s->e, t);
     }
     run(s);
-    for (unsigned t = (unsigned)s->o->producers + 1; t <= threads; t++)
-        emit_thread_end(&s->e, t);
+    emit_threads_end(&s->e, (unsigned)s->o->producers + 1, (unsigned)s->o->consumers);
     for (unsigned t = 1; t <= threads; t++)
         free_object(s, 0, states[t]);
     free_object(s, 0, queue);

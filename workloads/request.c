@@ -227,21 +227,16 @@ static void run_burst(struct state *s, struct request *r)
 
 static void run(struct state *s)
 {
-    for (unsigned t = 0; t < s->o->threads; t++) {
-        char name[32];
-        snprintf(name, sizeof name, "worker-%u", t);
-        emit_thread_name(&s->e, t, name);
-        emit_thread_begin(&s->e, t);
+    emit_threads_begin(&s->e, 0, (unsigned)s->o->threads, "worker");
+    for (unsigned t = 0; t < s->o->threads; t++)
         s->current[t] = TRACE_NO_SCOPE;
-    }
     for (uint64_t i = 0; i < s->n_places; i++)
         s->places[i].thread = (unsigned)(i % s->o->threads);
     while (s->n_places && !s->e.failed)
         run_burst(s, &s->places[rng_below(&s->schedule, s->n_places)]);
     while (s->o->sessions && s->lru.n && !s->e.failed)
         evict_session(s, 0);
-    for (unsigned t = 0; t < s->o->threads; t++)
-        emit_thread_end(&s->e, t);
+    emit_threads_end(&s->e, 0, (unsigned)s->o->threads);
 }
 
 static void prepare(struct state *s, uint64_t seed)
@@ -259,8 +254,7 @@ static void prepare(struct state *s, uint64_t seed)
     s->bodies = dist_lognormal(BODY_MEDIAN, BODY_SIGMA, BODY_MIN, BODY_MAX);
     static const char *const sites[] = {"state", "response", "object", "session head",
                                         "session body"};
-    for (unsigned i = 0; i < sizeof sites / sizeof *sites; i++)
-        emit_site_name(&s->e, SITE_STATE + i, sites[i]);
+    emit_site_names(&s->e, sites, sizeof sites / sizeof *sites);
 }
 
 static int request_emit(const void *options, uint64_t seed, struct trace_writer *out,

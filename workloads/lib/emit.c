@@ -103,6 +103,28 @@ void emit_site_name(struct emit *e, unsigned site, const char *name)
     put_name(e, "site", site, name);
 }
 
+void emit_site_names(struct emit *e, const char *const *names, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        emit_site_name(e, 1 + i, names[i]);
+}
+
+void emit_threads_begin(struct emit *e, unsigned first, unsigned n, const char *kind)
+{
+    for (unsigned i = 0; i < n; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "%s-%u", kind, i);
+        emit_thread_name(e, first + i, name);
+        emit_thread_begin(e, first + i);
+    }
+}
+
+void emit_threads_end(struct emit *e, unsigned first, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        emit_thread_end(e, first + i);
+}
+
 int emit_no_memory(struct emit *e)
 {
     if (e->failed)
@@ -137,4 +159,11 @@ void ids_free(struct ids *ids)
 {
     free(ids->items);
     *ids = (struct ids){0};
+}
+
+void emit_free_all(struct emit *e, unsigned thread, struct ids *ids)
+{
+    for (uint64_t i = 0; i < ids->n; i++)
+        emit_free(e, thread, ids->items[i]);
+    ids->n = 0;
 }

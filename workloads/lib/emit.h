@@ -38,6 +38,12 @@ void emit_thread_end(struct emit *e, unsigned thread);
 /* Meta data: the name of a thread, and of a site. */
 void emit_thread_name(struct emit *e, unsigned thread, const char *name);
 void emit_site_name(struct emit *e, unsigned site, const char *name);
+void emit_site_names(struct emit *e, const char *const *names, unsigned n); /* sites 1..n */
+
+/* Threads first .. first + n - 1, one after the other: begins them under the names KIND-0, KIND-1,
+ * .., and ends them. */
+void emit_threads_begin(struct emit *e, unsigned first, unsigned n, const char *kind);
+void emit_threads_end(struct emit *e, unsigned first, unsigned n);
 
 /* Sets the error of a workload that found no memory for its own state; returns -1. */
 int emit_no_memory(struct emit *e);
@@ -51,5 +57,7 @@ struct ids {
 void ids_push(struct emit *e, struct ids *ids, uint64_t id); /* without memory: e fails */
 uint64_t ids_take(struct ids *ids, uint64_t i);              /* the last one moves to its place */
 void ids_free(struct ids *ids);
+void emit_free_all(struct emit *e, unsigned thread,
+                   struct ids *ids); /* first to last; empties it */
 
 #endif
