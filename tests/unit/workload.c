@@ -20,7 +20,9 @@
 static const char *small(const char *workload)
 {
     static const char *const rows[][2] = {
+        {"classwalk", "pages=1,classes=4"},
         {"frame", "frames=40,objects=60,level=15,assets=20"},
+        {"pagepin", "pages=20"},
         {"prodcons", "ops=5000,queue=32"},
         {"random", "ops=5000,live=500"},
         {"request", "requests=40,sessions=20"},
@@ -58,7 +60,9 @@ static void seeds_name_the_same_ops_everywhere(void **state)
         const char *text;
         uint64_t digest;
     } rows[] = {
+        {"classwalk:pages=2,walks=2", UINT64_C(7410454767509093433)},
         {"frame:frames=40,scopes=subsystem", UINT64_C(6773360124281305767)},
+        {"pagepin:pages=40", UINT64_C(11034262722810374086)},
         {"prodcons:ops=20k", UINT64_C(12181426645037182707)},
         {"prodcons:ops=20k,sizes=pareto", UINT64_C(11797764751678159590)},
         {"random:ops=20k,live=1000,sizes=log", UINT64_C(2353252754011705411)},
