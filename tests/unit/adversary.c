@@ -123,6 +123,74 @@ static void classwalk_empties_each_class_before_the_next(void **state)
     assert_int_equal(survey_of("classwalk:pages=1,min=4097,max=8k", 0).totals.peak_live_objects, 1);
 }
 
+/* What the live objects of each size must be after `round` thinnings. */
+static void check_teeth(const uint64_t *live, const uint64_t *made, unsigned round)
+{
+    for (unsigned i = 0; i < round; i++)
+        assert_int_equal(live[i], made[i] >> (round - i));
+}
+
+static void comb_frees_every_other_object(void **state)
+{
+    (void)state;
+    static const uint64_t sizes[] = {64, 80, 100, 125, 156, 195};
+    struct record r = record_of("comb:pages=8,size=64,growth=1.25,rounds=5");
+    uint64_t live[6] = {0}, made[6] = {0}, bytes = 0, full = 0, room = 8 * PAGE;
+    unsigned round = 0;
+    for (size_t i = 0; i < r.n; i++) {
+        const struct trace_op *op = &r.ops[i];
+        unsigned k = (unsigned)r.makers[op->object]->site - 1;
+        assert_int_equal(r.makers[op->object]->size, sizes[k]);
+        if (is_alloc(op) && k != round) { /* the thinning is done, the filling begins */
+            assert_int_equal(k, round + 1);
+            assert_int_equal(made[round], room / sizes[round]);
+            check_teeth(live, made, k);
+            room = full - bytes;
+            round = k;
+        }
+        if (is_free(op) && round == 0)
+            assert_int_equal(op->object % 2, 0); /* the first of each pair dies first */
+        made[k] += is_alloc(op);
+        live[k] += is_alloc(op) ? 1 : UINT64_MAX;
+        bytes += is_alloc(op) ? sizes[k] : -sizes[k];
+        full = is_alloc(op) ? bytes : full;
+        assert_true(bytes <= 8 * PAGE);
+    }
+    assert_int_equal(round, 5);
+    assert_int_equal(bytes, 0);
+    record_free(&r);
+}
+
+static void purgethrash_comes_back_to_its_base(void **state)
+{
+    (void)state;
+    enum { CYCLES = 200, MOST = 512, PAUSE_NS = 7 * 1000000 };
+    struct record r = record_of("purgethrash:base=10,swing=64,cycles=200,pause=7,max=512");
+    uint64_t base = 0, swing = 0, tops = 0, small = 0, bottoms = 0;
+    for (size_t i = 1; i < r.n && tops < CYCLES; i++) {
+        const struct trace_op *op = &r.ops[i], *before = op - 1;
+        uint64_t size = r.makers[before->object]->size;
+        base += is_alloc(before) && before->site == 1 ? size : 0;
+        if (before->site == 2 || is_free(before))
+            swing += is_alloc(before) ? size : -size;
+        if (is_alloc(before) == is_alloc(op))
+            continue;
+        assert_true(op->clock_ns - before->clock_ns >= PAUSE_NS);
+        if (is_alloc(op)) {
+            assert_int_equal(swing, 0);
+            bottoms++;
+            continue;
+        }
+        assert_in_range(swing, PAGE, 64 * PAGE + MOST);
+        tops++;
+        small += swing <= 8 * PAGE + MOST / 2;
+    }
+    assert_in_range(base, 10 * PAGE, 10 * PAGE + MOST);
+    assert_int_equal(bottoms, CYCLES - 1);
+    assert_in_range(small, CYCLES * 4 / 10, CYCLES * 6 / 10); /* half of the octaves of 1 .. 64 */
+    record_free(&r);
+}
+
 /* ---- classics ---- */
 
 int main(void)
@@ -130,6 +198,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pagepin_leaves_one_object_a_page),
         cmocka_unit_test(classwalk_empties_each_class_before_the_next),
+        cmocka_unit_test(comb_frees_every_other_object),
+        cmocka_unit_test(purgethrash_comes_back_to_its_base),
     };
     return cmocka_run_group_tests_name("adversary", tests, NULL, NULL);
 }

@@ -21,9 +21,11 @@ static const char *small(const char *workload)
 {
     static const char *const rows[][2] = {
         {"classwalk", "pages=1,classes=4"},
+        {"comb", "pages=20"},
         {"frame", "frames=40,objects=60,level=15,assets=20"},
         {"pagepin", "pages=20"},
         {"prodcons", "ops=5000,queue=32"},
+        {"purgethrash", "base=5,swing=10,cycles=10"},
         {"random", "ops=5000,live=500"},
         {"request", "requests=40,sessions=20"},
     };
@@ -61,10 +63,12 @@ static void seeds_name_the_same_ops_everywhere(void **state)
         uint64_t digest;
     } rows[] = {
         {"classwalk:pages=2,walks=2", UINT64_C(7410454767509093433)},
+        {"comb:pages=40", UINT64_C(5272749994081658228)},
         {"frame:frames=40,scopes=subsystem", UINT64_C(6773360124281305767)},
         {"pagepin:pages=40", UINT64_C(11034262722810374086)},
         {"prodcons:ops=20k", UINT64_C(12181426645037182707)},
         {"prodcons:ops=20k,sizes=pareto", UINT64_C(11797764751678159590)},
+        {"purgethrash:base=20,swing=40,cycles=20,order=random", UINT64_C(4506040092376312869)},
         {"random:ops=20k,live=1000,sizes=log", UINT64_C(2353252754011705411)},
         {"request:requests=500,sessions=50,threads=3,migrate=0.1", UINT64_C(12135416411153762219)},
     };
