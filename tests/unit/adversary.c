@@ -191,6 +191,68 @@ static void purgethrash_comes_back_to_its_base(void **state)
     record_free(&r);
 }
 
+static void phases_change_their_sizes_and_leave_survivors(void **state)
+{
+    (void)state;
+    enum { PHASES = 12, ALLOCS = 2000, LIVE = 500, STAY = 3, MIX = 4 };
+    struct record r = record_of("phasechange:phases=12,allocs=2k,live=500,stay=3,survive=0.1");
+    uint64_t made = 0, stayed = 0, sizes[PHASES][MIX] = {{0}};
+    for (size_t i = 0; i < r.n; i++) {
+        const struct trace_op *op = &r.ops[i];
+        if (is_alloc(op)) {
+            uint64_t *size = &sizes[made++ / ALLOCS][op->site - 1];
+            assert_true(*size == 0 || *size == op->size);
+            *size = op->size;
+            continue;
+        }
+        uint64_t born = op->object / ALLOCS, now = (made - 1) / ALLOCS;
+        stayed += now == born + STAY;
+        if (born + STAY < PHASES) /* those of the last phases die when the program ends */
+            assert_true(now == born || now == born + STAY);
+    }
+    assert_int_equal(made, PHASES * ALLOCS);
+    for (unsigned phase = 1; phase < PHASES; phase++)
+        assert_memory_not_equal(sizes[phase], sizes[phase - 1], sizeof sizes[0]);
+    assert_in_range(stayed, (PHASES - STAY) * LIVE * 8 / 100, (PHASES - STAY) * LIVE * 12 / 100);
+    record_free(&r);
+}
+
+static void bleed_frees_elsewhere(void **state)
+{
+    (void)state;
+    struct record r = record_of("bleed:ops=20k,threads=4,batch=20,lag=3");
+    for (size_t i = 0; i < r.n; i++)
+        if (trace_is_call(r.ops[i].kind))
+            assert_true(is_alloc(&r.ops[i]) == (r.ops[i].thread == 0));
+    record_free(&r);
+    struct survey s = survey_of("bleed:ops=20k,threads=4,batch=20,lag=3", 0);
+    assert_int_equal(s.totals.ops, 20000);
+    assert_int_equal(s.totals.peak_live_objects, 4 * 20);
+    assert_int_equal(s.crossed_threads, s.totals.objects);
+}
+
+static void bleed_moves_the_roles_on(void **state)
+{
+    (void)state;
+    struct record r = record_of("bleed:ops=20k,threads=4,batch=20,lag=3,shift=10");
+    uint64_t live = 0, objects = 0;
+    for (size_t i = 0; i < r.n; i++) {
+        const struct trace_op *op = &r.ops[i];
+        if (!trace_is_call(op->kind))
+            continue;
+        if (is_alloc(op)) {
+            if (objects % 200 == 0)
+                assert_int_equal(live, 0);
+            assert_int_equal(op->thread, objects++ / 200 % 4);
+        } else {
+            assert_int_not_equal(op->thread, r.makers[op->object]->thread);
+        }
+        live = is_alloc(op) ? live + 1 : live - 1;
+    }
+    assert_int_equal(objects, 10000);
+    record_free(&r);
+}
+
 /* ---- classics ---- */
 
 int main(void)
@@ -200,6 +262,9 @@ int main(void)
         cmocka_unit_test(classwalk_empties_each_class_before_the_next),
         cmocka_unit_test(comb_frees_every_other_object),
         cmocka_unit_test(purgethrash_comes_back_to_its_base),
+        cmocka_unit_test(phases_change_their_sizes_and_leave_survivors),
+        cmocka_unit_test(bleed_frees_elsewhere),
+        cmocka_unit_test(bleed_moves_the_roles_on),
     };
     return cmocka_run_group_tests_name("adversary", tests, NULL, NULL);
 }

@@ -20,10 +20,12 @@
 static const char *small(const char *workload)
 {
     static const char *const rows[][2] = {
+        {"bleed", "ops=5000,batch=10,lag=5"},
         {"classwalk", "pages=1,classes=4"},
         {"comb", "pages=20"},
         {"frame", "frames=40,objects=60,level=15,assets=20"},
         {"pagepin", "pages=20"},
+        {"phasechange", "phases=5,allocs=500,live=100"},
         {"prodcons", "ops=5000,queue=32"},
         {"purgethrash", "base=5,swing=10,cycles=10"},
         {"random", "ops=5000,live=500"},
@@ -62,10 +64,12 @@ static void seeds_name_the_same_ops_everywhere(void **state)
         const char *text;
         uint64_t digest;
     } rows[] = {
+        {"bleed:ops=20k,shift=7", UINT64_C(17563049639565207127)},
         {"classwalk:pages=2,walks=2", UINT64_C(7410454767509093433)},
         {"comb:pages=40", UINT64_C(5272749994081658228)},
         {"frame:frames=40,scopes=subsystem", UINT64_C(6773360124281305767)},
         {"pagepin:pages=40", UINT64_C(11034262722810374086)},
+        {"phasechange:phases=5,allocs=3k,live=500,survive=0.1", UINT64_C(13415616760152439251)},
         {"prodcons:ops=20k", UINT64_C(12181426645037182707)},
         {"prodcons:ops=20k,sizes=pareto", UINT64_C(11797764751678159590)},
         {"purgethrash:base=20,swing=40,cycles=20,order=random", UINT64_C(4506040092376312869)},
