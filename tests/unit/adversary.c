@@ -255,6 +255,90 @@ static void bleed_moves_the_roles_on(void **state)
 
 /* ---- classics ---- */
 
+struct larson {
+    unsigned array[MOST_THREADS]; /* by thread */
+    uint64_t allocs[MOST_THREADS], frees[MOST_THREADS];
+    unsigned *home; /* by object: its array */
+};
+
+static void check_larson_step(struct larson *l, const struct trace_op *op)
+{
+    if (op->thread == 0)
+        return;
+    unsigned array = l->array[op->thread];
+    if (is_free(op)) {
+        assert_int_equal(l->home[op->object], array);
+        l->frees[op->thread]++;
+    } else {
+        l->home[op->object] = array;
+        l->allocs[op->thread]++;
+    }
+}
+
+static void larson_hands_over_at_thread_end(void **state)
+{
+    (void)state;
+    enum { SLOTS = 50, THREADS = 3, LIFE = 100 };
+    struct record r = record_of("larson:ops=20k,threads=3,slots=50,life=100");
+    struct larson l = {.home = calloc(r.objects, sizeof *l.home)};
+    assert_non_null(l.home);
+    for (unsigned i = 0; i < THREADS * SLOTS; i++)
+        l.home[i] = i / SLOTS;
+    unsigned handovers = 0;
+    for (size_t i = 0; i < r.n; i++) {
+        const struct trace_op *op = &r.ops[i];
+        if (trace_is_call(op->kind))
+            check_larson_step(&l, op);
+        if (op->kind == TRACE_THREAD_BEGIN && op->thread && op->thread <= THREADS)
+            l.array[op->thread] = op->thread - 1;
+        if (op->kind != TRACE_THREAD_END || i + 1 == r.n || op[1].kind != TRACE_THREAD_BEGIN)
+            continue;
+        assert_int_equal(l.allocs[op->thread], LIFE);
+        assert_int_equal(l.frees[op->thread], LIFE);
+        l.array[op[1].thread] = l.array[op->thread];
+        handovers++;
+    }
+    assert_true(handovers > 90); /* of (20,000 - 300) / 2 steps, 100 each */
+    struct survey s = survey_of("larson:ops=20k,threads=3,slots=50,life=100", THREADS * SLOTS);
+    assert_int_equal(s.totals.threads, 1 + THREADS + handovers);
+    assert_int_equal(s.most_live, THREADS * SLOTS);
+    assert_true(s.crossed_ends > 1000);
+    free(l.home);
+    record_free(&r);
+}
+
+static void xmalloc_frees_whole_batches_elsewhere(void **state)
+{
+    (void)state;
+    enum { ALLOCATORS = 3, FREERS = 2, BATCH = 20, WAITING = 5 };
+    const char *text = "xmalloc:ops=20k,allocators=3,freers=2,batch=20,waiting=5";
+    struct record r = record_of(text);
+    uint64_t freed[FREERS] = {0}, sources[FREERS] = {0}, mixed = 0;
+    bool ended = false;
+    for (size_t i = 0; i < r.n; i++) {
+        const struct trace_op *op = &r.ops[i];
+        ended |= op->kind == TRACE_THREAD_END;
+        if (!trace_is_call(op->kind))
+            continue;
+        assert_true(is_alloc(op) == (op->thread < ALLOCATORS));
+        if (is_alloc(op) || ended)
+            continue;
+        unsigned freer = op->thread - ALLOCATORS;
+        uint64_t source = r.makers[op->object]->thread;
+        mixed += freed[freer] % BATCH && source != sources[freer];
+        sources[freer] = source;
+        freed[freer]++;
+    }
+    assert_int_equal(mixed, 0); /* a batch is of one allocator, and freed by one freer */
+    assert_true(freed[0] > 1000 && freed[1] > 1000);
+    record_free(&r);
+    struct survey s = survey_of(text, 0);
+    assert_int_equal(s.totals.ops, 20000);
+    assert_int_equal(s.crossed_threads, s.totals.objects);
+    assert_in_range(s.totals.peak_live_objects, BATCH * WAITING,
+                    BATCH * (WAITING + ALLOCATORS + FREERS));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,6 +349,8 @@ int main(void)
         cmocka_unit_test(phases_change_their_sizes_and_leave_survivors),
         cmocka_unit_test(bleed_frees_elsewhere),
         cmocka_unit_test(bleed_moves_the_roles_on),
+        cmocka_unit_test(larson_hands_over_at_thread_end),
+        cmocka_unit_test(xmalloc_frees_whole_batches_elsewhere),
     };
     return cmocka_run_group_tests_name("adversary", tests, NULL, NULL);
 }
