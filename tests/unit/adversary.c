@@ -339,6 +339,38 @@ static void xmalloc_frees_whole_batches_elsewhere(void **state)
                     BATCH * (WAITING + ALLOCATORS + FREERS));
 }
 
+static void cachescratch_workers_free_what_main_gave_them(void **state)
+{
+    (void)state;
+    struct record r = record_of("cachescratch:ops=5k,threads=6");
+    bool started[MOST_THREADS] = {false}, holds[MOST_THREADS] = {false};
+    for (size_t i = 0; i < r.n; i++) {
+        const struct trace_op *op = &r.ops[i];
+        if (!trace_is_call(op->kind) || op->thread == 0)
+            continue;
+        if (!started[op->thread])
+            assert_true(is_free(op) && r.makers[op->object]->thread == 0);
+        else
+            assert_true(is_alloc(op) == !holds[op->thread]);
+        started[op->thread] = true;
+        holds[op->thread] = is_alloc(op);
+    }
+    for (unsigned t = 1; t <= 6; t++)
+        assert_true(started[t]);
+    record_free(&r);
+    assert_int_equal(survey_of("cachescratch:ops=5k,threads=6", 0).crossed_threads, 6);
+}
+
+static void cachethrash_workers_share_nothing(void **state)
+{
+    (void)state;
+    struct survey s = survey_of("cachethrash:ops=5k,threads=6", 0);
+    assert_int_equal(s.crossed_threads, 0);
+    assert_int_equal(s.totals.peak_live_objects, 6);
+    assert_int_equal(s.totals.ops, 5000);
+    assert_true(s.smallest == 8 && s.largest == 8);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -351,6 +383,8 @@ int main(void)
         cmocka_unit_test(bleed_moves_the_roles_on),
         cmocka_unit_test(larson_hands_over_at_thread_end),
         cmocka_unit_test(xmalloc_frees_whole_batches_elsewhere),
+        cmocka_unit_test(cachescratch_workers_free_what_main_gave_them),
+        cmocka_unit_test(cachethrash_workers_share_nothing),
     };
     return cmocka_run_group_tests_name("adversary", tests, NULL, NULL);
 }

@@ -21,6 +21,8 @@ static const char *small(const char *workload)
 {
     static const char *const rows[][2] = {
         {"bleed", "ops=5000,batch=10,lag=5"},
+        {"cachescratch", "ops=5000"},
+        {"cachethrash", "ops=5000"},
         {"classwalk", "pages=1,classes=4"},
         {"comb", "pages=20"},
         {"frame", "frames=40,objects=60,level=15,assets=20"},
@@ -67,6 +69,8 @@ static void seeds_name_the_same_ops_everywhere(void **state)
         uint64_t digest;
     } rows[] = {
         {"bleed:ops=20k,shift=7", UINT64_C(17563049639565207127)},
+        {"cachescratch:ops=5k", UINT64_C(2348550949475485700)},
+        {"cachethrash:ops=5k,burst=4", UINT64_C(2645392669513781274)},
         {"classwalk:pages=2,walks=2", UINT64_C(7410454767509093433)},
         {"comb:pages=40", UINT64_C(5272749994081658228)},
         {"frame:frames=40,scopes=subsystem", UINT64_C(6773360124281305767)},
