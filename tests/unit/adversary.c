@@ -371,6 +371,77 @@ static void cachethrash_workers_share_nothing(void **state)
     assert_true(s.smallest == 8 && s.largest == 8);
 }
 
+static void mstress_objects_wander_past_their_threads(void **state)
+{
+    (void)state;
+    const char *text = "mstress:generations=4,threads=5,steps=500,min=16,max=2000";
+    struct record r = record_of(text);
+    uint64_t passing = 0, retained = 0;
+    for (size_t i = 0; i < r.n; i++) {
+        const struct trace_op *op = &r.ops[i];
+        if (!is_free(op)) {
+            passing += op->site == 1;
+            retained += op->site == 2;
+            continue;
+        }
+        const struct trace_op *made = r.makers[op->object];
+        assert_true((made->size & (made->size - 1)) == 0 && made->size <= 1024);
+        if (made->site == 2)
+            assert_int_equal(op->thread, made->thread);
+    }
+    assert_in_range(retained, (passing + retained) * 3 / 100, (passing + retained) * 7 / 100);
+    record_free(&r);
+    struct survey s = survey_of(text, 0);
+    assert_int_equal(s.totals.threads, 1 + 4 * 5);
+    assert_true(s.smallest == 16 && s.largest == 1024);
+    assert_true(s.crossed_ends > 300 && s.crossed_ends <= s.crossed_threads);
+    s = survey_of("mstress:generations=4,threads=5,steps=500,transfer=0", 0);
+    assert_int_equal(s.crossed_threads, 0);
+}
+
+enum { BLOCKS = 100, CHUNK = 10, KEPT = BLOCKS / 2 };
+
+/* Position of the order in which KEPT objects are freed: first to last, last to first, in chunks,
+ * or otherwise, by how often the next one is younger. */
+static unsigned order_of(const struct trace_op *frees)
+{
+    unsigned up = 0;
+    for (unsigned i = 1; i < KEPT; i++)
+        up += frees[i].object > frees[i - 1].object;
+    return up == KEPT - 1 ? 0 : up == 0 ? 1 : up == KEPT - KEPT / CHUNK ? 2 : 3;
+}
+
+static void sh8bench_keeps_half_and_frees_in_four_orders(void **state)
+{
+    (void)state;
+    const char *text = "sh8bench:ops=60k,threads=3,blocks=100,chunk=10,min=8,max=1000";
+    struct record r = record_of(text);
+    uint64_t live[3] = {0}, smallest = 0, orders[4] = {0}, total = 0, row = 0;
+    for (size_t i = 1; i < r.n; i++) {
+        const struct trace_op *op = &r.ops[i];
+        row = is_free(op) ? row + 1 : 0;
+        if (row && row % KEPT == 0) {
+            orders[order_of(op - (KEPT - 1))]++;
+            total++;
+        }
+        if (!trace_is_call(op->kind))
+            continue;
+        uint64_t *mine = &live[op->thread];
+        if (is_alloc(op) && !is_alloc(op - 1)) /* a turn begins */
+            assert_true(*mine == 0 || *mine == KEPT);
+        *mine = is_alloc(op) ? *mine + 1 : *mine - 1;
+        smallest += is_alloc(op) && op->size == 8;
+    }
+    assert_int_equal(total, r.objects / KEPT);
+    for (unsigned i = 0; i < 4; i++)
+        assert_in_range(orders[i], total * 20 / 100, total * 30 / 100);
+    assert_in_range(smallest, r.objects * 22 / 100, r.objects * 28 / 100); /* 1 / (1 + skew) */
+    record_free(&r);
+    struct survey s = survey_of(text, 0);
+    assert_int_equal(s.crossed_threads, 0);
+    assert_int_equal(s.totals.threads, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -385,6 +456,8 @@ int main(void)
         cmocka_unit_test(xmalloc_frees_whole_batches_elsewhere),
         cmocka_unit_test(cachescratch_workers_free_what_main_gave_them),
         cmocka_unit_test(cachethrash_workers_share_nothing),
+        cmocka_unit_test(mstress_objects_wander_past_their_threads),
+        cmocka_unit_test(sh8bench_keeps_half_and_frees_in_four_orders),
     };
     return cmocka_run_group_tests_name("adversary", tests, NULL, NULL);
 }

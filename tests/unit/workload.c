@@ -27,12 +27,14 @@ static const char *small(const char *workload)
         {"comb", "pages=20"},
         {"frame", "frames=40,objects=60,level=15,assets=20"},
         {"larson", "ops=5000,slots=50,life=200"},
+        {"mstress", "generations=3,threads=2,steps=100"},
         {"pagepin", "pages=20"},
         {"phasechange", "phases=5,allocs=500,live=100"},
         {"prodcons", "ops=5000,queue=32"},
         {"purgethrash", "base=5,swing=10,cycles=10"},
         {"random", "ops=5000,live=500"},
         {"request", "requests=40,sessions=20"},
+        {"sh8bench", "ops=5000,blocks=100"},
         {"xmalloc", "ops=5000,batch=20,waiting=5"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -75,6 +77,7 @@ static void seeds_name_the_same_ops_everywhere(void **state)
         {"comb:pages=40", UINT64_C(5272749994081658228)},
         {"frame:frames=40,scopes=subsystem", UINT64_C(6773360124281305767)},
         {"larson:ops=20k,slots=100,life=300", UINT64_C(10380415245967142834)},
+        {"mstress:generations=3,steps=300", UINT64_C(90528350453249865)},
         {"pagepin:pages=40", UINT64_C(11034262722810374086)},
         {"phasechange:phases=5,allocs=3k,live=500,survive=0.1", UINT64_C(13415616760152439251)},
         {"prodcons:ops=20k", UINT64_C(12181426645037182707)},
@@ -82,6 +85,7 @@ static void seeds_name_the_same_ops_everywhere(void **state)
         {"purgethrash:base=20,swing=40,cycles=20,order=random", UINT64_C(4506040092376312869)},
         {"random:ops=20k,live=1000,sizes=log", UINT64_C(2353252754011705411)},
         {"request:requests=500,sessions=50,threads=3,migrate=0.1", UINT64_C(12135416411153762219)},
+        {"sh8bench:ops=20k,blocks=200", UINT64_C(17602049595475345461)},
         {"xmalloc:ops=20k,batch=30,waiting=5", UINT64_C(522086430789935330)},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
