@@ -442,6 +442,36 @@ static void sh8bench_keeps_half_and_frees_in_four_orders(void **state)
     assert_int_equal(s.totals.threads, 3);
 }
 
+static void check_mean(const char *text, double expected)
+{
+    struct survey s = survey_of(text, 0);
+    double mean = (double)s.totals.allocated_bytes / (double)s.totals.objects;
+    if (mean < 0.97 * expected || mean > 1.03 * expected)
+        fail_msg("%s: mean size %g, should be %g", text, mean, expected);
+}
+
+static void rptest_passes_batches_on(void **state)
+{
+    (void)state;
+    struct record r = record_of("rptest:ops=40k,threads=4,blocks=200,replace=20,cross=3");
+    uint64_t passed = 0;
+    for (size_t i = 0; i < r.n; i++) {
+        const struct trace_op *op = &r.ops[i];
+        passed += is_alloc(op) && op->site == 2;
+        if (is_free(op)) {
+            const struct trace_op *made = r.makers[op->object];
+            assert_true((op->thread != made->thread) == (made->site == 2));
+        }
+    }
+    assert_in_range(passed, r.objects * 24 / 100, r.objects * 26 / 100);
+    record_free(&r);
+    struct survey s = survey_of("rptest:ops=40k,threads=4,blocks=200,replace=20,cross=0", 0);
+    assert_int_equal(s.crossed_threads, 0);
+    check_mean("rptest:ops=40k,blocks=200,min=100,max=8100,sizes=even", 4100);
+    check_mean("rptest:ops=40k,blocks=200,min=100,max=8100,sizes=linear", 100 + 8000 / 3.0);
+    check_mean("rptest:ops=40k,blocks=200,min=100,max=8100,sizes=exp", 1100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -458,6 +488,7 @@ int main(void)
         cmocka_unit_test(cachethrash_workers_share_nothing),
         cmocka_unit_test(mstress_objects_wander_past_their_threads),
         cmocka_unit_test(sh8bench_keeps_half_and_frees_in_four_orders),
+        cmocka_unit_test(rptest_passes_batches_on),
     };
     return cmocka_run_group_tests_name("adversary", tests, NULL, NULL);
 }

@@ -34,6 +34,7 @@ static const char *small(const char *workload)
         {"purgethrash", "base=5,swing=10,cycles=10"},
         {"random", "ops=5000,live=500"},
         {"request", "requests=40,sessions=20"},
+        {"rptest", "ops=5000,blocks=100,replace=20"},
         {"sh8bench", "ops=5000,blocks=100"},
         {"xmalloc", "ops=5000,batch=20,waiting=5"},
     };
@@ -85,6 +86,8 @@ static void seeds_name_the_same_ops_everywhere(void **state)
         {"purgethrash:base=20,swing=40,cycles=20,order=random", UINT64_C(4506040092376312869)},
         {"random:ops=20k,live=1000,sizes=log", UINT64_C(2353252754011705411)},
         {"request:requests=500,sessions=50,threads=3,migrate=0.1", UINT64_C(12135416411153762219)},
+        {"rptest:ops=20k,blocks=200,replace=30,sizes=exp", UINT64_C(419425734817212428)},
+        {"rptest:ops=20k,blocks=200,replace=30,sizes=linear", UINT64_C(7705133351222048909)},
         {"sh8bench:ops=20k,blocks=200", UINT64_C(17602049595475345461)},
         {"xmalloc:ops=20k,batch=30,waiting=5", UINT64_C(522086430789935330)},
     };
