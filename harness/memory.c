@@ -6,7 +6,8 @@
  * replay repeats the first: one to find the exact instants of the peaks and the address ranges, one
  * to walk there and at some 400 instants between. Each walk is held against the door: sum(walk) ==
  * committed, or the cell fails. A design whose memory does not come through the door (libc, rivals)
- * has no committed bytes and is replayed once.
+ * has no committed bytes and is replayed once; its resident bytes are looked at when the program
+ * holds most, too, as those of the others are.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -39,6 +40,7 @@ struct memory {
     uint64_t baseline, resident_peak;
     double jw1_sum, jw1_weight; /* over allocation time */
     uint64_t fresh_bytes;       /* allocated by the op just made */
+    uint64_t calls;             /* that the replay makes, what is live at the start included */
     uint64_t sample_every, next_sample, next_map, walks;
     struct heapmap map;
     struct heapmap_sample *map_sample; /* being filled, or NULL */
@@ -104,6 +106,8 @@ static bool memory_moved(void *ctx, const struct object_at *object, size_t old)
 static void sample_walk(void *ctx, const struct walk_item *item)
 {
     struct memory *m = ctx;
+    if (item->kind > WALK_UNUSED) /* then the law does not hold */
+        return;
     m->now.walk[item->kind] += item->bytes;
     if (m->finding)
         heapmap_cover(&m->map, item->address, item->bytes);
@@ -134,7 +138,7 @@ static void map_begin(struct memory *m, uint64_t op)
     m->map_sample = NULL;
     if (m->map.failed || op < m->next_map || outcome->heapmap_samples == HEAPMAP_SAMPLES)
         return;
-    m->next_map = op + m->setup->plan->ops / (HEAPMAP_SAMPLES - 10) + 1;
+    m->next_map = op + m->calls / (HEAPMAP_SAMPLES - 10) + 1;
     m->map_sample = &outcome->heapmap[outcome->heapmap_samples++];
     m->map_sample->op_index = op;
 }
@@ -196,6 +200,14 @@ static bool peak_report(struct memory *m, uint64_t op)
         ratio(m, METRIC_frag_jw2_ratio, m->requested_now, committed / live - 1);
     if (op != m->committed.op)
         return true;
+    if (m->committed_now != m->committed.bytes) {
+        outcome_fail(outcome, OUTCOME_FAILED,
+                     "op %llu: %llu bytes are committed, but %llu were in the same replay before: "
+                     "the design does not repeat itself",
+                     (unsigned long long)op, (unsigned long long)m->committed_now,
+                     (unsigned long long)m->committed.bytes);
+        return false;
+    }
     ratio(m, METRIC_frag_jw3_ratio, m->requested_now, committed / live - 1);
     if (!m->design->walk)
         return true;
@@ -203,7 +215,7 @@ static bool peak_report(struct memory *m, uint64_t op)
         return false;
     double meta = (double)m->now.walk[WALK_META], usable = (double)m->usable_now;
     outcome_set(outcome, METRIC_metadata_at_peak_committed_bytes, meta);
-    if (m->design->usable) {
+    if (m->design->usable && usable > 0 && committed > meta) {
         ratio(m, METRIC_frag_internal_ratio, m->requested_now, (usable - live) / usable);
         ratio(m, METRIC_frag_external_ratio, m->requested_now,
               (committed - usable - meta) / (committed - meta));
@@ -228,8 +240,10 @@ static bool memory_step(void *ctx, uint64_t op)
         }
         m->fresh_bytes = 0;
     }
-    bool exact = m->door && !m->finding && (op == m->requested.op || op == m->committed.op);
-    if (exact && !peak_report(m, op))
+    bool exact =
+        m->door ? !m->finding && (op == m->requested.op || op == m->committed.op)
+                : op == m->requested.op && m->requested_now == m->setup->plan->peak_requested_bytes;
+    if (exact && m->door && !peak_report(m, op))
         return false;
     if (op < m->next_sample && !exact)
         return true;
@@ -332,7 +346,8 @@ void memory_pass(const struct cell_setup *setup)
         return;
     }
     m.door = !(m.design->traits & ALLOCATOR_FOREIGN);
-    m.sample_every = setup->plan->ops / SAMPLES_WANTED + 1;
+    m.calls = setup->plan->ops + setup->plan->start_objects;
+    m.sample_every = m.calls / SAMPLES_WANTED + 1;
     bool done = true;
     if (m.door) {
         done = replay_once(&m, true);

@@ -41,7 +41,8 @@
       "free(NULL) included")                                                                       \
     X(ns_per_op, "ns", lower, timed,                                                               \
       "steady state: median over the passes after the first of pass time / ops; "                  \
-      "the epilogue, which frees what the trace left, is not timed")                               \
+      "making what was live at the start and the epilogue, which frees what is left, are not "     \
+      "timed")                                                                                     \
     X(cold_ns_per_op, "ns", lower, timed, "first pass over a new heap: time / ops")                \
     X(mops_per_s, "1e6/s", higher, timed, "1000 / ns_per_op")                                      \
     X(p50_ns, "ns", lower, timed,                                                                  \
@@ -80,7 +81,8 @@
     X(minor_faults_count, "count", lower, sampled,                                                 \
       "page faults without I/O of the process in the cold pass")                                   \
     X(door_calls_count, "count", lower, exact,                                                     \
-      "calls of the door in the cold pass, or in the memory pass")                                 \
+      "calls of the door from before the heap is made to the end of its first pass, epilogue "     \
+      "apart")                                                                                     \
     X(harness_ns_per_op, "ns", none, timed,                                                        \
       "ns_per_op of null in the same block: the loop's own cost, already "                         \
       "in ns_per_op and not subtracted")                                                           \

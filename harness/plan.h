@@ -8,7 +8,9 @@
  * A thread's words are its ops in its own order; `runs` is the recorded order of the threads: run i
  * says "the next `words` words of thread `thread`". Serial replay follows the runs; parallel replay
  * gives each thread its words. The first `main_runs` runs are the trace, the rest is the epilogue,
- * which frees what the trace left and closes its scopes and threads, so that a plan can loop.
+ * which frees what the trace left and closes its scopes and threads, so that a plan can loop. If
+ * objects were live when the recording started, the first `start_runs` runs make them and no call
+ * of the trace is in these: making them is not part of what the trace's ops cost.
  *
  * A word is 64 bits:  kind << 60 | slot << 32 | low.  Common ops are one word, and rare forms two:
  *
@@ -100,6 +102,7 @@ struct plan {
         escaped_bytes;      /* objects that outlive the scope they were allocated in */
     uint64_t dropped_frees; /* release=scope: left to the scope's exit */
     uint64_t peak_requested_bytes, peak_live_objects;
+    uint64_t start_objects, start_runs;   /* live at the start; the first runs, which make them */
     uint64_t two_word_ops, context_words; /* for the account of the plan's own memory */
     uint32_t release;                     /* enum plan_release */
     uint32_t flags;                       /* enum plan_flag */

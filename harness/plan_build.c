@@ -507,6 +507,14 @@ static void call_op(struct builder *b, const struct trace_op *op)
     }
 }
 
+/* What was live at the start has been made; the calls begin in a run of their own. */
+static bool start_end(struct builder *b, uint32_t thread)
+{
+    b->plan.start_objects = b->plan.objects;
+    b->plan.start_runs = b->plan.runs;
+    return run_begin(b, thread);
+}
+
 static void op_add(struct builder *b, const struct trace_op *op)
 {
     bool scoped = op->kind >= TRACE_SCOPE_BEGIN && op->kind <= TRACE_SCOPE_SWITCH;
@@ -517,7 +525,8 @@ static void op_add(struct builder *b, const struct trace_op *op)
     }
     if (!thread_ready(b, op->thread))
         return;
-    b->plan.ops += trace_is_call(op->kind);
+    if (trace_is_call(op->kind) && !b->plan.ops++ && b->plan.objects && !start_end(b, op->thread))
+        return;
     if (op->kind <= TRACE_FREE || op->kind == TRACE_LIVE) {
         call_op(b, op);
     } else if (op->kind <= TRACE_SCOPE_SWITCH) {
@@ -647,7 +656,7 @@ static unsigned plain_ops(struct builder *b, const struct trace_op *ops, unsigne
     uint64_t made = b->plan.objects, words = t ? t->count : 0, live = b->live_bytes;
     uint64_t live_objects = b->live_objects, free_count = t ? t->free_count : 0;
     unsigned i = 0;
-    if (b->looked_ahead || !run || t->state != 1 || UINT32_MAX - run->words < BATCH)
+    if (b->looked_ahead || !b->plan.ops || t->state != 1 || UINT32_MAX - run->words < BATCH)
         return 0;
     for (; i < count && words < t->room; i++) {
         const struct trace_op *op = &ops[i];
@@ -699,6 +708,16 @@ static int batch_read(struct builder *b, struct trace_reader *trace, struct trac
     return more;
 }
 
+/* Ops are read ahead, so the reader may stand in a later block: it goes back to the record's. */
+static int record_refuse(const struct builder *b, struct trace_reader *trace, struct error *err)
+{
+    struct trace_op op;
+    bool there = trace_rewind(trace, err) == 0;
+    for (uint64_t i = 0; there && i <= b->record; i++)
+        there = trace_next(trace, &op, err) == 1;
+    return there ? plan_refuse(err, trace, b->record, b->refusal) : -1;
+}
+
 static int words_build(struct builder *b, struct trace_reader *trace, struct error *err)
 {
     struct trace_op ops[BATCH];
@@ -714,7 +733,7 @@ static int words_build(struct builder *b, struct trace_reader *trace, struct err
                 break;
             op_add(b, &ops[i]);
             if (b->refusal)
-                return plan_refuse(err, trace, b->record, b->refusal);
+                return record_refuse(b, trace, err);
         }
     }
     if (more)

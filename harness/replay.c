@@ -28,12 +28,14 @@ static inline void touch_write(void *p, size_t size, enum touch touch)
 
 /* The wait and the count of a shared object's turn. The acquire makes the earlier touches (the
    pointer, and what was written to the object) visible here; the release makes this one visible to
-   the next. */
-static void turn_wait(void **slot, uint32_t turn)
+   the next. False: the replay has ended elsewhere. */
+static bool turn_wait(const struct replay *r, void **slot, uint32_t turn)
 {
     _Atomic uint64_t *counter = (_Atomic uint64_t *)(slot + 1);
     while ((uint32_t)atomic_load_explicit(counter, memory_order_acquire) != turn)
-        ;
+        if (replay_failed(r)) /* the thread whose turn it is may never come */
+            return false;
+    return true;
 }
 
 static void turn_pass(void **slot, uint32_t turn)
@@ -55,7 +57,8 @@ static void *rare_call(struct replay *r, const struct cursor *c, struct heap *pl
         result = a->alloc(c->alloc_view, size, align);
         break;
     case PLAN_CALLOC:
-        return generic_zalloc(a, c->alloc_view, size, align);
+        result = generic_zalloc(a, c->alloc_view, size, align);
+        break;
     case PLAN_FREE:
         a->free(c->free_view, p, r->size_mask ? size : 0);
         return p;
@@ -86,6 +89,8 @@ static const uint64_t *op_word(struct replay *r, struct cursor *c, struct heap *
         break;
     case PLAN_CALLOC:
         *slot = generic_zalloc(r->design, c->alloc_view, low, ALLOCATOR_ALIGN);
+        if (*slot)
+            touch_write(*slot, low, r->touch);
         break;
     case PLAN_FREE:
         r->design->free(c->free_view, *slot, low & r->size_mask);
@@ -120,8 +125,8 @@ static __attribute__((noinline)) const uint64_t *rare_word(struct replay *r,
         context_word(r, t, c, *p);
         return p + 1;
     }
-    if (parallel && prefix.shared)
-        turn_wait(prefix.shared, prefix.turn);
+    if (parallel && prefix.shared && !turn_wait(r, prefix.shared, prefix.turn))
+        return p;
     struct cursor own = {.alloc_view = c->alloc_view, .free_view = prefix.free_view};
     p = op_word(r, &own, prefix.place, p);
     if (parallel && prefix.shared)
@@ -147,8 +152,10 @@ static inline __attribute__((always_inline)) bool words_run(struct replay *r,
         __builtin_prefetch(&slots[PLAN_SLOT(p[PLAN_PREFETCH])], 1);
         if (PLAN_KIND(word) == PLAN_ALLOC) {
             void *made = alloc(c.alloc_view, PLAN_LOW(word), ALLOCATOR_ALIGN);
-            if (__builtin_expect(!made, 0))
+            if (__builtin_expect(!made, 0)) {
+                replay_note(r, made);
                 return false;
+            }
             *slot = made;
             touch_write(made, PLAN_LOW(word), touch);
             p++;
@@ -213,6 +220,8 @@ bool replay_pass_begin(struct replay *r)
         r->threads[i] =
             (struct replay_thread){.view = r->base, .next = words, .end = words + threads[i].words};
     }
+    if (plan->shared_objects) /* the turns of the pass before */
+        memset(r->slots, 0, plan->slots * sizeof *r->slots);
     r->base = r->heap;
     if (r->design->scope_enter && !(r->design->traits & ALLOCATOR_REUSES))
         r->base = r->design->scope_enter(r->heap);

@@ -1,8 +1,8 @@
 /*
  * throughput.c - the timed pass: the fast loop between two clock reads, over and over. The first
  * pass over the new heap is reported apart (cold: pages come from the kernel, predictors learn),
- * and the steady figure is the median of the others. Each pass is followed by the epilogue, which
- * is not timed.
+ * and the steady figure is the median of the others. What was live when the recording started is
+ * made before the clock starts; the epilogue follows after it has stopped.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,10 +10,11 @@
 
 #include "harness/pass.h"
 
-#define MAX_PASSES 4096
+#define KEPT_PASSES 4096
 
 struct timing {
-    uint64_t passes, cold_ns, steady_ns[MAX_PASSES];
+    uint64_t passes, cold_ns;
+    uint64_t kept, stride, steady_ns[KEPT_PASSES]; /* every stride-th pass */
 };
 
 static uint64_t faults_now(void)
@@ -23,35 +24,61 @@ static uint64_t faults_now(void)
     return (uint64_t)usage.ru_minflt;
 }
 
-/* One pass and its epilogue; its time, or 0 if memory ran out. */
-static uint64_t pass_run(struct replay *r)
+/* Notes a steady pass. When the table is full, every other one in it makes room, so that short
+   passes, too, go on until the time is over. */
+static void steady_note(struct timing *timing, uint64_t took)
 {
-    if (!replay_pass_begin(r))
+    if (timing->passes++ % timing->stride)
+        return;
+    if (timing->kept == KEPT_PASSES) {
+        timing->kept /= 2;
+        timing->stride *= 2;
+        for (uint64_t i = 0; i < timing->kept; i++)
+            timing->steady_ns[i] = timing->steady_ns[2 * i];
+    }
+    timing->steady_ns[timing->kept++] = took;
+}
+
+/* What the cold pass cost the kernel and the door. */
+static void cold_report(const struct cell_setup *setup, const struct cell_heap *h, uint64_t faults)
+{
+    outcome_set(setup->outcome, METRIC_minor_faults_count, (double)faults);
+    if (!(setup->spec->design->traits & ALLOCATOR_FOREIGN))
+        outcome_set(setup->outcome, METRIC_door_calls_count, (double)os_counts(h->os).calls_count);
+}
+
+/* One pass and its epilogue; its time, or 0 if memory ran out. `cold`: the heap of the first pass,
+   else NULL. */
+static uint64_t pass_run(const struct cell_setup *setup, struct replay *r,
+                         const struct cell_heap *cold)
+{
+    uint64_t faults = cold ? faults_now() : 0;
+    if (!replay_pass_begin(r) || !replay_runs(r, 0, r->plan->start_runs))
         return 0;
     uint64_t start = clock_now_ns();
-    if (!replay_runs(r, 0, r->plan->main_runs))
+    if (!replay_runs(r, r->plan->start_runs, r->plan->main_runs))
         return 0;
     uint64_t took = clock_now_ns() - start;
+    if (cold)
+        cold_report(setup, cold, faults_now() - faults);
     if (!replay_runs(r, r->plan->main_runs, r->plan->runs))
         return 0;
     replay_pass_end(r);
     return took ? took : 1;
 }
 
-static bool passes_run(const struct cell_setup *setup, struct replay *r, struct cell_heap *h,
+static bool passes_run(const struct cell_setup *setup, struct replay *r, const struct cell_heap *h,
                        struct timing *timing)
 {
-    uint64_t faults = faults_now(), total = 0, wanted = (uint64_t)(setup->min_seconds * 1e9);
-    timing->cold_ns = pass_run(r);
-    outcome_set(setup->outcome, METRIC_minor_faults_count, (double)(faults_now() - faults));
-    if (!(setup->spec->design->traits & ALLOCATOR_FOREIGN))
-        outcome_set(setup->outcome, METRIC_door_calls_count, (double)os_counts(h->os).calls_count);
-    while (timing->cold_ns && timing->passes < MAX_PASSES && (total < wanted || !timing->passes)) {
-        uint64_t took = pass_run(r);
+    uint64_t wanted = setup->plan->ops ? (uint64_t)(setup->min_seconds * 1e9) : 0;
+    timing->stride = 1;
+    timing->cold_ns = pass_run(setup, r, h);
+    uint64_t start = clock_now_ns();
+    while (timing->cold_ns && (!timing->passes || clock_now_ns() - start < wanted)) {
+        uint64_t took = pass_run(setup, r, NULL);
         if (!took)
             return false;
-        timing->steady_ns[timing->passes++] = took;
-        total += took;
+        steady_note(timing, took);
     }
     return timing->cold_ns != 0;
 }
@@ -64,7 +91,7 @@ static int u64_order(const void *a, const void *b)
 
 static double median_ns(struct timing *timing)
 {
-    uint64_t *t = timing->steady_ns, n = timing->passes;
+    uint64_t *t = timing->steady_ns, n = timing->kept;
     qsort(t, n, sizeof *t, u64_order); /* after the run: whatever it allocates is not measured */
     uint64_t low = (n - 1) / 2, high = n / 2;
     return ((double)t[low] + (double)t[high]) / 2;
@@ -73,12 +100,14 @@ static double median_ns(struct timing *timing)
 static void timing_report(const struct cell_setup *setup, struct timing *timing)
 {
     struct outcome *o = setup->outcome;
+    o->status = OUTCOME_OK;
+    if (!setup->plan->ops) /* nothing to divide by: not measured */
+        return;
     double ops = (double)setup->plan->ops, steady = median_ns(timing) / ops;
     outcome_set(o, METRIC_cold_ns_per_op, (double)timing->cold_ns / ops);
     outcome_set(o, METRIC_ns_per_op, steady);
     outcome_set(o, METRIC_mops_per_s, 1000 / steady);
     outcome_set(o, METRIC_passes_count, (double)timing->passes);
-    o->status = OUTCOME_OK;
 }
 
 void throughput_pass(const struct cell_setup *setup)

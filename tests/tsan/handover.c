@@ -31,7 +31,17 @@ static void *job_main(void *arg)
     return NULL;
 }
 
-static void plan_parallel(const char *workload)
+/* libc, until its budget of allocs is used up. */
+
+static _Atomic long allocs_left;
+
+static void *scarce_alloc(struct heap *view, size_t size, size_t align)
+{
+    return allocs_left-- > 0 ? allocator_find("libc")->alloc(view, size, align) : NULL;
+}
+
+/* With a budget, every thread must end: those that wait for an object that is never made, too. */
+static void plan_parallel(const char *workload, long budget)
 {
     struct error err;
     struct target target;
@@ -46,17 +56,27 @@ static void plan_parallel(const char *workload)
     assert_true(plan->shared_objects > 1000);
     const struct alloc_env env = {.design = libc};
     struct heap *heap = libc->create(&env);
-    assert_int_equal(replay_open(&replay, plan, libc, heap, TOUCH_LINE, &err), 0);
-    assert_true(replay_pass_begin(&replay));
-    for (uint32_t i = 0; i < plan->threads; i++) {
-        jobs[i] = (struct job){.replay = &replay, .thread = i};
-        assert_int_equal(pthread_create(&threads[i], NULL, job_main, &jobs[i]), 0);
+    struct allocator scarce = *libc;
+    if (budget)
+        scarce.alloc = scarce_alloc;
+    allocs_left = budget;
+    assert_int_equal(replay_open(&replay, plan, &scarce, heap, TOUCH_LINE, &err), 0);
+    for (int pass = 0; pass < (budget ? 1 : 2); pass++) { /* a plan loops */
+        assert_true(replay_pass_begin(&replay));
+        for (uint32_t i = 0; i < plan->threads; i++) {
+            jobs[i] = (struct job){.replay = &replay, .thread = i};
+            assert_int_equal(pthread_create(&threads[i], NULL, job_main, &jobs[i]), 0);
+        }
+        for (uint32_t i = 0; i < plan->threads; i++)
+            pthread_join(threads[i], NULL);
+        uint32_t done = 0;
+        for (uint32_t i = 0; i < plan->threads; i++)
+            done += jobs[i].done;
+        assert_true(budget ? done < plan->threads : done == plan->threads);
+        if (!budget) /* the epilogue, serially */
+            assert_true(replay_runs(&replay, plan->main_runs, plan->runs));
+        replay_pass_end(&replay);
     }
-    for (uint32_t i = 0; i < plan->threads; i++)
-        pthread_join(threads[i], NULL);
-    for (uint32_t i = 0; i < plan->threads; i++)
-        assert_true(jobs[i].done);
-    assert_true(replay_runs(&replay, plan->main_runs, plan->runs)); /* the epilogue, serially */
     replay_close(&replay);
     libc->destroy(heap);
     plan_unmap(plan);
@@ -66,18 +86,25 @@ static void plan_parallel(const char *workload)
 static void two_threads_hand_over(void **state)
 {
     (void)state;
-    plan_parallel("prodcons:ops=20k,producers=1,consumers=1");
+    plan_parallel("prodcons:ops=20k,producers=1,consumers=1", 0);
 }
 
 static void many_threads_hand_over(void **state)
 {
     (void)state;
-    plan_parallel("prodcons:ops=20k,producers=2,consumers=2");
+    plan_parallel("prodcons:ops=20k,producers=2,consumers=2", 0);
+}
+
+static void all_threads_end_when_memory_does(void **state)
+{
+    (void)state;
+    plan_parallel("prodcons:ops=20k,producers=1,consumers=1", 1000);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(two_threads_hand_over),
-                                       cmocka_unit_test(many_threads_hand_over)};
+                                       cmocka_unit_test(many_threads_hand_over),
+                                       cmocka_unit_test(all_threads_end_when_memory_does)};
     return cmocka_run_group_tests_name("handover", tests, NULL, NULL);
 }

@@ -389,6 +389,13 @@ static void a_live_object_is_made_but_not_counted(void **state)
     expect_calls(ops, COUNT(ops), PLAN_RELEASE_FREE, "r0:a0:70 r0:f0 ");
     const struct plan *plan = plan_make(ops, COUNT(ops), PLAN_RELEASE_FREE, 0);
     assert_int_equal(plan->ops, 1);
+    /* What makes it is not among the runs that are timed. */
+    assert_int_equal(plan->start_objects, 1);
+    assert_string_equal(replay_said(plan, plan->start_runs), "r0:a0:70 ");
+    plan_unmap(plan);
+    const struct trace_op none[] = {ALLOC(1), FREE(0)};
+    plan = plan_make(none, COUNT(none), PLAN_RELEASE_FREE, 0);
+    assert_int_equal(plan->start_runs, 0);
     plan_unmap(plan);
 }
 
@@ -397,6 +404,28 @@ static void an_empty_trace_is_a_plan(void **state)
     (void)state;
     const struct plan *plan = plan_make(NULL, 0, PLAN_RELEASE_FREE, 0);
     assert_string_equal(replay_said(plan, plan->runs), "");
+    plan_unmap(plan);
+}
+
+static void every_new_object_is_touched(void **state)
+{
+    struct error err;
+    struct replay replay;
+    (void)state;
+    const struct trace_op ops[] = {
+        ALLOC(8),
+        {.kind = TRACE_CALLOC, .size = 8},
+        {.kind = TRACE_ALIGNED, .size = 8, .align_log2 = 6},
+    };
+    const struct plan *plan = plan_make(ops, COUNT(ops), PLAN_RELEASE_FREE, 0);
+    spy_reset();
+    memset(pool, 0, sizeof pool);
+    assert_int_equal(replay_open(&replay, plan, &spy, &views[0], TOUCH_FIRST, &err), 0);
+    assert_true(replay_pass_begin(&replay));
+    assert_true(replay_runs(&replay, 0, plan->main_runs));
+    for (size_t i = 0; i < COUNT(ops); i++)
+        assert_int_equal(pool[64 * i], 1);
+    replay_close(&replay);
     plan_unmap(plan);
 }
 
@@ -429,6 +458,7 @@ int main(void)
         cmocka_unit_test(designs_that_cannot_reuse_run_in_a_scope),
         cmocka_unit_test(a_live_object_is_made_but_not_counted),
         cmocka_unit_test(an_empty_trace_is_a_plan),
+        cmocka_unit_test(every_new_object_is_touched),
         cmocka_unit_test(what_is_no_plan_is_refused),
     };
     return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
