@@ -91,6 +91,8 @@ void shadow_give(struct shadow *s, uintptr_t address, size_t bytes)
 uintptr_t shadow_find(const struct shadow *s, uintptr_t address, size_t bytes)
 {
     uintptr_t first = (address + 15) >> GRANULE_LOG2, last = (address + bytes) >> GRANULE_LOG2;
-    uintptr_t found = first < last ? granules_visit(s, first, last, VISIT_FIND) : 0;
+    if (first >= last || last > TABLE_ENTRIES * MAP_GRANULES) /* nothing there, or no address */
+        return 0;
+    uintptr_t found = granules_visit(s, first, last, VISIT_FIND);
     return found ? (found - 1) << GRANULE_LOG2 : 0;
 }

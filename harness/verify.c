@@ -24,13 +24,19 @@
 
 #define CHECKS_WANTED 200
 
+struct block {
+    uint64_t key;    /* of the pattern */
+    uint64_t extent; /* bytes taken in the shadow */
+};
+
 struct verify {
     const struct cell_setup *setup;
     const struct allocator *design;
     struct cell_heap h;
     struct observe o;
     struct shadow *shadow;
-    uint64_t *extent; /* by slot: bytes taken in the shadow */
+    struct block *blocks; /* by slot */
+    uint64_t objects;     /* made so far */
     uint64_t check_every, walks, walk_sum;
     struct walk_item wrong; /* the first item that holds a live byte it must not */
     uintptr_t wrong_at;
@@ -49,17 +55,18 @@ __attribute__((format(printf, 3, 4))) static bool refuse(struct verify *v, const
     return false;
 }
 
-/* ---- content: byte i of a block is a mix of its slot and i / 8 ---- */
+/* ---- content: byte i of a block is a mix of its object's number and i / 8, so that what an
+   earlier object left behind is never taken for it ---- */
 
-static uint64_t pattern_word(uint32_t slot, size_t i)
+static uint64_t pattern_word(uint64_t key, size_t i)
 {
-    return (slot + UINT64_C(0x9e3779b97f4a7c15)) * (2 * (uint64_t)i + 1);
+    return (key + UINT64_C(0x9e3779b97f4a7c15)) * (2 * (uint64_t)i + 1);
 }
 
-static void pattern_fill(unsigned char *p, uint32_t slot, size_t from, size_t to)
+static void pattern_fill(unsigned char *p, uint64_t key, size_t from, size_t to)
 {
     for (size_t i = from; i < to;) {
-        uint64_t word = pattern_word(slot, i / 8);
+        uint64_t word = pattern_word(key, i / 8);
         size_t count = 8 - i % 8 < to - i ? 8 - i % 8 : to - i;
         memcpy(p + i, (unsigned char *)&word + i % 8, count);
         i += count;
@@ -67,10 +74,10 @@ static void pattern_fill(unsigned char *p, uint32_t slot, size_t from, size_t to
 }
 
 /* The first byte that differs, or `bytes`. */
-static size_t pattern_compare(const unsigned char *p, uint32_t slot, size_t bytes)
+static size_t pattern_compare(const unsigned char *p, uint64_t key, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i += 8) {
-        uint64_t word = pattern_word(slot, i / 8);
+        uint64_t word = pattern_word(key, i / 8);
         size_t count = bytes - i < 8 ? bytes - i : 8;
         if (memcmp(p + i, &word, count) == 0)
             continue;
@@ -83,7 +90,7 @@ static size_t pattern_compare(const unsigned char *p, uint32_t slot, size_t byte
 
 static bool content_check(struct verify *v, const struct object_at *object, size_t bytes)
 {
-    size_t at = pattern_compare(object->p, object->slot, bytes);
+    size_t at = pattern_compare(object->p, v->blocks[object->slot].key, bytes);
     if (at == bytes)
         return true;
     return refuse(v, object->p, "byte %zu of %zu is not what the program wrote", at, object->size);
@@ -106,7 +113,7 @@ static bool block_take(struct verify *v, const struct object_at *object)
     if (taken)
         return refuse(v, object->p, "%zu bytes overlap a live object at %#zx", usable,
                       (size_t)taken);
-    v->extent[object->slot] = usable;
+    v->blocks[object->slot].extent = usable;
     return true;
 }
 
@@ -119,16 +126,17 @@ static bool verify_made(void *ctx, const struct object_at *object)
     for (size_t i = 0; object->zeroed && i < object->size; i++)
         if (p[i])
             return refuse(v, p, "byte %zu of %zu zeroed ones is %u", i, object->size, p[i]);
-    pattern_fill(object->p, object->slot, 0, v->extent[object->slot]);
+    v->blocks[object->slot].key = ++v->objects;
+    pattern_fill(object->p, v->blocks[object->slot].key, 0, v->blocks[object->slot].extent);
     return true;
 }
 
 static bool verify_ending(void *ctx, const struct object_at *object)
 {
     struct verify *v = ctx;
-    if (!content_check(v, object, v->extent[object->slot]))
+    if (!content_check(v, object, v->blocks[object->slot].extent))
         return false;
-    shadow_give(v->shadow, (uintptr_t)object->p, v->extent[object->slot]);
+    shadow_give(v->shadow, (uintptr_t)object->p, v->blocks[object->slot].extent);
     return true;
 }
 
@@ -140,7 +148,7 @@ static bool verify_moved(void *ctx, const struct object_at *object, size_t old)
     size_t kept = old < object->size ? old : object->size;
     if (!content_check(v, object, kept))
         return false;
-    pattern_fill(object->p, object->slot, kept, v->extent[object->slot]);
+    pattern_fill(object->p, v->blocks[object->slot].key, kept, v->blocks[object->slot].extent);
     return true;
 }
 
@@ -152,7 +160,8 @@ static void verify_walk(void *ctx, const struct walk_item *item)
     v->walk_sum += item->bytes;
     if (item->kind == WALK_LIVE || v->wrong_at)
         return;
-    v->wrong_at = shadow_find(v->shadow, item->address, item->bytes);
+    v->wrong_at = item->kind > WALK_UNUSED ? item->address
+                                           : shadow_find(v->shadow, item->address, item->bytes);
     if (v->wrong_at)
         v->wrong = *item;
 }
@@ -244,21 +253,21 @@ static void verify_run(struct verify *v)
 void verify_pass(const struct cell_setup *setup)
 {
     struct verify v = {.setup = setup, .design = setup->spec->design};
-    size_t bytes = (setup->plan->slots + 1) * sizeof *v.extent;
+    size_t bytes = (setup->plan->slots + 1) * sizeof *v.blocks;
     if (v.design->traits & ALLOCATOR_FAKE) {
         outcome_fail(setup->outcome, OUTCOME_NOT_APPLICABLE,
                      "hands out memory that it does not manage");
         return;
     }
     v.shadow = shadow_new();
-    v.extent = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    v.blocks = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     v.check_every = setup->plan->ops / CHECKS_WANTED + 1;
-    if (!v.shadow || v.extent == MAP_FAILED) {
+    if (!v.shadow || v.blocks == MAP_FAILED) {
         outcome_fail(setup->outcome, OUTCOME_OOM, "no memory for the oracle's tables: %s",
                      strerror(errno));
         return;
     }
     verify_run(&v);
-    munmap(v.extent, bytes);
+    munmap(v.blocks, bytes);
     shadow_free(v.shadow);
 }

@@ -31,8 +31,10 @@ enum fault {
     FAULT_DIRTY,
     FAULT_USABLE,
     FAULT_REALLOC,
+    FAULT_FORGET,
     FAULT_LAW,
     FAULT_KIND,
+    FAULT_NO_KIND,
     FAULT_CHECK,
     FAULT_LEAK,
     FAULT_OOM
@@ -114,6 +116,10 @@ static void *toy_realloc(struct heap *heap, void *p, size_t old, size_t size, si
     size_t kept = old < size ? old : size;
     if (!moved)
         return NULL;
+    if (fault == FAULT_FORGET) { /* what lies there already is an earlier object's */
+        toy_free(heap, p, 0);
+        return moved;
+    }
     memmove(moved, p, fault == FAULT_REALLOC ? kept - 1 : kept);
     if (fault == FAULT_REALLOC)
         moved[kept - 1] = (unsigned char)~((unsigned char *)p)[kept - 1];
@@ -139,6 +145,8 @@ static void toy_walk(struct heap *heap, walk_fn *fn, void *arg)
                                  .bytes = SLOT,
                                  .kind =
                                      heap->live[i] && fault != FAULT_KIND ? WALK_LIVE : WALK_FREE};
+        if (fault == FAULT_NO_KIND)
+            item.kind = (enum walk_kind)77;
         fn(arg, &item);
     }
 }
@@ -235,8 +243,10 @@ static void every_fault_is_found(void **state)
     expect_found(FAULT_DIRTY, OUTCOME_FAILED, "byte 999 of 1000 zeroed ones is");
     expect_found(FAULT_USABLE, OUTCOME_FAILED, "usable() is 8 bytes, 1000 were asked for");
     expect_found(FAULT_REALLOC, OUTCOME_FAILED, "byte 899 of 900 is not what the program wrote");
+    expect_found(FAULT_FORGET, OUTCOME_FAILED, "byte 0 of 900 is not what the program wrote");
     expect_found(FAULT_LAW, OUTCOME_FAILED, "sum(walk) is ");
     expect_found(FAULT_KIND, OUTCOME_FAILED, "live, but walk() calls");
+    expect_found(FAULT_NO_KIND, OUTCOME_FAILED, "kind 77");
     expect_found(FAULT_CHECK, OUTCOME_FAILED, "check(): the toy is broken");
     expect_found(FAULT_LEAK, OUTCOME_FAILED, "after destroy() 4194304 bytes are committed");
     expect_found(FAULT_OOM, OUTCOME_OOM, "the allocator returned NULL");
@@ -274,6 +284,9 @@ static void shadow_agrees_with_an_array(void **state)
             memset(used + first, 0, count);
         }
     }
+    /* What a broken walk may ask for is no address at all. */
+    assert_int_equal(shadow_find(shadow, UINTPTR_MAX - 8192, 4096), 0);
+    assert_int_equal(shadow_find(shadow, UINTPTR_MAX - 8192, SIZE_MAX), 0);
     shadow_free(shadow);
 }
 
