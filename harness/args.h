@@ -5,6 +5,7 @@
 #ifndef ALLOCLAB_ARGS_H
 #define ALLOCLAB_ARGS_H
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "allocators/lib/error.h"
@@ -12,15 +13,16 @@
 struct args {
     int argc, at; /* at: the next word to read; starts at 1 */
     char **argv;
-    char *value; /* of the option just read */
+    char *value;        /* of the option just read */
+    unsigned long seen; /* bit i: names[i] was read */
 };
 
 enum { ARGS_END = -1, ARGS_BAD = -2 };
 
 /*
  * The index in `names` (ended by NULL) of the next option, whose value is then in a->value;
- * ARGS_END after the last; ARGS_BAD with a message for an unknown option, a missing value, or a
- * word that belongs to no option.
+ * ARGS_END after the last; ARGS_BAD with a message for an unknown option, one given twice, a
+ * missing value, or a word that belongs to no option. At most 64 names.
  */
 static inline int args_next(struct args *a, const char *const names[], struct error *err)
 {
@@ -33,9 +35,11 @@ static inline int args_next(struct args *a, const char *const names[], struct er
         if (strlen(names[i]) != length || strncmp(word, names[i], length))
             continue;
         a->value = word[length] ? equals + 1 : a->at < a->argc ? a->argv[a->at++] : NULL;
-        if (a->value)
+        bool again = a->seen >> i & 1;
+        a->seen |= 1ul << i;
+        if (a->value && !again)
             return i;
-        error_set(err, "%s: its value is missing", word);
+        error_set(err, again ? "%s is given twice" : "%s: its value is missing", names[i]);
         return ARGS_BAD;
     }
     error_set(err, "'%s': %s; see `alloclab help`", word,

@@ -6,12 +6,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -24,19 +26,31 @@ const char *const touch_names[] = {"none", "first", "line", NULL};
 const char *const status_names[] = {"none",           "ok",    "oom",     "failed",
                                     "not_applicable", "crash", "timeout", "memory_limit"};
 
+#define SAID_BYTES ((rlim_t)4 << 20) /* most that a cell may print */
+
 struct running {
     pid_t pid;
-    int pid_fd, stderr_fd;
+    int pid_fd, said_fd;
     uint64_t start_ns;
 };
 
-/* In the child, between fork and exec: only system calls. */
-static void child_start(char *const argv[], int stderr_fd)
+/*
+ * In the child, between fork and exec: only system calls. The cell dies with the session, whatever
+ * ends that; what it prints goes to one place, of limited size, and not among the session's output.
+ */
+static void child_start(char *const argv[], int said_fd, pid_t session)
 {
-    struct rlimit none = {0, 0};
+    static const char no_exec[] = "cannot execute /proc/self/exe\n";
+    struct rlimit none = {0, 0}, said = {SAID_BYTES, SAID_BYTES};
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != session)
+        _exit(127);
     setrlimit(RLIMIT_CORE, &none);
-    dup2(stderr_fd, STDERR_FILENO);
-    execv("/proc/self/exe", argv);
+    setrlimit(RLIMIT_FSIZE, &said);
+    if (dup2(said_fd, STDOUT_FILENO) >= 0 && dup2(said_fd, STDERR_FILENO) >= 0)
+        execv("/proc/self/exe", argv);
+    if (write(said_fd, no_exec, sizeof no_exec - 1) < 0)
+        _exit(126);
     _exit(127);
 }
 
@@ -57,15 +71,25 @@ static bool child_spawn(const struct cell *cell, int outcome_fd, struct running 
                     (char *)touch_names[cell->touch],
                     (char *)cell->spec_text,
                     NULL};
-    child->stderr_fd = memfd_create("alloclab-stderr", MFD_CLOEXEC);
+    child->said_fd = memfd_create("alloclab-said", MFD_CLOEXEC);
+    if (child->said_fd < 0)
+        return false;
+    pid_t session = getpid();
     child->start_ns = clock_now_ns();
     child->pid = fork();
     if (child->pid == 0)
-        child_start(argv, child->stderr_fd);
-    if (child->pid < 0)
-        return false;
-    child->pid_fd = (int)syscall(SYS_pidfd_open, child->pid, 0);
-    return true;
+        child_start(argv, child->said_fd, session);
+    if (child->pid > 0) {
+        child->pid_fd = (int)syscall(SYS_pidfd_open, child->pid, 0);
+        if (child->pid_fd >= 0)
+            return true;
+        int why = errno; /* it cannot be watched */
+        kill(child->pid, SIGKILL);
+        waitpid(child->pid, NULL, 0);
+        errno = why;
+    }
+    close(child->said_fd);
+    return false;
 }
 
 static uint64_t child_resident(pid_t pid)
@@ -108,7 +132,7 @@ static bool child_watch(const struct cell *cell, const struct running *child,
     return true;
 }
 
-/* The last line that the cell wrote to stderr: where a design says what was wrong. */
+/* The last line that the cell printed: where a design says what was wrong. */
 static void last_line(int fd, char *line, size_t bytes)
 {
     char text[1024] = "";
@@ -127,7 +151,7 @@ static void last_line(int fd, char *line, size_t bytes)
 static void end_judge(const struct running *child, int wait_status, struct outcome *outcome)
 {
     char said[400];
-    last_line(child->stderr_fd, said, sizeof said);
+    last_line(child->said_fd, said, sizeof said);
     if (WIFSIGNALED(wait_status)) {
         int number = WTERMSIG(wait_status);
         outcome_fail(outcome, OUTCOME_CRASH, "%s%s%s", strsignal(number), said[0] ? ": " : "",
@@ -152,6 +176,21 @@ static void child_finish(const struct cell *cell, struct running *child, struct 
     close(child->pid_fd);
 }
 
+/* The outcome lay in the reach of the design under test: a wild write must not reach further. */
+static void outcome_guard(struct outcome *o)
+{
+    o->detail[sizeof o->detail - 1] = 0;
+    bool sane = o->status > OUTCOME_NONE && o->status <= OUTCOME_MEMORY_LIMIT &&
+                o->samples <= OUTCOME_SAMPLES && o->heapmap_samples <= HEAPMAP_SAMPLES &&
+                o->heapmap_buckets <= HEAPMAP_BUCKETS;
+    for (int i = 0; i < METRIC_COUNT && sane; i++)
+        sane = *(const unsigned char *)&o->known[i] <= 1 && isfinite(o->value[i]);
+    if (sane)
+        return;
+    memset(o, 0, sizeof *o);
+    outcome_fail(o, OUTCOME_CRASH, "the cell wrote over its own results");
+}
+
 void cell_run(const struct cell *cell, struct outcome *outcome, void (*idle)(void *), void *arg)
 {
     struct running child;
@@ -166,7 +205,8 @@ void cell_run(const struct cell *cell, struct outcome *outcome, void (*idle)(voi
     } else {
         child_finish(cell, &child, shared, idle, arg);
         memcpy(outcome, shared, sizeof *outcome);
-        close(child.stderr_fd);
+        close(child.said_fd);
+        outcome_guard(outcome);
     }
     if (shared != MAP_FAILED)
         munmap(shared, sizeof *shared);

@@ -13,17 +13,38 @@
 #include "harness/build.h"
 #include "harness/session.h"
 
+/* Bytes of the UTF-8 character at `text`; 0 if none begins there. */
+static size_t utf8_length(const unsigned char *text)
+{
+    size_t length = text[0] < 0x80   ? 1
+                    : text[0] < 0xc2 ? 0
+                    : text[0] < 0xe0 ? 2
+                    : text[0] < 0xf0 ? 3
+                    : text[0] < 0xf5 ? 4
+                                     : 0;
+    for (size_t i = 1; i < length; i++)
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+    bool overlong = (text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xf0 && text[1] < 0x90);
+    bool beyond = (text[0] == 0xed && text[1] > 0x9f) || (text[0] == 0xf4 && text[1] > 0x8f);
+    return overlong || beyond ? 0 : length;
+}
+
+/* A byte that is not part of UTF-8 (a file's name may hold any) is written as \udcXX, which is how
+   Python, too, reads such names. */
 static void json_text(FILE *f, const char *text)
 {
+    const unsigned char *at = (const unsigned char *)text;
     fputc('"', f);
-    for (; *text; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c == '"' || c == '\\')
-            fprintf(f, "\\%c", c);
-        else if (c < 32)
-            fprintf(f, "\\u%04x", c);
+    while (*at) {
+        size_t length = utf8_length(at);
+        if (*at == '"' || *at == '\\')
+            fprintf(f, "\\%c", *at);
+        else if (*at < 32 || !length)
+            fprintf(f, "\\u%s%02x", length ? "00" : "dc", *at);
         else
-            fputc(c, f);
+            fwrite(at, 1, length, f);
+        at += length ? length : 1;
     }
     fputc('"', f);
 }
@@ -108,7 +129,7 @@ int machine_write(const struct session *s, int argc, char **argv, struct error *
 {
     char path[1100];
     snprintf(path, sizeof path, "%s/run.json", s->results->directory);
-    FILE *f = fopen(path, "wx");
+    FILE *f = fopen(path, "wxe");
     if (!f)
         return error_set(err, "%s: %s", path, strerror(errno));
     fputs("{\n", f);
@@ -124,5 +145,6 @@ int machine_write(const struct session *s, int argc, char **argv, struct error *
             "  \"repeats\": %u,\n  \"limit_seconds\": %.9g,\n  \"limit_resident_bytes\": %llu,\n",
             s->repeats, s->limits.seconds, (unsigned long long)s->limits.resident_bytes);
     fprintf(f, "  \"seed\": %llu\n}\n", (unsigned long long)s->seed);
-    return fclose(f) ? error_set(err, "%s: %s", path, strerror(errno)) : 0;
+    bool torn = ferror(f);
+    return fclose(f) || torn ? error_set(err, "%s: cannot write: %s", path, strerror(errno)) : 0;
 }

@@ -3,6 +3,7 @@
  *
  * Exit status, the same for all: 0 done; 1 something measured failed; 2 bad input or usage.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,6 +18,17 @@ static void help_print(FILE *stream)
     fprintf(stream, "\nExit status: 0 done, 1 something measured failed, 2 bad input or usage.\n");
 }
 
+/* A table that did not reach its reader is no success. */
+static int command_run(const struct command *command, int argc, char **argv)
+{
+    int status = command->main(argc, argv);
+    if (!fflush(stdout) && !ferror(stdout))
+        return status;
+    fprintf(stderr, "alloclab %s: cannot write to standard output: %s\n", command->name,
+            strerror(errno));
+    return status ? status : 2;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
@@ -29,7 +41,7 @@ int main(int argc, char **argv)
     }
     for (int i = 0; commands[i]; i++)
         if (!strcmp(argv[1], commands[i]->name))
-            return commands[i]->main(argc - 1, argv + 1);
+            return command_run(commands[i], argc - 1, argv + 1);
     fprintf(stderr, "alloclab: no command '%s'; `alloclab help` lists them\n", argv[1]);
     return 2;
 }

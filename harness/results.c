@@ -38,7 +38,7 @@ static FILE *file_open(const struct results *r, const char *name, struct error *
 {
     char path[1100];
     snprintf(path, sizeof path, "%s/%s", r->directory, name);
-    FILE *f = fopen(path, "wx");
+    FILE *f = fopen(path, "wxe"); /* e: cells do not inherit it */
     if (!f && errno == EEXIST)
         error_set(
             err, "%s exists already: results are never written over; choose another folder with -o",
@@ -48,12 +48,25 @@ static FILE *file_open(const struct results *r, const char *name, struct error *
     return f;
 }
 
+/* A write that failed before, while a buffer was full, counts too: a flush alone would not tell. */
+static int files_flush(const struct results *r, struct error *err)
+{
+    FILE *const files[] = {r->rows, r->timeline, r->heapmap};
+    for (int i = 0; i < 3; i++)
+        if (fflush(files[i]) || ferror(files[i]))
+            return error_set(err, "%s: cannot write: %s", r->directory, strerror(errno));
+    return 0;
+}
+
 int results_open(struct results *r, const char *directory, struct error *err)
 {
     time_t now = time(NULL);
     struct tm utc;
     *r = (struct results){.rows = NULL};
-    snprintf(r->directory, sizeof r->directory, "%s", directory);
+    if (strlen(directory) >= sizeof r->directory)
+        return error_set(err, "-o: the folder's name has %zu bytes; at most %zu fit",
+                         strlen(directory), sizeof r->directory - 1);
+    strcpy(r->directory, directory);
     gmtime_r(&now, &utc);
     size_t length = strftime(r->run_id, sizeof r->run_id, "%Y%m%dT%H%M%SZ", &utc);
     snprintf(r->run_id + length, sizeof r->run_id - length, "-%d", (int)getpid());
@@ -75,7 +88,7 @@ int results_open(struct results *r, const char *directory, struct error *err)
     fputs("run_id,allocator,options,workload,threads,release,sample,op_index,bucket,bucket_bytes,"
           "offset_bytes,meta_bytes,live_bytes,free_bytes,unused_bytes\n",
           r->heapmap);
-    return 0;
+    return files_flush(r, err);
 }
 
 static void row_put(const struct results *r, const struct row_ids *ids, const struct outcome *o)
@@ -162,9 +175,7 @@ int results_put(struct results *r, const struct row_ids *ids, const struct outco
     row_put(r, ids, o);
     timeline_put(r, ids, o);
     heapmap_put(r, ids, o);
-    if (fflush(r->rows) || fflush(r->timeline) || fflush(r->heapmap))
-        return error_set(err, "%s: cannot write: %s", r->directory, strerror(errno));
-    return 0;
+    return files_flush(r, err);
 }
 
 int results_close(struct results *r, struct error *err)

@@ -1,7 +1,7 @@
 /*
  * session.c - the order of cells and what becomes of each.
  *
- * Deterministic passes (verify, memory) run once; the timed pass runs in `repeats` blocks. A block
+ * Deterministic passes (memory, verify) run once; the timed pass runs in `repeats` blocks. A block
  * runs every allocator on every target once; within a target null comes first, since its time is
  * the harness's own cost that the block's other rows carry, and the rest is shuffled by the printed
  * seed.
@@ -278,9 +278,25 @@ static unsigned cells_count(const struct session *s)
     return once * passes;
 }
 
+int session_plan(struct session *s, struct error *err)
+{
+    for (unsigned target = 0; target < s->target_count; target++)
+        for (unsigned contender = 0; contender < s->contender_count; contender++) {
+            unsigned modes = release_modes(s, contender, target);
+            for (int pass = 0; pass < PASS_COUNT; pass++)
+                for (unsigned mode = 0; mode < 2; mode++)
+                    if (s->passes[pass] && modes & 1u << mode &&
+                        target_plan(&s->targets[target], (enum plan_release)mode,
+                                    pass != PASS_THROUGHPUT, err) < 0)
+                        return -1;
+        }
+    return 0;
+}
+
 int session_run(struct session *s, struct error *err)
 {
-    static const enum pass order[] = {PASS_VERIFY, PASS_MEMORY, PASS_THROUGHPUT};
+    /* Memory first: it tells which designs released anything, and so the group of all rows. */
+    static const enum pass order[] = {PASS_MEMORY, PASS_VERIFY, PASS_THROUGHPUT};
     struct rng rng = rng_stream(s->seed, 0);
     s->cells_total = cells_count(s);
     for (int i = 0; i < PASS_COUNT; i++) {

@@ -45,6 +45,9 @@ struct session {
     unsigned cells_total;
 };
 
+/* Builds all plans that the session needs, so that bad input is found before anything is measured
+ * or written. 0, or -1 with a message. */
+int session_plan(struct session *s, struct error *err);
 /* Runs all cells. 0, or -1 if a target is no valid trace or results cannot be written. */
 int session_run(struct session *s, struct error *err);
 void session_free(struct session *s); /* contenders, targets, kept rows */

@@ -66,23 +66,35 @@ int session_contenders(struct session *s, const char *text, bool floor, struct e
     return floor && !has_floor(s) ? floor_add(s, err) : 0;
 }
 
+static int target_add(struct session *s, const char *text, struct error *err)
+{
+    struct target *grown = realloc(s->targets, (s->target_count + 1) * sizeof *grown);
+    if (!grown)
+        return error_set(err, "out of memory");
+    s->targets = grown;
+    struct target *t = &s->targets[s->target_count];
+    if (target_open(t, text, s->seed, err))
+        return -1;
+    s->target_count++;
+    for (unsigned i = 0; i + 1 < s->target_count; i++)
+        if (!strcmp(s->targets[i].name, t->name))
+            return error_set(err,
+                             "-w: two workloads would be called '%s' in the results; give each "
+                             "once, or rename a file",
+                             t->name);
+    return 0;
+}
+
 int session_targets(struct session *s, const char *text, struct error *err)
 {
     char **list = spec_list_split(text, err);
     if (!list)
         return -1;
     for (int i = 0; list[i]; i++) {
-        struct target *grown = realloc(s->targets, (s->target_count + 1) * sizeof *grown);
-        if (!grown) {
-            free(list);
-            return error_set(err, "out of memory");
-        }
-        s->targets = grown;
-        if (target_open(&s->targets[s->target_count], list[i], s->seed, err)) {
+        if (target_add(s, list[i], err)) {
             free(list);
             return -1;
         }
-        s->target_count++;
     }
     free(list);
     return 0;
@@ -93,14 +105,14 @@ int number_parse(const char *option, const char *text, uint64_t min, uint64_t ma
 {
     static const char suffixes[] = "kmg";
     char *end;
-    errno = 0;
+    errno = 0; /* strtoull would take blanks and a sign */
     unsigned long long number = strtoull(text, &end, 10);
     const char *suffix = *end ? strchr(suffixes, *end) : NULL;
     unsigned shift = suffix ? 10 * (unsigned)(suffix - suffixes + 1) : 0;
     if (suffix)
         end++;
-    if (errno || end == text || *end || text[0] == '-' || number > UINT64_MAX >> shift ||
-        number << shift < min || number << shift > max)
+    if (errno || end == text || *end || text[0] < '0' || text[0] > '9' ||
+        number > UINT64_MAX >> shift || number << shift < min || number << shift > max)
         return error_set(err, "%s: '%s' is not a number from %llu to %llu", option, text,
                          (unsigned long long)min, (unsigned long long)max);
     *value = number << shift;
@@ -124,7 +136,7 @@ int choice_parse(const char *option, const char *text, const char *const names[]
 
 struct cell_limits limits_default(void)
 {
-    uint64_t memory = (uint64_t)sysconf(_SC_AVPHYS_PAGES) * os_page_bytes() / 2;
+    uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * os_page_bytes() / 2;
     return (struct cell_limits){.seconds = 120, .resident_bytes = memory, .min_seconds = 0.5};
 }
 

@@ -8,17 +8,37 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "harness/spec.h"
 
-static void name_from_path(struct target *t, const char *path)
+static int name_take(struct target *t, const char *name, struct error *err)
+{
+    if ((size_t)snprintf(t->name, sizeof t->name, "%s", name) >= sizeof t->name)
+        return error_set(err, "%s: a workload's name has at most %zu bytes", name,
+                         sizeof t->name - 1);
+    return 0;
+}
+
+static int file_open(struct target *t, const char *path, struct error *err)
 {
     const char *slash = strrchr(path, '/');
-    snprintf(t->name, sizeof t->name, "%s", slash ? slash + 1 : path);
+    if (name_take(t, slash ? slash + 1 : path, err))
+        return -1;
     char *dot = strrchr(t->name, '.');
     if (dot && dot != t->name && !strcmp(dot, ".trace"))
         *dot = 0;
+    t->trace = trace_open(path, TRACE_SKIP_CLOCK, err);
+    if (t->trace)
+        return 0;
+    struct error why = *err, other;
+    struct trace_reader *torn = trace_open(path, TRACE_SALVAGE, &other);
+    if (torn) {
+        trace_close(torn);
+        error_set(err, "%s: `alloclab trace convert --salvage %s -o NEW.trace`", why.text, path);
+    }
+    return -1;
 }
 
 static int workload_emit(const struct workload_spec *spec, uint64_t seed, int fd, struct error *err)
@@ -36,12 +56,13 @@ static int workload_emit(const struct workload_spec *spec, uint64_t seed, int fd
 static int workload_open(struct target *t, const char *text, uint64_t seed, struct error *err)
 {
     struct workload_spec spec;
+    if (name_take(t, text, err))
+        return -1;
     if (workload_spec_parse(text, &spec, err)) {
         if (strchr(text, '/') || strstr(text, ".trace"))
             error_set(err, "%s: no such trace file, and no workload: %s", text, strerror(ENOENT));
         return -1;
     }
-    snprintf(t->name, sizeof t->name, "%s", text);
     t->trace_fd = memfd_create("alloclab-trace", MFD_CLOEXEC);
     int result = t->trace_fd < 0
                      ? error_set(err, "no memory for a generated trace: %s", strerror(errno))
@@ -55,15 +76,12 @@ static int workload_open(struct target *t, const char *text, uint64_t seed, stru
 int target_open(struct target *t, const char *text, uint64_t seed, struct error *err)
 {
     *t = (struct target){.trace_fd = -1, .plans = {{-1, -1}, {-1, -1}}};
-    if (access(text, F_OK) == 0) {
-        name_from_path(t, text);
-        t->trace = trace_open(text, TRACE_SKIP_CLOCK, err);
-    } else if (workload_open(t, text, seed, err)) {
+    struct stat st;
+    bool file = stat(text, &st) == 0 && !S_ISDIR(st.st_mode); /* a folder may be called as one */
+    if (file ? file_open(t, text, err) : workload_open(t, text, seed, err)) {
         target_close(t);
         return -1;
     }
-    if (!t->trace)
-        return -1;
     t->scoped = trace_reader_totals(t->trace)->scopes > 0;
     return 0;
 }

@@ -175,6 +175,126 @@ class Session(unittest.TestCase):
                 self.assertIn(message, got.stderr)
                 self.assertFalse(os.path.exists(os.path.join(self.out, "results.csv")))
 
+    def trace_of(self, name, *lines):
+        """A trace file made from lines of the text form."""
+        text, trace = (os.path.join(self.folder.name, name + end) for end in (".txt", ".trace"))
+        with open(text, "w") as file:
+            file.write("\n".join(("alloclab trace text 1",) + lines + ("",)))
+        got = run("trace", "convert", "--from", "text", text, "-o", trace)
+        self.assertEqual(got.returncode, 0, got.stderr)
+        return trace
+
+    def test_traces_without_calls(self):
+        empty = self.trace_of("empty")
+        scopes = self.trace_of("scopes", "scope_begin 0", "scope_begin 1", "scope_end 0", "scope_end 1")
+        live = self.trace_of("live", "live 0 100", "live 1 200")
+        got = run("run", "-w", f"{empty},{scopes},{live}", "-o", self.out, "-r", "1", "--passes",
+                  "throughput,memory,verify", "--release", "both")
+        self.assertEqual(got.returncode, 0, got.stderr)
+        self.assertNotRegex(got.stdout, r"\b(inf|nan)\b")
+        for row in rows_of(self.out):
+            self.assertIn(row["status"], ("ok", "not_applicable"), row)
+            self.assertEqual(row["ops"], "0")
+            for column in ("ns_per_op", "cold_ns_per_op", "mops_per_s", "harness_ns_per_op"):
+                self.assertEqual(row[column], "", "there is nothing to divide by")
+
+    def test_short_passes_loop_as_long_as_long_ones(self):
+        one = self.trace_of("one", "alloc 0 16", "free 0")
+        run("run", "-a", "freelist", "-w", one, "-o", self.out, "-r", "1", "--passes", "throughput")
+        for row in rows_of(self.out):
+            self.assertGreater(int(row["passes_count"]), 4096, "as many as its table holds are not half a second")
+
+    def test_a_column_means_the_same_in_every_pass(self):
+        kept = self.trace_of("kept", "scope_begin 0", *(f"alloc {i} 3000000" for i in range(20)), "scope_end 0")
+        got = run("run", "-w", kept, "-o", self.out, "-r", "1", "--release", "both", "--passes",
+                  "memory,verify,throughput")
+        self.assertEqual(got.returncode, 0, got.stderr)
+        seen = {}
+        for row in rows_of(self.out):
+            key = row["allocator"], row["release"]
+            if row["status"] == "ok" and row["door_calls_count"]:
+                self.assertEqual(seen.setdefault(key, row["door_calls_count"]), row["door_calls_count"], row["pass"])
+            self.assertEqual(seen.setdefault(key + ("group",), row["rank_group"]), row["rank_group"], row["pass"])
+
+    def test_libc_is_looked_at_when_the_program_holds_most(self):
+        lines = [f"alloc {i} 16" for i in range(3000)]
+        spike = self.trace_of("spike", *lines, "alloc 3000 50000000", "free 3000",
+                              *(f"alloc {3001 + i} 16" for i in range(3000)))
+        run("run", "-a", "libc,freelist", "-w", spike, "-o", self.out, "--passes", "memory")
+        for row in rows_of(self.out):
+            if row["allocator"] != "null":
+                self.assertGreater(int(row["peak_resident_bytes"]), 50000000, row["allocator"])
+
+    def test_bad_input_leaves_nothing(self):
+        good = self.trace_of("good", "alloc 0 16", "free 0")
+        other = os.path.join(self.folder.name, "other")
+        os.mkdir(other)
+        with open(good, "rb") as file:
+            data = file.read()
+        for path, bytes_ in ((os.path.join(other, "good.trace"), data), (os.path.join(other, "torn.trace"), data[:-9])):
+            with open(path, "wb") as file:
+                file.write(bytes_)
+        more = ["-o", self.out, "-r", "1", "--passes", "memory"]
+        cases = [
+            (["-w", f"{good},{other}/good.trace", *more], "-w: two workloads would be called 'good'"),
+            (["-w", f"{good},{other}/torn.trace", *more], f"alloclab trace convert --salvage {other}/torn.trace -o NEW"),
+            (["-w", good, "-w", good, *more], "-w is given twice"),
+            (["-w", good, *more, "--base", "libc:x=1"], "--base: 'libc:x=1' is not among the allocators"),
+            (["-w", good, *more, "--seed", " -5"], "--seed: ' -5' is not a number"),
+            (["-w", "x" * 300, *more], "x: a workload's name has at most 255 bytes"),
+            (["-w", good, "-o", self.out + "/" * 2000], "-o: the folder's name has"),
+        ]
+        for args, message in cases:
+            with self.subTest(message=message):
+                got = run("run", *args)
+                self.assertEqual(got.returncode, 2, got.stderr)
+                self.assertIn(message, got.stderr)
+                self.assertFalse(os.path.exists(self.out))
+
+    def test_a_folder_may_be_called_as_a_workload(self):
+        os.mkdir(os.path.join(self.folder.name, "frame"))
+        got = subprocess.run([os.path.abspath(ALLOCLAB), "check", "-a", "freelist", "-w", "frame:frames=2,frame"],
+                             cwd=self.folder.name, capture_output=True, text=True, timeout=120)
+        self.assertEqual(got.returncode, 0, got.stderr)
+        self.assertRegex(got.stderr, r"^seed \d+\n", "a generated workload can be had again")
+
+    def test_names_of_any_bytes(self):
+        odd = os.fsencode(self.trace_of("odd", "alloc 0 16"))
+        name = odd[:-len(b"odd.trace")] + b'n\xff"q\xc3\xa9.trace'
+        os.rename(odd, name)
+        got = subprocess.run([os.fsencode(ALLOCLAB), b"run", b"-a", b"bump", b"-w", name, b"-o", os.fsencode(self.out),
+                              b"--passes", b"memory"], capture_output=True, timeout=120)
+        self.assertEqual(got.returncode, 0, got.stderr)
+        with open(os.path.join(self.out, "run.json"), encoding="utf-8") as file:
+            self.assertEqual(json.load(file)["workloads"], [os.fsdecode(b'n\xff"q\xc3\xa9')])
+        self.assertNotIn(b"--base", got.stderr, "no base was asked for")
+        self.assertIn(b"ratio to none", got.stdout)
+
+    def test_a_table_that_is_not_read_is_no_success(self):
+        with open("/dev/full", "wb") as full:
+            got = subprocess.run([ALLOCLAB, "check", "-a", "bump", "-w", SMALL], stdout=full, stderr=subprocess.PIPE,
+                                 text=True, timeout=120)
+        self.assertEqual(got.returncode, 2)
+        self.assertIn("alloclab check: cannot write to standard output: No space left on device", got.stderr)
+
+    def test_cells_end_with_the_session(self):
+        session = subprocess.Popen([ALLOCLAB, "run", "-a", "libc", "-w", "random:ops=2m,live=20k", "-o", self.out],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        cell = cell_of(session)
+        os.kill(cell, signal.SIGSTOP)  # it would never end by itself
+        session.kill()
+        session.wait()
+        for _ in range(2000):
+            try:
+                with open(f"/proc/{cell}/stat") as file:
+                    if file.read().rsplit(")", 1)[1].split()[0] == "Z":
+                        return
+            except FileNotFoundError:
+                return
+            time.sleep(0.005)
+        os.kill(cell, signal.SIGKILL)
+        self.fail("the cell outlived its session")
+
     def test_check(self):
         got = run("check", "-a", "freelist,bump,null", "-w", SMALL)
         self.assertEqual(got.returncode, 0, got.stderr)

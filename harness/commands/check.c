@@ -64,7 +64,11 @@ static int check_main(int argc, char **argv)
     if (!result)
         result = session_targets(&s, targets_text, &err);
     if (!result)
+        result = session_plan(&s, &err);
+    if (!result) {
+        fprintf(stderr, "seed %llu\n", (unsigned long long)s.seed);
         result = session_run(&s, &err);
+    }
     if (result)
         fprintf(stderr, "alloclab check: %s\n", err.text);
     else

@@ -111,24 +111,30 @@ static int arguments_read(struct session *s, struct arguments *a, int argc, char
     return 0;
 }
 
-static void base_check(const struct session *s, const struct arguments *a)
+/* The base that was asked for must be there; if none was, it is libc where that takes part, else
+   the first that is ranked. */
+static int base_choose(const struct session *s, struct arguments *a, struct error *err)
 {
+    const char *wanted = a->base ? a->base : "libc";
     for (unsigned i = 0; i < s->contender_count; i++)
-        if (!strcmp(s->contenders[i].text, a->base))
-            return;
-    if (a->base[0])
-        fprintf(stderr,
-                "alloclab run: --base %s is not among the allocators: no ratios are shown\n",
-                a->base);
+        if (!strcmp(s->contenders[i].text, wanted)) {
+            a->base = wanted;
+            return 0;
+        }
+    if (a->base && a->base[0])
+        return error_set(err, "--base: '%s' is not among the allocators of -a", a->base);
+    a->base = "";
+    return 0;
 }
 
-static int session_execute(struct session *s, const struct arguments *a, int argc, char **argv,
+static int session_execute(struct session *s, struct arguments *a, int argc, char **argv,
                            struct error *err)
 {
     struct results results;
     if (session_contenders(s, a->allocators, true, err) || session_targets(s, a->targets, err))
         return -1;
-    base_check(s, a);
+    if (base_choose(s, a, err) || session_plan(s, err))
+        return -1;
     if (results_open(&results, a->directory, err))
         return -1;
     s->results = &results;
@@ -154,7 +160,7 @@ static int session_execute(struct session *s, const struct arguments *a, int arg
 static int run_main(int argc, char **argv)
 {
     struct error err;
-    struct arguments a = {.base = "libc"};
+    struct arguments a = {.base = NULL};
     struct session s = {.repeats = 5,
                         .passes = {[PASS_THROUGHPUT] = true, [PASS_MEMORY] = true},
                         .touch = TOUCH_FIRST,
