@@ -4,49 +4,40 @@
  * keeps free objects of every class in lists of its own, and trades them in batches with central
  * lists.
  *
- *     view (thread)            central list of the class              pages (lib/pages.h)
- *     bin of class c           chains   |batch|batch| ..
- *     -> b -> b -> b  <=batch=>                             spans with room      free runs of units
- *        at most `limit`       partial  span -> span -> .. <=============>  age, limit: to the
- * kernel
- *
- *     span of class c   | object | object | ... | object | not carved yet | rest |
- *     free object       | next 8 | seal 8 | ..............|     seal = next ^ address ^ secret
+ *     view (thread)            central list of the class           pages
+ *     bin of class c           depot    |batch|batch| ..
+ *     -> b -> b -> b  <=batch=>                              <=>   free runs, aged
+ *        at most `limit`       partial  span -> span -> ..           |
+ *                                       | obj | obj | .. | rest |    age, limit: to the kernel
  *
  * Objects have no header. Free finds an object's class by masking its address: the segment's start
  * has four bytes for each unit of 8 KiB, the class and where the span begins (lib/pages.h). Sizes
  * up to 64 KiB have classes, eight a doubling (lib/size_class.h); larger objects are runs of units,
- * and what no segment can hold has a reservation of its own. A span is carved from its start, a
- * batch at a time, so that what was never handed out is never touched.
+ * and what no segment can hold has a reservation of its own. Spans are lib/central.h's.
  *
  * A freed object goes to the cache of the thread that frees it, whoever allocated it. A bin that is
- * longer than its limit gives a batch to the central list; an empty bin takes one. Central lists
- * keep a few batches as they are, so that a producer and a consumer trade them whole, and sort all
- * others back into their spans. A span without objects in use goes back to the pages at once.
- * Limits start at a batch, and double when a bin that had to give must take again, as long as the
- * view's budget (`cache`) lasts; when it is spent, all limits start anew.
+ * longer than its limit gives a batch to the central list; an empty bin takes one. The depot keeps
+ * a few batches as they are, so that a producer and a consumer trade them whole; all others are
+ * sorted back into their spans. Limits start at a batch, and double when a bin that had to give
+ * must take again, as long as the view's budget (`cache`) lasts; when it is spent, all limits start
+ * anew.
  *
- * tick: a view that nobody used for age_ms is drained, central batches unused for so long are
- * sorted into their spans, and free pages that old go back to the kernel. More free memory than
- * `limit` goes back without a tick, the oldest first. trim does all of it at once.
+ * tick: a view that nobody used for age_ms is drained, depots unused for so long are sorted into
+ * their spans, and free pages that old go back to the kernel. More free pages than `limit` go back
+ * without a tick, the oldest first. trim does all of it at once.
  *
- * Invariants
- *   1. Those of lib/pages.h; a small span's objects, carved ones first, fit into it.
- *   2. Every free object is sealed; a span's free list, its live objects and what is not carved sum
- *      to its objects.
- *   3. A span is in its class's list exactly if it has a free object or is not carved to its end;
- *      no span without live objects stays.
- *   4. The sealed objects of a class are those in bins, chains and spans, by number.
- *   5. A bin is no longer than its limit.
+ * Invariants: those of lib/pages.h and lib/central.h, and
+ *   1. A bin is no longer than its limit.
+ *   2. The sealed objects of a class are those in bins, depot and spans, by number.
  *
- * Cost. alloc and free of small objects on the same thread: some 20 and 30 instructions without an
+ * Cost. alloc and free of small objects on the same thread: some 30 and 50 instructions without an
  * atomic read-modify-write, fence, division or call. Refill and flush: O(batch) under the class's
  * lock, spans O(1) under the pages' lock. Large: O(1) and that lock, but for runs of the same bin.
  *   Space: a class wastes less than 1/9 of an object from 128 bytes on, 15 bytes below, and a
  * span's end less than 1/8 of it; 1 % for segments' headers. Free memory beside that in spans in
- * use: views * (cache + classes in use * batch bytes) + classes * 8 batches + limit. A batch is at
- * most 8 KiB, or one object. Producer to consumer therefore stays within that bound, however many
- * objects pass: the producer's spans get back what the consumer's batches return.
+ * use, in bytes: views * (cache + classes used * batch) + classes used * 8 batches + limit, where a
+ * batch is at most 8 KiB, or one object. Producer to consumer stays within that bound, however many
+ * objects pass: the batches that the consumer gives are those that the producer takes.
  *
  * Source: Bonwick and Adams, Magazines and Vmem (2001), for caches in front of a depot of batches;
  * Ghemawat and Menage, TCMalloc (2005), for spans and central lists; Evans, jemalloc (2006), for
@@ -61,10 +52,10 @@
  *
  * Threads. Each view belongs to one thread: its bins are written by the owner, inside the view's
  * gate (lib/gate.h, whose memory orders are argued there), and by tick and trim while they have
- * closed it and found nobody inside. Objects, free lists and counts of a span: under its class's
- * lock. Runs, segments and large objects: under the pages' lock. The list of views: under the
- * views' lock. Lock order: views, class, pages; a thread inside its gate may take the latter two.
- * Where the kernel has no membarrier, only the owner drains a view, at thread_exit.
+ * closed it and found nobody inside. The rest has locks: each class's central list, the pages
+ * (whose lock-free reads lib/pages.h argues), the list of views. Lock order: views, class, pages; a
+ * thread inside its gate may take the latter two. Where the kernel has no membarrier, only the
+ * owner drains a view, at thread_exit.
  */
 #include <string.h>
 
@@ -342,8 +333,7 @@ static struct object object_find(struct heap *v, const void *p)
         return o;
     }
     uint32_t info = segment_info(segment, segment_unit(p));
-    uint32_t offset =
-        (uint32_t)((uintptr_t)p - (uintptr_t)segment - (info_first(info) << UNIT_SHIFT));
+    uint32_t offset = info_offset(info, p);
     o.tag = info_tag(info);
     if (o.tag == TAG_LARGE && !offset) {
         o.span = &segment->spans[info_first(info)];
@@ -394,10 +384,9 @@ static void segfit_free(struct heap *v, void *p, size_t size)
     uint32_t info = segment_info(segment_of(p), segment_unit(p));
     unsigned tag = info_tag(info);
     struct bin *bin = &v->bins[tag];
-    uint32_t offset = (uint32_t)(uintptr_t)p % SEGMENT_BYTES - (info_first(info) << UNIT_SHIFT);
-    if (__builtin_expect(tag - 1 >= CLASSES || !bin_offset_ok(bin, offset) || size > bin->bytes ||
-                             block_is_sealed(v->secret, p) || !gate_enter(&v->gate) ||
-                             bin->count >= bin->limit,
+    if (__builtin_expect(tag - 1 >= CLASSES || !bin_offset_ok(bin, info_offset(info, p)) ||
+                             size > bin->bytes || block_is_sealed(v->secret, p) ||
+                             !gate_enter(&v->gate) || bin->count >= bin->limit,
                          0))
         return free_slow(v, p, size);
     bin_push(v, bin, p);
@@ -652,27 +641,31 @@ static void segfit_stats(struct heap *root, stats_fn *fn, void *arg)
 {
     struct segfit *s = root->shared;
     struct central sum = {.lock = {.waits = 0}};
+    size_t cached = 0, depot = 0;
     for (unsigned tag = 1; tag < TAGS; tag++) {
         const struct central *c = &s->classes[tag];
         sum.refills += c->refills;
         sum.flushes += c->flushes;
-        sum.flushes_whole += c->flushes_whole;
         sum.spans_taken += c->spans_taken;
         sum.spans_given += c->spans_given;
         sum.lock.waits += c->lock.waits;
+        depot += (size_t)c->chain_count * c->batch * c->bytes;
+        for (struct list *l = s->views.next; l != &s->views; l = l->next)
+            cached += (size_t)LIST_ENTRY(l, struct heap, link)->bins[tag].count * c->bytes;
     }
     fn(arg, "refills", sum.refills);
     fn(arg, "flushes", sum.flushes);
-    fn(arg, "flushes_whole", sum.flushes_whole);
     fn(arg, "spans_taken", sum.spans_taken);
     fn(arg, "spans_given", sum.spans_given);
+    fn(arg, "cached_bytes", cached);
+    fn(arg, "depot_bytes", depot);
     fn(arg, "class_lock_waits", sum.lock.waits);
     fn(arg, "pages_lock_waits", s->pages.lock.waits);
     fn(arg, "views_drained", s->drained);
     fn(arg, "views_can_be_drained", s->visits);
     fn(arg, "segments", s->pages.segment_count);
     fn(arg, "commits", s->pages.commits);
-    fn(arg, "returned_units", s->pages.returned_units);
+    fn(arg, "returned_bytes", s->pages.returned_units * UNIT_BYTES);
 }
 
 ALLOCATOR(segfit) = {

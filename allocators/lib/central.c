@@ -115,7 +115,6 @@ void central_give(struct central *c, struct chain chain, bool sort)
     c->flushes++;
     if (!sort && c->chain_count < CHAINS && chain.count == c->batch) {
         c->used = true;
-        c->flushes_whole++;
         c->chains[c->chain_count++] = chain;
     } else {
         chain_sort(c, chain.head);

@@ -48,7 +48,7 @@ struct central {
     struct list partial;
     uint32_t chain_count;
     struct chain chains[CHAINS];
-    uint64_t refills, flushes, flushes_whole, spans_taken, spans_given;
+    uint64_t refills, flushes, spans_taken, spans_given;
     /* What follows does not change. */
     struct pages *pages;
     const char *design; /* for misuse */

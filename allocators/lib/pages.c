@@ -15,7 +15,8 @@ enum { AHEAD_UNITS = 8 };
 
 static void info_set(struct segment *segment, size_t unit, unsigned tag, size_t first)
 {
-    atomic_store_explicit(&segment->info[unit], (uint32_t)first << 8 | tag, memory_order_relaxed);
+    atomic_store_explicit(&segment->info[unit], (uint32_t)first << UNIT_SHIFT | tag,
+                          memory_order_relaxed);
 }
 
 static void info_clear(struct segment *segment, size_t first, size_t units)
@@ -504,7 +505,7 @@ static const char *run_check(const struct pages *pages, struct segment *segment,
                              const struct span *run)
 {
     unsigned first = span_first(run), last = first + run->units - 1, bin = bin_of(run->units);
-    uint32_t info = first << 8 | TAG_FREE;
+    uint32_t info = first << UNIT_SHIFT | TAG_FREE;
     bool in_bin = false;
     for (struct list *l = pages->bins[bin].next; l != &pages->bins[bin] && !in_bin; l = l->next)
         in_bin = run_of(l) == run;

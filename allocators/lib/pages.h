@@ -7,7 +7,7 @@
  *     | pages, bitmaps | info: 4 bytes a unit | a struct span a unit (lazy) | unit 35 ... unit 4095
  * |
  *
- *     info    tag (8 bits) | unit where the span begins (24 bits)
+ *     info    where the span begins, in bytes from the segment (a multiple of 8 KiB) | tag (8 bits)
  *             of a unit of a span: what the owner has set; TAG_NONE where there is nothing to find
  *             of a free run: TAG_FREE in its first and its last unit, TAG_NONE between
  *
@@ -166,7 +166,13 @@ static inline unsigned info_tag(uint32_t info)
 
 static inline unsigned info_first(uint32_t info)
 {
-    return info >> 8;
+    return info >> UNIT_SHIFT;
+}
+
+/* Bytes from the span's start. */
+static inline uint32_t info_offset(uint32_t info, const void *p)
+{
+    return (uint32_t)((uintptr_t)p % SEGMENT_BYTES) - (uint32_t)align_down(info, UNIT_BYTES);
 }
 
 static inline unsigned span_first(const struct span *span)
@@ -185,7 +191,7 @@ static inline void span_publish(struct span *span, size_t from, size_t to)
     struct segment *segment = segment_of(span);
     uint32_t first = span_first(span);
     for (size_t i = from; i < to; i++)
-        atomic_store_explicit(&segment->info[first + i], first << 8 | span->tag,
+        atomic_store_explicit(&segment->info[first + i], first << UNIT_SHIFT | span->tag,
                               memory_order_relaxed);
 }
 

@@ -1,0 +1,535 @@
+/*
+ * segfit.c - what segfit and its parts promise in numbers: the classes' waste, batches between bins
+ * and central lists, the bound on free memory when one thread allocates and another frees, what
+ * tick gives back after which time of a virtual clock, and what pages does with runs.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "allocators/lib/pages.h"
+#include "allocators/lib/size_class.h"
+#include "harness/registry.h"
+#include "tests/lib/rig.h"
+#include "workloads/lib/rng.h"
+
+#define KIB    ((size_t)1 << 10)
+#define MIB    ((size_t)1 << 20)
+#define SECOND UINT64_C(1000000000)
+
+static struct rig rig;
+
+static void start(const char *options)
+{
+    const struct rig_setup setup = {.options = options, .observe = true};
+    rig_open(&rig, allocator_find("segfit"), &setup);
+}
+
+static void stop(void)
+{
+    rig_check(&rig);
+    rig_close(&rig);
+}
+
+static char *take(size_t size)
+{
+    char *p = rig.design->alloc(rig.view, size, 16);
+    assert_non_null(p);
+    return p;
+}
+
+static void give(void *p)
+{
+    rig.design->free(rig.view, p, 0);
+}
+
+static void tick_after(uint64_t ns)
+{
+    rig.clock_ns += ns;
+    rig.design->tick(rig.heap, rig.clock_ns);
+}
+
+struct stat {
+    const char *name;
+    uint64_t value;
+};
+
+static void stat_match(void *arg, const char *name, uint64_t value)
+{
+    struct stat *stat = arg;
+    if (!strcmp(name, stat->name))
+        stat->value = value;
+}
+
+static uint64_t stat_of(const char *name)
+{
+    struct stat stat = {name, UINT64_MAX};
+    rig.design->stats(rig.heap, stat_match, &stat);
+    assert_true(stat.value != UINT64_MAX);
+    return stat.value;
+}
+
+static size_t bytes_of(enum walk_kind kind)
+{
+    struct rig_items items = rig_walk(&rig);
+    size_t sum = 0;
+    for (size_t i = 0; i < items.count; i++)
+        sum += items.item[i].kind == kind ? items.item[i].bytes : 0;
+    free(items.item);
+    return sum;
+}
+
+/* ---- size classes ---- */
+
+static void test_class_waste(void **state)
+{
+    (void)state;
+    for (size_t size = 1; size <= 64 * KIB; size++) {
+        unsigned index = size_class_of(size);
+        size_t bytes = size_class_bytes(index);
+        assert_true(bytes >= size);
+        assert_true(is_aligned(bytes, 16));
+        if (index)
+            assert_true(size_class_bytes(index - 1) < size);
+        if (size > 128)
+            assert_true(8 * (bytes - size) <= bytes); /* 12.5 % */
+        else
+            assert_true(bytes - size < 16);
+    }
+    for (size_t size = 16; size <= 64 * KIB; size *= 2)
+        assert_int_equal(size_class_bytes(size_class_of(size)), size);
+}
+
+/* What the design hands out, large objects too. */
+static void test_usable_waste(void **state)
+{
+    (void)state;
+    start(NULL);
+    for (size_t size = 129; size < 4 * MIB; size += size / 50 + 1) {
+        char *p = take(size);
+        size_t usable = rig.design->usable(rig.view, p);
+        assert_true(usable >= size && 8 * (usable - size) <= usable);
+        give(p);
+    }
+    stop();
+}
+
+/* ---- batches ---- */
+
+static void test_batches(void **state)
+{
+    (void)state;
+    enum { COUNT = 10 * 32 };
+    static char *p[COUNT];
+    start("batch=32,cache=0");
+    for (unsigned i = 0; i < COUNT; i++)
+        p[i] = take(64);
+    assert_int_equal(stat_of("refills"), 10);
+    assert_int_equal(stat_of("spans_taken"), 3); /* of 128 objects */
+    for (unsigned i = 1; i < COUNT; i++)
+        assert_true(p[i] != p[i - 1]);
+    for (unsigned i = 0; i < 32; i++)
+        give(p[i]); /* as many as the bin holds */
+    assert_int_equal(stat_of("flushes"), 0);
+    give(p[32]);
+    assert_int_equal(stat_of("flushes"), 1);
+    for (unsigned i = 33; i < COUNT; i++)
+        give(p[i]);
+    assert_int_equal(stat_of("flushes"), 9);
+    assert_int_equal(stat_of("depot_bytes"), 8 * 32 * 64); /* no more than eight batches */
+    assert_int_equal(stat_of("cached_bytes"), 32 * 64);
+    rig_check(&rig);
+    for (unsigned i = 0; i < COUNT; i++)
+        p[i] = take(64);
+    assert_int_equal(stat_of("spans_taken"), 3);
+    stop();
+}
+
+/* Bins that give and take in turn grow until a round stays within them; `cache` bounds that. */
+static void test_bins_grow(void **state)
+{
+    (void)state;
+    static char *p[1000];
+    for (unsigned large = 0; large < 2; large++) {
+        start(large ? "cache=1m" : "cache=16k");
+        uint64_t refills = 0;
+        for (unsigned round = 0; round < 20; round++) {
+            refills = stat_of("refills");
+            for (unsigned i = 0; i < 1000; i++)
+                p[i] = take(64);
+            for (unsigned i = 0; i < 1000; i++)
+                give(p[i]);
+        }
+        refills = stat_of("refills") - refills;
+        if (large)
+            assert_int_equal(refills, 0);
+        else
+            assert_in_range(refills, 5, 16);
+        rig_check(&rig);
+        rig.design->trim(rig.heap);
+        assert_int_equal(bytes_of(WALK_FREE), 0);
+        stop();
+    }
+}
+
+/* A budget that is spent is won back from bins that no longer need it. */
+static void test_budget(void **state)
+{
+    (void)state;
+    static char *p[2000];
+    start("cache=128k");
+    for (size_t size = 64; size <= 8 * KIB; size *= 2) {
+        size_t count = 256 * KIB / size > 2000 ? 2000 : 256 * KIB / size;
+        for (unsigned round = 0; round < 10; round++) {
+            for (size_t i = 0; i < count; i++)
+                p[i] = take(size);
+            for (size_t i = 0; i < count; i++)
+                give(p[i]);
+            rig_check(&rig);
+        }
+    }
+    /* The header's bound, for the eight classes used. */
+    assert_in_range(stat_of("cached_bytes"), 1, 128 * KIB + 8 * 8 * KIB);
+    assert_in_range(stat_of("depot_bytes"), 1, 8 * 8 * 8 * KIB);
+    stop();
+}
+
+/* ---- one thread allocates, another frees ---- */
+
+static void test_flow_bound(void **state)
+{
+    (void)state;
+    static char *window[512];
+    start(NULL);
+    struct heap *consumer = rig.design->thread_enter(rig.heap);
+    size_t early = 0;
+    for (unsigned i = 0; i < 400000; i++) {
+        unsigned slot = i % 512;
+        if (i >= 512)
+            rig.design->free(consumer, window[slot], 0);
+        window[slot] = take(16 + i % 13 * 16);
+        if (i == 20000)
+            early = rig_committed(&rig);
+    }
+    assert_true(rig_committed(&rig) <= early + 64 * KIB);
+    assert_true(rig_committed(&rig) <= 4 * MIB);
+    rig_check(&rig);
+    for (unsigned i = 0; i < 512; i++)
+        rig.design->free(consumer, window[i], 0);
+    rig.design->thread_exit(consumer);
+    rig_check(&rig);
+    stop();
+}
+
+static void test_exit_returns_cache(void **state)
+{
+    (void)state;
+    start(NULL);
+    struct heap *other = rig.design->thread_enter(rig.heap);
+    char *p = rig.design->alloc(other, 100, 16);
+    assert_non_null(p);
+    assert_true(bytes_of(WALK_FREE) >= 60 * 112);
+    rig.design->thread_exit(other);
+    assert_int_equal(bytes_of(WALK_LIVE), 112);
+    give(p); /* nobody's objects can be freed by anybody */
+    rig.design->trim(rig.heap);
+    assert_int_equal(bytes_of(WALK_LIVE) + bytes_of(WALK_FREE), 0);
+    stop();
+}
+
+/* ---- tick ---- */
+
+static void test_idle_cache_drained(void **state)
+{
+    (void)state;
+    start("age_ms=1000");
+    if (!stat_of("views_can_be_drained"))
+        skip(); /* the kernel has no membarrier */
+    tick_after(SECOND);
+    char *p = take(64);
+    tick_after(SECOND); /* used since the last tick */
+    assert_int_equal(bytes_of(WALK_FREE), 63 * 64);
+    tick_after(SECOND / 2);
+    assert_int_equal(bytes_of(WALK_FREE), 63 * 64);
+    tick_after(SECOND / 2);
+    assert_int_equal(bytes_of(WALK_FREE), 63 * 64); /* in the span now */
+    uint64_t refills = stat_of("refills");
+    give(p);
+    p = take(64);
+    char *q = take(64);
+    assert_int_equal(stat_of("refills"), refills + 1);
+    give(p);
+    give(q);
+    tick_after(SECOND);
+    tick_after(SECOND); /* drained: the span is empty and goes to the pages */
+    assert_int_equal(bytes_of(WALK_LIVE), 0);
+    assert_int_equal(stat_of("spans_given"), 1);
+    tick_after(SECOND); /* and they to the kernel, with the segment's header but the view's */
+    assert_int_equal(bytes_of(WALK_FREE), 0);
+    stop();
+}
+
+static void test_depot_drained(void **state)
+{
+    (void)state;
+    static char *p[256];
+    start("cache=0,age_ms=1000");
+    for (unsigned i = 0; i < 256; i++)
+        p[i] = take(64);
+    for (unsigned i = 0; i < 256; i++)
+        give(p[i]);
+    assert_int_equal(stat_of("depot_bytes"), 3 * 64 * 64);
+    rig.design->thread_exit(rig.view);
+    assert_int_equal(stat_of("spans_given"), 0); /* the depot holds them */
+    tick_after(SECOND);
+    assert_int_equal(stat_of("spans_given"), 0);
+    tick_after(SECOND);
+    assert_int_equal(stat_of("spans_given"), 2);
+    rig.view = rig.design->thread_enter(rig.heap);
+    assert_non_null(rig.view);
+    stop();
+}
+
+static void test_pages_returned_by_age(void **state)
+{
+    (void)state;
+    start("age_ms=1000");
+    tick_after(SECOND);
+    char *p = take(4 * MIB), *q = take(8 * MIB), *fence = take(100 * KIB);
+    size_t all = rig_committed(&rig);
+    give(p);
+    tick_after(SECOND / 2);
+    give(q);
+    tick_after(SECOND / 2);
+    /* Merged with p: as young as its youngest part. */
+    assert_in_range(rig_committed(&rig), all - 64 * KIB, all);
+    tick_after(SECOND / 2);
+    assert_true(rig_committed(&rig) <= all - 12 * MIB);
+    give(fence);
+    stop();
+}
+
+static void test_pages_returned_by_limit(void **state)
+{
+    (void)state;
+    static char *p[16];
+    start("limit=4m");
+    for (unsigned i = 0; i < 16; i++) {
+        p[i] = take(MIB);
+        take(MIB / 8);
+    }
+    size_t all = rig_committed(&rig);
+    for (unsigned i = 0; i < 16; i++) {
+        give(p[i]);
+        size_t gone = i < 4 ? 0 : (i - 3) * MIB;
+        assert_in_range(rig_committed(&rig), all - gone - 128 * KIB, all - gone);
+    }
+    stop();
+}
+
+static void test_pages_never_returned(void **state)
+{
+    (void)state;
+    start("return=never,limit=1m,age_ms=0");
+    char *p = take(8 * MIB);
+    size_t all = rig_committed(&rig);
+    give(p);
+    tick_after(SECOND);
+    tick_after(100 * SECOND);
+    assert_int_equal(rig_committed(&rig), all);
+    rig.design->trim(rig.heap); /* is asked for, not policy */
+    assert_true(rig_committed(&rig) <= all - 8 * MIB);
+    stop();
+}
+
+/* Objects spread over spans, nine of ten freed at random: empty spans go, and at the end all. */
+static void test_spans_returned(void **state)
+{
+    (void)state;
+    enum { COUNT = 16000 };
+    static char *p[COUNT];
+    struct rng rng = rng_stream(1, 1);
+    start("age_ms=1000");
+    size_t live = 0;
+    for (unsigned i = 0; i < COUNT; i++)
+        p[i] = take(64 + rng_below(&rng, 4033));
+    size_t peak = rig_committed(&rig);
+    for (unsigned i = 0; i < COUNT; i++)
+        if (rng_chance(&rng, 0.9)) {
+            give(p[i]);
+            p[i] = NULL;
+        } else {
+            live += rig.design->usable(rig.view, p[i]);
+        }
+    for (unsigned i = 0; i < 4; i++)
+        tick_after(SECOND);
+    rig_check(&rig);
+    assert_true(rig_committed(&rig) < peak * 65 / 100);
+    assert_int_equal(bytes_of(WALK_LIVE), live);
+    for (unsigned i = 0; i < COUNT; i++)
+        if (p[i])
+            give(p[i]);
+    for (unsigned i = 0; i < 4; i++)
+        tick_after(SECOND);
+    assert_true(rig_committed(&rig) < MIB / 2);
+    stop();
+}
+
+/* ---- large objects ---- */
+
+static void test_large_in_place(void **state)
+{
+    (void)state;
+    start(NULL);
+    char *p = take(100 * KIB);
+    memset(p, 1, 100 * KIB);
+    assert_ptr_equal(rig.design->realloc(rig.view, p, 100 * KIB, MIB, 16), p);
+    rig_check(&rig);
+    assert_ptr_equal(rig.design->realloc(rig.view, p, MIB, 70 * KIB, 16), p);
+    rig_check(&rig);
+    char *fence = take(80 * KIB);
+    assert_ptr_equal(fence, p + 72 * KIB);
+    assert_ptr_not_equal(rig.design->realloc(rig.view, p, 70 * KIB, MIB, 16), p);
+    stop();
+}
+
+/* More than a segment holds, and aligned beyond what one can. */
+static void test_very_large(void **state)
+{
+    (void)state;
+    start(NULL);
+    char *p = take(40 * MIB), *q = rig.design->alloc(rig.view, 100, 64 * MIB);
+    assert_non_null(q);
+    assert_true(is_aligned((uintptr_t)q, 64 * MIB));
+    assert_int_equal(rig.design->usable(rig.view, p), 40 * MIB);
+    rig_check(&rig);
+    p[40 * MIB - 1] = 1;
+    rig.design->free(rig.view, q, 100);
+    rig.design->free(rig.view, p, 40 * MIB);
+    assert_true(rig_committed(&rig) < MIB / 2);
+    stop();
+}
+
+static void test_zalloc_fresh(void **state)
+{
+    (void)state;
+    start(NULL);
+    for (unsigned round = 0; round < 3; round++) {
+        char *p = rig.design->zalloc(rig.view, 300 * KIB, 16);
+        assert_non_null(p);
+        for (size_t i = 0; i < 300 * KIB; i++)
+            assert_int_equal(p[i], 0);
+        memset(p, 1, 300 * KIB);
+        give(p);
+        if (round)
+            rig.design->trim(rig.heap);
+    }
+    stop();
+}
+
+/* Freed in all orders, three neighbours become one run again. */
+static void test_runs_merge(void **state)
+{
+    (void)state;
+    static const unsigned orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                         {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    start(NULL);
+    for (unsigned i = 0; i < 6; i++) {
+        char *p[3], *fence;
+        for (unsigned n = 0; n < 3; n++)
+            p[n] = take(100 * KIB);
+        fence = take(100 * KIB);
+        for (unsigned n = 0; n < 3; n++) {
+            give(p[orders[i][n]]);
+            rig_check(&rig);
+        }
+        char *whole = take(3 * 104 * KIB);
+        assert_ptr_equal(whole, p[0]);
+        give(whole);
+        give(fence);
+    }
+    stop();
+}
+
+/* ---- segments far apart, and memory that runs out ---- */
+
+/* Segments that share a place in the table of numbers are found by the search. */
+static void test_segments_collide(void **state)
+{
+    (void)state;
+    const struct os_config config = {.observe = true};
+    struct pages *pages = test_calloc(1, sizeof *pages);
+    void *gap[2], *first = NULL;
+    pages->os = os_open(&config);
+    assert_non_null(pages->os);
+    pages->limit_units = SIZE_MAX;
+    assert_true(pages_open(pages));
+    struct span *spans[2];
+    for (unsigned i = 0; i < 2; i++) {
+        spans[i] = pages_take(pages, RUN_UNITS_MAX, 1, TAG_LARGE);
+        assert_non_null(spans[i]);
+        if (!i)
+            first = segment_of(spans[i]);
+        gap[i] = os_reserve(pages->os, (NUMBERS - 1) * SEGMENT_BYTES, SEGMENT_BYTES);
+        assert_non_null(gap[i]);
+    }
+    assert_ptr_equal(segment_of(spans[1]), (char *)first + NUMBERS * SEGMENT_BYTES);
+    assert_true(pages_number_ok(pages, span_start(spans[0])));
+    assert_false(pages_number_ok(pages, span_start(spans[1])));
+    assert_ptr_equal(pages_search(pages, span_start(spans[1])), segment_of(spans[1]));
+    assert_null(pages_search(pages, gap[0]));
+    assert_null(pages_check(pages));
+    pages_give(pages, spans[1]);
+    pages_trim(pages);
+    assert_int_equal(pages->segment_count, 1);
+    assert_true(pages_number_ok(pages, span_start(spans[0])));
+    pages_close(pages);
+    os_close(pages->os);
+    test_free(pages);
+}
+
+static void test_limit_finds_free_memory(void **state)
+{
+    (void)state;
+    const struct rig_setup setup = {.observe = true, .commit_limit_bytes = 8 * MIB};
+    rig_open(&rig, allocator_find("segfit"), &setup);
+    char *p[6];
+    for (unsigned i = 0; i < 6; i++)
+        p[i] = take(MIB);
+    for (unsigned i = 0; i < 6; i += 2)
+        give(p[i]);
+    rig_check(&rig);
+    give(take(3 * MIB)); /* only if the freed ones' memory is used for it */
+    stop();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_class_waste),
+        cmocka_unit_test(test_usable_waste),
+        cmocka_unit_test(test_batches),
+        cmocka_unit_test(test_bins_grow),
+        cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_flow_bound),
+        cmocka_unit_test(test_exit_returns_cache),
+        cmocka_unit_test(test_idle_cache_drained),
+        cmocka_unit_test(test_depot_drained),
+        cmocka_unit_test(test_pages_returned_by_age),
+        cmocka_unit_test(test_pages_returned_by_limit),
+        cmocka_unit_test(test_pages_never_returned),
+        cmocka_unit_test(test_spans_returned),
+        cmocka_unit_test(test_large_in_place),
+        cmocka_unit_test(test_very_large),
+        cmocka_unit_test(test_zalloc_fresh),
+        cmocka_unit_test(test_runs_merge),
+        cmocka_unit_test(test_segments_collide),
+        cmocka_unit_test(test_limit_finds_free_memory),
+    };
+    return cmocka_run_group_tests_name("segfit", tests, NULL, NULL);
+}
