@@ -6,7 +6,7 @@
  *     | 1 | 1 |  2  |   4 free   | live, 8 ........... | above     one byte for each smallest block
  *     start                                           top    end   committed as the top rises
  *
- *     address of the buddy = address XOR 2^k               10xx is the buddy of 11xx, 1x0x of 1x1x
+ *     address of the buddy = address XOR 2^k      blocks of 4 at 8 and 12 are buddies, not 4 and 8
  *
  *     table byte = partial (1 bit) | live (1 bit) | order + 1 (5 bits); 0: no block begins here
  *     a block of an order has smallest << order bytes

@@ -15,71 +15,9 @@
 #include <cmocka.h>
 
 #include "allocators/lib/bits.h"
-#include "harness/registry.h"
-#include "tests/lib/world.h"
+#include "tests/lib/lab.h"
 
 #define countof(a) (sizeof(a) / sizeof *(a))
-
-struct lab {
-    struct rig rig;
-    const struct allocator *design;
-    struct heap *heap;
-};
-
-static void lab_open(struct lab *lab, const char *options, size_t commit_limit)
-{
-    struct rig_setup setup = {
-        .options = options, .observe = true, .commit_limit_bytes = commit_limit};
-    lab->design = allocator_find("buddy");
-    assert_non_null(lab->design);
-    rig_open(&lab->rig, lab->design, &setup);
-    lab->heap = lab->rig.heap;
-}
-
-static void lab_close(struct lab *lab)
-{
-    rig_check(&lab->rig);
-    rig_close(&lab->rig);
-}
-
-static char *make(struct lab *lab, size_t size)
-{
-    char *p = lab->design->alloc(lab->heap, size, 1);
-    assert_non_null(p);
-    memset(p, 0x5a, size);
-    rig_check(&lab->rig);
-    return p;
-}
-
-static void drop(struct lab *lab, void *p)
-{
-    lab->design->free(lab->heap, p, 0);
-    rig_check(&lab->rig);
-}
-
-static char *resize(struct lab *lab, void *p, size_t old, size_t size)
-{
-    char *q = lab->design->realloc(lab->heap, p, old, size, 1);
-    rig_check(&lab->rig);
-    return q;
-}
-
-struct sum { /* of the free parts below the highest object: how many, and of what sizes */
-    size_t blocks, bytes;
-};
-
-static struct sum free_sum(struct lab *lab)
-{
-    struct sum sum = {0, 0};
-    struct rig_items items = rig_walk(&lab->rig);
-    for (size_t i = 0; i < items.count; i++)
-        if (items.item[i].kind == WALK_FREE && items.item[i].size_class) {
-            sum.blocks++;
-            sum.bytes += items.item[i].bytes;
-        }
-    free(items.item);
-    return sum;
-}
 
 static void powers_take_powers(void **state)
 {
@@ -88,17 +26,17 @@ static void powers_take_powers(void **state)
         struct lab lab;
         char options[32];
         snprintf(options, sizeof options, "min=%zu", min);
-        lab_open(&lab, options, 0);
+        lab_open(&lab, "buddy", options, 0);
         for (size_t bytes = min; bytes <= 1 << 16; bytes *= 2) {
-            char *first = make(&lab, bytes);
+            char *first = lab_make(&lab, bytes);
             assert_true(is_aligned((uintptr_t)first, bytes));
-            assert_int_equal(lab.design->usable(lab.heap, first), bytes);
+            assert_int_equal(lab_usable(&lab, first), bytes);
             for (size_t n = 1; n < 5; n++)
-                assert_ptr_equal(make(&lab, bytes), first + n * bytes);
+                assert_ptr_equal(lab_make(&lab, bytes), first + n * bytes);
             for (size_t n = 0; n < 5; n++) /* leave no holes for the next size */
-                assert_ptr_equal(make(&lab, bytes), first + (n + 5) * bytes);
-            char *above = make(&lab, bytes + 1);
-            assert_int_equal(lab.design->usable(lab.heap, above), 2 * bytes);
+                assert_ptr_equal(lab_make(&lab, bytes), first + (n + 5) * bytes);
+            char *above = lab_make(&lab, bytes + 1);
+            assert_int_equal(lab_usable(&lab, above), 2 * bytes);
             assert_true(is_aligned((uintptr_t)above, 2 * bytes));
         }
         lab_close(&lab);
@@ -109,11 +47,11 @@ static void aligned_blocks(void **state)
 {
     (void)state;
     struct lab lab;
-    lab_open(&lab, "", 0);
+    lab_open(&lab, "buddy", "", 0);
     for (size_t align = 1; align <= 1 << 20; align *= 2) {
         char *p = lab.design->alloc(lab.heap, 24, align);
         assert_true(p && is_aligned((uintptr_t)p, align));
-        assert_int_equal(lab.design->usable(lab.heap, p), size_max(align, 32));
+        assert_int_equal(lab_usable(&lab, p), size_max(align, 32));
     }
     char *far = lab.design->alloc(lab.heap, 100, (size_t)1 << 28); /* beyond the arena */
     assert_true(far && is_aligned((uintptr_t)far, (size_t)1 << 28));
@@ -126,26 +64,26 @@ static void splits_and_merges(void **state)
 {
     (void)state;
     struct lab lab;
-    lab_open(&lab, "", 0);
-    char *a = make(&lab, 1024), *guard = make(&lab, 1024);
-    drop(&lab, a);
-    assert_int_equal(free_sum(&lab).blocks, 1);
-    assert_ptr_equal(make(&lab, 64), a);
-    assert_int_equal(free_sum(&lab).blocks, 4);
-    assert_int_equal(free_sum(&lab).bytes, 1024 - 64);
-    assert_ptr_equal(make(&lab, 512), a + 512);
-    assert_ptr_equal(make(&lab, 64), a + 64);
-    assert_ptr_equal(make(&lab, 200), a + 256);
-    assert_ptr_equal(make(&lab, 100), a + 128);
-    assert_int_equal(free_sum(&lab).blocks, 0);
+    lab_open(&lab, "buddy", "", 0);
+    char *a = lab_make(&lab, 1024), *guard = lab_make(&lab, 1024);
+    lab_drop(&lab, a);
+    assert_int_equal(lab_free_sum(&lab).blocks, 1);
+    assert_ptr_equal(lab_make(&lab, 64), a);
+    assert_int_equal(lab_free_sum(&lab).blocks, 4);
+    assert_int_equal(lab_free_sum(&lab).bytes, 1024 - 64);
+    assert_ptr_equal(lab_make(&lab, 512), a + 512);
+    assert_ptr_equal(lab_make(&lab, 64), a + 64);
+    assert_ptr_equal(lab_make(&lab, 200), a + 256);
+    assert_ptr_equal(lab_make(&lab, 100), a + 128);
+    assert_int_equal(lab_free_sum(&lab).blocks, 0);
     static const size_t order[] = {128, 64, 512, 256, 0};
     static const size_t blocks[] = {1, 2, 3, 4, 1};
     for (size_t i = 0; i < countof(order); i++) {
-        drop(&lab, a + order[i]);
-        assert_int_equal(free_sum(&lab).blocks, blocks[i]);
+        lab_drop(&lab, a + order[i]);
+        assert_int_equal(lab_free_sum(&lab).blocks, blocks[i]);
     }
-    assert_ptr_equal(make(&lab, 1024), a);
-    assert_ptr_equal(make(&lab, 1024), guard + 1024);
+    assert_ptr_equal(lab_make(&lab, 1024), a);
+    assert_ptr_equal(lab_make(&lab, 1024), guard + 1024);
     lab_close(&lab);
 }
 
@@ -155,16 +93,16 @@ static void neighbours_are_no_buddies(void **state)
     (void)state;
     struct lab lab;
     char *block[4];
-    lab_open(&lab, "", 0);
+    lab_open(&lab, "buddy", "", 0);
     for (size_t i = 0; i < countof(block); i++)
-        block[i] = make(&lab, 4096);
-    drop(&lab, block[1]);
-    drop(&lab, block[2]);
-    assert_int_equal(free_sum(&lab).blocks, 2);
-    assert_true(make(&lab, 8192) > block[3]);
-    drop(&lab, block[0]);
-    assert_int_equal(free_sum(&lab).blocks, 2); /* 8192 and 4096 */
-    assert_ptr_equal(make(&lab, 8192), block[0]);
+        block[i] = lab_make(&lab, 4096);
+    lab_drop(&lab, block[1]);
+    lab_drop(&lab, block[2]);
+    assert_int_equal(lab_free_sum(&lab).blocks, 2);
+    assert_true(lab_make(&lab, 8192) > block[3]);
+    lab_drop(&lab, block[0]);
+    assert_int_equal(lab_free_sum(&lab).blocks, 2); /* 8192 and 4096 */
+    assert_ptr_equal(lab_make(&lab, 8192), block[0]);
     lab_close(&lab);
 }
 
@@ -173,20 +111,20 @@ static void smallest_is_split(void **state)
 {
     (void)state;
     struct lab lab;
-    lab_open(&lab, "", 0);
-    char *large = make(&lab, 2048), *guard = make(&lab, 2048);
-    char *one = make(&lab, 256), *two = make(&lab, 256), *three = make(&lab, 256);
-    make(&lab, 256);
-    drop(&lab, large);
-    drop(&lab, three);
-    drop(&lab, one);
-    assert_ptr_equal(make(&lab, 129), one);
-    assert_ptr_equal(make(&lab, 64), three);
-    drop(&lab, two);
-    drop(&lab, one); /* 512 with its buddy */
-    assert_ptr_equal(make(&lab, 512), one);
-    assert_ptr_equal(make(&lab, 512), large);
-    drop(&lab, guard);
+    lab_open(&lab, "buddy", "", 0);
+    char *large = lab_make(&lab, 2048), *guard = lab_make(&lab, 2048);
+    char *one = lab_make(&lab, 256), *two = lab_make(&lab, 256), *three = lab_make(&lab, 256);
+    lab_make(&lab, 256);
+    lab_drop(&lab, large);
+    lab_drop(&lab, three);
+    lab_drop(&lab, one);
+    assert_ptr_equal(lab_make(&lab, 129), one);
+    assert_ptr_equal(lab_make(&lab, 64), three);
+    lab_drop(&lab, two);
+    lab_drop(&lab, one); /* 512 with its buddy */
+    assert_ptr_equal(lab_make(&lab, 512), one);
+    assert_ptr_equal(lab_make(&lab, 512), large);
+    lab_drop(&lab, guard);
     lab_close(&lab);
 }
 
@@ -196,20 +134,20 @@ static void gaps_stay_uncommitted(void **state)
     (void)state;
     struct lab lab;
     size_t page = os_page_bytes(), large = 4 << 20;
-    lab_open(&lab, "commit=4k", 0);
-    char *small = make(&lab, 16);
+    lab_open(&lab, "buddy", "commit=4k", 0);
+    char *small = lab_make(&lab, 16);
     size_t before = rig_committed(&lab.rig);
-    char *p = make(&lab, large);
+    char *p = lab_make(&lab, large);
     assert_true(is_aligned((uintptr_t)p, large));
     size_t levels = log2_floor(large / page), tables = large / 16 * 2;
     assert_true(rig_committed(&lab.rig) <= before + large + levels * page + tables);
-    assert_ptr_equal(make(&lab, 16), small + 16);
-    assert_ptr_equal(make(&lab, page), small + page);
-    char *middle = make(&lab, large / 2);
+    assert_ptr_equal(lab_make(&lab, 16), small + 16);
+    assert_ptr_equal(lab_make(&lab, page), small + page);
+    char *middle = lab_make(&lab, large / 2);
     assert_ptr_equal(middle, small + large / 2);
-    drop(&lab, middle);
-    drop(&lab, p);
-    assert_ptr_equal(make(&lab, large), p); /* the top has fallen to the gap, and rises again */
+    lab_drop(&lab, middle);
+    lab_drop(&lab, p);
+    assert_ptr_equal(lab_make(&lab, large), p); /* the top has fallen to the gap, and rises again */
     lab_close(&lab);
 }
 
@@ -217,19 +155,19 @@ static void top_falls(void **state)
 {
     (void)state;
     struct lab lab;
-    lab_open(&lab, "", 0);
-    char *a = make(&lab, 16), *b = make(&lab, 1024), *c = make(&lab, 1 << 18);
-    assert_int_equal(free_sum(&lab).bytes > 0, 1);
-    drop(&lab, c);
-    drop(&lab, b);
-    assert_int_equal(free_sum(&lab).bytes, 0); /* no gap is left above the only object */
-    assert_ptr_equal(make(&lab, 32), a + 32);
-    drop(&lab, a + 32);
-    drop(&lab, a);
+    lab_open(&lab, "buddy", "", 0);
+    char *a = lab_make(&lab, 16), *b = lab_make(&lab, 1024), *c = lab_make(&lab, 1 << 18);
+    assert_int_equal(lab_free_sum(&lab).bytes > 0, 1);
+    lab_drop(&lab, c);
+    lab_drop(&lab, b);
+    assert_int_equal(lab_free_sum(&lab).bytes, 0); /* no gap is left above the only object */
+    assert_ptr_equal(lab_make(&lab, 32), a + 32);
+    lab_drop(&lab, a + 32);
+    lab_drop(&lab, a);
     lab.design->trim(lab.heap);
     rig_check(&lab.rig);
     assert_int_equal(rig_committed(&lab.rig), os_page_bytes()); /* the heap itself */
-    assert_ptr_equal(make(&lab, 16), a);
+    assert_ptr_equal(lab_make(&lab, 16), a);
     lab_close(&lab);
 }
 
@@ -239,23 +177,23 @@ static void trim_returns(void **state)
     struct lab lab;
     char *block[16];
     size_t bytes = 1 << 16, page = os_page_bytes();
-    lab_open(&lab, "", 0);
+    lab_open(&lab, "buddy", "", 0);
     for (size_t i = 0; i < countof(block); i++)
-        block[i] = make(&lab, bytes);
+        block[i] = lab_make(&lab, bytes);
     size_t full = rig_committed(&lab.rig);
     for (size_t i = 0; i < countof(block); i += 2)
-        drop(&lab, block[i]);
+        lab_drop(&lab, block[i]);
     assert_int_equal(rig_committed(&lab.rig), full);
     lab.design->trim(lab.heap);
     rig_check(&lab.rig);
     size_t returned = countof(block) / 2 * (bytes - page);
     assert_in_range(rig_committed(&lab.rig), full - returned - bytes, full - returned);
     size_t trimmed = rig_committed(&lab.rig);
-    char *small = make(&lab, 100); /* a step of a partial block */
+    char *small = lab_make(&lab, 100); /* a step of a partial block */
     assert_int_equal(rig_committed(&lab.rig), trimmed + bytes - page);
-    drop(&lab, small);
+    lab_drop(&lab, small);
     for (size_t i = 0; i < countof(block) / 2; i++)
-        make(&lab, bytes);
+        lab_make(&lab, bytes);
     assert_in_range(rig_committed(&lab.rig), full - bytes, full);
     lab_close(&lab);
 }
@@ -264,27 +202,27 @@ static void realloc_in_place(void **state)
 {
     (void)state;
     struct lab lab;
-    lab_open(&lab, "", 0);
-    char *a = make(&lab, 4096), *b = make(&lab, 4096);
-    assert_ptr_equal(resize(&lab, a, 4096, 100), a);
-    assert_int_equal(lab.design->usable(lab.heap, a), 128);
-    assert_int_equal(free_sum(&lab).blocks, 5); /* 128, 256, 512, 1024, 2048 */
-    assert_ptr_equal(make(&lab, 1000), a + 1024);
-    assert_ptr_equal(resize(&lab, a, 100, 1024), a);
-    char *moved = resize(&lab, a, 1024, 1025); /* its buddy is in use */
+    lab_open(&lab, "buddy", "", 0);
+    char *a = lab_make(&lab, 4096), *b = lab_make(&lab, 4096);
+    assert_ptr_equal(lab_resize(&lab, a, 4096, 100), a);
+    assert_int_equal(lab_usable(&lab, a), 128);
+    assert_int_equal(lab_free_sum(&lab).blocks, 5); /* 128, 256, 512, 1024, 2048 */
+    assert_ptr_equal(lab_make(&lab, 1000), a + 1024);
+    assert_ptr_equal(lab_resize(&lab, a, 100, 1024), a);
+    char *moved = lab_resize(&lab, a, 1024, 1025); /* its buddy is in use */
     assert_true(moved && moved != a && moved[1023] == 0x5a);
-    assert_ptr_equal(resize(&lab, moved, 1025, 900), moved);
-    drop(&lab, moved);
-    assert_ptr_equal(resize(&lab, b, 4096, 4000), b);
-    drop(&lab, a + 1024);
-    char *up = resize(&lab, b, 4096, 8192); /* b is an upper half: it must move */
+    assert_ptr_equal(lab_resize(&lab, moved, 1025, 900), moved);
+    lab_drop(&lab, moved);
+    assert_ptr_equal(lab_resize(&lab, b, 4096, 4000), b);
+    lab_drop(&lab, a + 1024);
+    char *up = lab_resize(&lab, b, 4096, 8192); /* b is an upper half: it must move */
     assert_true(up && up != b && up[4095] == 0x5a);
-    char *high = make(&lab, 1 << 17);
-    size_t below = free_sum(&lab).bytes;
-    assert_ptr_equal(resize(&lab, high, 1 << 17, 1 << 14), high); /* the top falls */
-    assert_int_equal(free_sum(&lab).bytes, below);
-    assert_ptr_equal(resize(&lab, high, 1 << 14, 1 << 17), high); /* and rises */
-    assert_int_equal(lab.design->usable(lab.heap, high), 1 << 17);
+    char *high = lab_make(&lab, 1 << 17);
+    size_t below = lab_free_sum(&lab).bytes;
+    assert_ptr_equal(lab_resize(&lab, high, 1 << 17, 1 << 14), high); /* the top falls */
+    assert_int_equal(lab_free_sum(&lab).bytes, below);
+    assert_ptr_equal(lab_resize(&lab, high, 1 << 14, 1 << 17), high); /* and rises */
+    assert_int_equal(lab_usable(&lab, high), 1 << 17);
     char *aligned = lab.design->realloc(lab.heap, up, 8192, 10, 4096);
     assert_true(aligned && is_aligned((uintptr_t)aligned, 4096));
     lab_close(&lab);
@@ -295,22 +233,22 @@ static void arenas_follow(void **state)
     (void)state;
     struct lab lab;
     char *block[100], *whole, *own;
-    lab_open(&lab, "arena=64k,commit=4k", 0);
+    lab_open(&lab, "buddy", "arena=64k,commit=4k", 0);
     for (size_t i = 0; i < countof(block); i++)
-        block[i] = make(&lab, 8192);
-    whole = make(&lab, 1 << 16); /* as large as the first arena: a block */
+        block[i] = lab_make(&lab, 8192);
+    whole = lab_make(&lab, 1 << 16); /* as large as the first arena: a block */
     assert_true(is_aligned((uintptr_t)whole, 1 << 16));
-    assert_int_equal(lab.design->usable(lab.heap, whole), 1 << 16);
-    own = make(&lab, (1 << 16) + 1); /* larger: pages of its own */
-    assert_int_equal(lab.design->usable(lab.heap, own), (1 << 16) + os_page_bytes());
-    own = resize(&lab, own, (1 << 16) + 1, 1 << 20);
-    assert_ptr_equal(resize(&lab, own, 1 << 20, 1 << 18), own);
-    own = resize(&lab, own, 1 << 18, 1 << 14); /* back into the arenas */
-    assert_int_equal(lab.design->usable(lab.heap, own), 1 << 14);
-    drop(&lab, own);
-    drop(&lab, whole);
+    assert_int_equal(lab_usable(&lab, whole), 1 << 16);
+    own = lab_make(&lab, (1 << 16) + 1); /* larger: pages of its own */
+    assert_int_equal(lab_usable(&lab, own), (1 << 16) + os_page_bytes());
+    own = lab_resize(&lab, own, (1 << 16) + 1, 1 << 20);
+    assert_ptr_equal(lab_resize(&lab, own, 1 << 20, 1 << 18), own);
+    own = lab_resize(&lab, own, 1 << 18, 1 << 14); /* back into the arenas */
+    assert_int_equal(lab_usable(&lab, own), 1 << 14);
+    lab_drop(&lab, own);
+    lab_drop(&lab, whole);
     for (size_t i = 0; i < countof(block); i++)
-        drop(&lab, block[i]);
+        lab_drop(&lab, block[i]);
     lab.design->trim(lab.heap);
     rig_check(&lab.rig);
     assert_true(rig_committed(&lab.rig) <= 2 * os_page_bytes()); /* heap, table of large objects */
@@ -323,7 +261,7 @@ static void memory_runs_out(void **state)
     struct lab lab;
     char *block[2048];
     size_t n = 0;
-    lab_open(&lab, "", 2 << 20);
+    lab_open(&lab, "buddy", "", 2 << 20);
     while (n < countof(block) && (block[n] = lab.design->alloc(lab.heap, 1024, 1)))
         n++;
     assert_in_range(n, 1500, 2047);
@@ -334,7 +272,7 @@ static void memory_runs_out(void **state)
     assert_null(lab.design->alloc(lab.heap, SIZE_MAX / 2, 1));
     rig_check(&lab.rig);
     for (size_t k = 0; k < n; k++)
-        drop(&lab, block[k]);
+        lab_drop(&lab, block[k]);
     assert_non_null(lab.design->alloc(lab.heap, 1 << 20, 1)); /* merged again */
     lab_close(&lab);
 }
@@ -351,7 +289,7 @@ static size_t halving_extent(size_t live, unsigned largest_log2)
     struct lab lab;
     size_t count = 0, extent = 0, used = 0;
     char *base = NULL;
-    lab_open(&lab, "", 0);
+    lab_open(&lab, "buddy", "", 0);
     for (unsigned k = 0; k <= largest_log2; k++) {
         size_t kept = 0, bytes = (size_t)UNIT << k;
         for (size_t i = 0; k && i < count; i++) {
@@ -359,7 +297,7 @@ static size_t halving_extent(size_t live, unsigned largest_log2)
             if (at % bytes < half) { /* a lower half, or within one */
                 object[kept++] = object[i];
             } else {
-                used -= lab.design->usable(lab.heap, object[i]);
+                used -= lab_usable(&lab, object[i]);
                 lab.design->free(lab.heap, object[i], 0);
             }
         }
@@ -386,45 +324,26 @@ static void halving_bound(void **state)
 
 /* ---- torture ---- */
 
-enum { STEPS = 1500 };
-
-static void torture_run(const char *options, uint64_t seed, size_t commit_limit)
-{
-    struct lab lab;
-    struct world world;
-    struct world_mix mix = {.max_size = 20000, .aligned = true, .upkeep = true};
-    lab_open(&lab, options, commit_limit);
-    world_start(&world, &lab.rig, &mix, seed);
-    for (unsigned step = 0; step < STEPS; step++) {
-        world_run(&world, 1);
-        const char *broken = lab.design->check(lab.heap);
-        if (broken)
-            fail_msg("%s, seed %llu, step %u: %s", options, (unsigned long long)seed, step, broken);
-        if (step % 32 == 0)
-            rig_check(&lab.rig);
-    }
-    world_check(&world);
-    world_free(&world);
-    lab.design->trim(lab.heap);
-    lab_close(&lab);
-}
-
 static void torture_all(void **state)
 {
     (void)state;
     static const char *const mins[] = {"16", "32", "64", "1000", "4k"};
     static const char *const arenas[] = {"64k", "256k", "64m"};
     static const char *const commits[] = {"1", "64k"};
-    const char *text = getenv("ALLOCLAB_SEED");
-    const uint64_t seed = text ? strtoull(text, NULL, 10) : 20240607;
-    print_message("# ALLOCLAB_SEED=%llu\n", (unsigned long long)seed);
+    const uint64_t seed = lab_seed();
     for (size_t n = 0; n < countof(mins) * countof(arenas) * countof(commits); n++) {
         char options[128];
         snprintf(options, sizeof options, "min=%s,arena=%s,commit=%s", mins[n % countof(mins)],
                  arenas[n / countof(mins) % countof(arenas)],
                  commits[n / countof(mins) / countof(arenas)]);
-        torture_run(options, seed + n, 0);
-        torture_run(options, seed + n, 1 << 20);
+        struct lab_torture torture = {.design = "buddy",
+                                      .options = options,
+                                      .seed = seed + n,
+                                      .max_size = 20000,
+                                      .steps = 1500};
+        lab_torture(&torture);
+        torture.commit_limit = 1 << 20;
+        lab_torture(&torture);
     }
 }
 
