@@ -15,13 +15,15 @@
  *
  * Live bytes never exceed pages * 4096 (or one object, if that is larger). Let objects lie one
  * behind the other as they were allocated. A size that has been thinned j times leaves holes of
- * (2^j - 1) s, and the next request is for growth^j s: with 1 < growth <= sqrt(3) a hole is of use
- * from its second thinning on, with growth = 2 it never is, and each round takes half of the live
- * bytes anew. That is how far one gets without looking at addresses; Robson's adversary looks.
+ * (2^j - 1) s, and the next request is for growth^j s. With 1 < growth <= sqrt(3) a hole is of use
+ * from its second thinning on. With growth = 2 it never is: each round takes half of the live bytes
+ * anew, and committed / live goes to 1 + rounds / 2. (A header of h bytes before each object helps:
+ * a hole then is of use once (2^j - 2) h >= s, so a long comb needs a large `size`.) That is how
+ * far one gets without looking at addresses; Robson's adversary looks.
  *
- * Which design it hurts: all that place objects of different sizes next to each other, so first,
- * next and best fit, and more so with headers. Size classes lose what they round up, and keep the
- * holes for sizes that are never asked for again.
+ * Which design it hurts: size classes, whatever the growth, since a class keeps its holes for a
+ * size that is never asked for again, and the teeth pin the spans; with growth=2 also first, next
+ * and best fit, and whatever else coalesces.
  *
  * One thread, no scopes. Clock: an op takes 100 ns. Site: 1 + r for the sizes s_r.
  *
