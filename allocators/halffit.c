@@ -43,9 +43,10 @@
  * Source: Ogasawara, An Algorithm with Constant Execution Time for Dynamic Storage Allocation
  * (RTCSA 1995).
  *
- * Trade-off: the fewest steps and the smallest index of all bounded designs, for the most memory;
- * tlsf halves the misses with each bit of its second level. Nothing but the top goes back to the
- * kernel, and a hole below a live object stays committed.
+ * Trade-off: the smallest index and the shortest worst case of all bounded designs, for the most
+ * memory; tlsf halves the misses with each bit of its second level. On average it does more than
+ * tlsf: without exact fits nearly every request splits a block, and nearly every free merges again.
+ * Nothing but the top goes back to the kernel, and a hole below a live object stays committed.
  *
  * Detected, in exact words. An address that is no block in use: "double free" if it lies in free
  * memory, else "invalid free". A size given to free that the block cannot have had: "wrong size". A

@@ -35,7 +35,7 @@
  * Cost: alloc, free, usable, and realloc in place O(1): straight code, at most two removals and two
  * insertions. A commit at the top is one more door call (two when memory is short), for the step or
  * the request, whichever is more. A realloc that moves copies the object. Space: 8 bytes a block;
- * rounding to 16; and 16 bytes of heap for each bin, 14.5 KiB by default.
+ * rounding to 16; and 16 bytes of heap for each bin, 14 KiB by default.
  *   A free block of s bytes serves every request for a block of up to s * (1 - 2^-second) bytes,
  * and of s itself in the linear part: so at most 1 part in 2^second of a free block is missed.
  *

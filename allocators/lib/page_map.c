@@ -3,6 +3,7 @@
  */
 #include "allocators/lib/page_map.h"
 
+#include "allocators/lib/bitmap.h"
 #include "allocators/lib/bits.h"
 #include "allocators/lib/os.h"
 
@@ -19,19 +20,6 @@ static size_t page_search(const struct page_map *map, size_t i, size_t end, bool
     return end;
 }
 
-static void pages_mark(struct page_map *map, size_t from, size_t to, bool committed)
-{
-    while (from < to) {
-        size_t count = size_min(to - from, 64 - from % 64);
-        uint64_t mask = ~UINT64_C(0) >> (64 - count) << (from % 64);
-        if (committed)
-            map->bits[from / 64] |= mask;
-        else
-            map->bits[from / 64] &= ~mask;
-        from += count;
-    }
-}
-
 static void *page_at(const struct page_map *map, size_t i)
 {
     return (void *)(map->start + i * map->page);
@@ -45,7 +33,7 @@ bool page_map_commit(struct page_map *map, uintptr_t from, uintptr_t to)
         size_t run = page_search(map, i, end, true);
         if (os_commit(map->os, page_at(map, i), (run - i) * map->page))
             return false;
-        pages_mark(map, i, run, true);
+        bitmap_range(map->bits, i, run - i, BITMAP_SET);
         i = run;
     }
     return true;
@@ -59,7 +47,7 @@ bool page_map_decommit(struct page_map *map, uintptr_t from, uintptr_t to)
         size_t run = page_search(map, i, end, false);
         if (os_decommit(map->os, page_at(map, i), (run - i) * map->page))
             return false;
-        pages_mark(map, i, run, false);
+        bitmap_range(map->bits, i, run - i, BITMAP_CLEAR);
         i = run;
     }
     return true;

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #include "allocators/lib/allocator.h"
+#include "allocators/lib/bitmap.h"
 
 struct page_map {
     struct os *os;
@@ -25,7 +26,7 @@ struct page_map {
 static inline bool page_map_has(const struct page_map *map, uintptr_t address)
 {
     size_t i = (address - map->start) / map->page;
-    return map->bits[i / 64] >> (i % 64) & 1;
+    return bitmap_get(map->bits, i);
 }
 
 /* Commits every page that [from, to) touches; false = no memory, and some may be committed. */
