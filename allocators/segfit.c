@@ -383,10 +383,12 @@ static void segfit_free(struct heap *v, void *p, size_t size)
         return free_slow(v, p, size);
     uint32_t info = segment_info(segment_of(p), segment_unit(p));
     unsigned tag = info_tag(info);
+    if (__builtin_expect(tag - 1 >= CLASSES, 0))
+        return free_slow(v, p, size);
     struct bin *bin = &v->bins[tag];
-    if (__builtin_expect(tag - 1 >= CLASSES || !bin_offset_ok(bin, info_offset(info, p)) ||
-                             size > bin->bytes || block_is_sealed(v->secret, p) ||
-                             !gate_enter(&v->gate) || bin->count >= bin->limit,
+    if (__builtin_expect(!bin_offset_ok(bin, info_offset(info, p)) || size > bin->bytes ||
+                             block_is_sealed(v->secret, p) || !gate_enter(&v->gate) ||
+                             bin->count >= bin->limit,
                          0))
         return free_slow(v, p, size);
     bin_push(v, bin, p);
