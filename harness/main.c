@@ -4,17 +4,24 @@
  * Exit status, the same for all: 0 done; 1 something measured failed; 2 bad input or usage.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "harness/build.h"
 #include "harness/registry.h"
+
+static void command_print(const struct command *command, FILE *stream)
+{
+    fprintf(stream, "  alloclab %s\n      %s\n", command->usage, command->summary);
+}
 
 static void help_print(FILE *stream)
 {
     fprintf(stream, "alloclab: which allocator design fits this workload?\n\n");
     for (int i = 0; commands[i]; i++)
         if (!commands[i]->hidden)
-            fprintf(stream, "  alloclab %s\n      %s\n", commands[i]->usage, commands[i]->summary);
+            command_print(commands[i], stream);
     fprintf(stream, "\nExit status: 0 done, 1 something measured failed, 2 bad input or usage.\n");
 }
 
@@ -39,6 +46,16 @@ int main(int argc, char **argv)
         help_print(stdout);
         return 0;
     }
+    if (!strcmp(argv[1], "--version")) {
+        printf("alloclab %s (%s build)\n", build_commit, BUILD_MODE);
+        return 0;
+    }
+    bool asks = argc == 3 && (!strcmp(argv[2], "--help") || !strcmp(argv[2], "-h"));
+    for (int i = 0; commands[i]; i++)
+        if (asks && !strcmp(argv[1], commands[i]->name)) {
+            command_print(commands[i], stdout);
+            return 0;
+        }
     for (int i = 0; commands[i]; i++)
         if (!strcmp(argv[1], commands[i]->name))
             return command_run(commands[i], argc - 1, argv + 1);

@@ -32,7 +32,8 @@
       "ok, or why there are no figures: oom, crash, timeout, memory_limit, failed, "               \
       "not_applicable")                                                                            \
     X(rank_group, "", none, id,                                                                    \
-      "ranked; never_frees: released nothing on this workload; floor: null")                       \
+      "ranked; never_frees: does not reuse what is freed, and no scope exit gave memory back; "    \
+      "floor: null")                                                                               \
     X(detail, "", none, id, "what a cell that is not ok said")
 
 #define METRIC_VALUES(X)                                                                           \

@@ -106,6 +106,8 @@ struct plan {
     uint64_t two_word_ops, context_words; /* for the account of the plan's own memory */
     uint32_t release;                     /* enum plan_release */
     uint32_t flags;                       /* enum plan_flag */
+    uint32_t max_align_log2;              /* of any object */
+    uint32_t unused;
 };
 
 #define PLAN_MAGIC UINT64_C(0x3030314e414c5041) /* "APLAN100" */

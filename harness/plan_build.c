@@ -407,6 +407,12 @@ static uint64_t scope_place(struct builder *b, const struct trace_op *op, uint64
     return place;
 }
 
+static void align_note(struct builder *b, const struct trace_op *op)
+{
+    if (op->align_log2 > b->plan.max_align_log2)
+        b->plan.max_align_log2 = op->align_log2;
+}
+
 static void live_grow(struct builder *b, uint64_t bytes)
 {
     b->live_bytes += bytes;
@@ -438,6 +444,7 @@ static void object_make(struct builder *b, const struct trace_op *op)
                                        .dropped = dropped};
     scope_use(b, op->thread, place);
     shared_put(b, op->thread, slot);
+    align_note(b, op);
     unsigned kind = op->kind == TRACE_CALLOC ? PLAN_CALLOC : PLAN_ALLOC;
     if (op->align_log2 > 4 || size > UINT32_MAX)
         rare_put(b, op->thread, kind, slot, size, 0, op->align_log2);
@@ -486,6 +493,7 @@ static void object_resize(struct builder *b, const struct trace_op *op)
     }
     owner_put(b, op->thread, o);
     shared_put(b, op->thread, slot);
+    align_note(b, op);
     rare_put(b, op->thread, PLAN_RARE_REALLOC, slot, size, o->size, op->align_log2);
     b->live_bytes -= o->size;
     live_grow(b, size);

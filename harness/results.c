@@ -58,6 +58,22 @@ static int files_flush(const struct results *r, struct error *err)
     return 0;
 }
 
+/* Makes the folder and those above it. */
+static int folder_make(const char *directory, struct error *err)
+{
+    char path[sizeof((struct results *)NULL)->directory];
+    strcpy(path, directory);
+    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = 0;
+        if (mkdir(path, 0777) && errno != EEXIST)
+            return error_set(err, "%s: cannot make the folder: %s", path, strerror(errno));
+        *slash = '/';
+    }
+    if (mkdir(path, 0777) && errno != EEXIST)
+        return error_set(err, "%s: cannot make the results folder: %s", path, strerror(errno));
+    return 0;
+}
+
 int results_open(struct results *r, const char *directory, struct error *err)
 {
     time_t now = time(NULL);
@@ -70,8 +86,8 @@ int results_open(struct results *r, const char *directory, struct error *err)
     gmtime_r(&now, &utc);
     size_t length = strftime(r->run_id, sizeof r->run_id, "%Y%m%dT%H%M%SZ", &utc);
     snprintf(r->run_id + length, sizeof r->run_id - length, "-%d", (int)getpid());
-    if (mkdir(directory, 0777) && errno != EEXIST)
-        return error_set(err, "%s: cannot make the results folder: %s", directory, strerror(errno));
+    if (folder_make(directory, err))
+        return -1;
     if (!(r->rows = file_open(r, "results.csv", err)) ||
         !(r->timeline = file_open(r, "timeline.csv", err)) ||
         !(r->heapmap = file_open(r, "heapmap.csv", err)))

@@ -65,9 +65,9 @@ static const struct kept *memory_find(const struct session *s, const struct job 
 }
 
 /*
- * Designs that released nothing stand apart. One that does not promise to reuse memory did so if,
- * at its peak, all that was ever handed out was committed; where no memory pass tells, if it had no
- * scopes to release by.
+ * Designs that released nothing stand apart: those that do not promise to reuse what is freed,
+ * unless scopes' exits gave memory back. That they did shows in the memory pass (less was committed
+ * at the peak than was ever handed out); without one it is taken from their having scopes.
  */
 static const char *group_name(const struct session *s, const struct job *job)
 {
@@ -78,7 +78,7 @@ static const char *group_name(const struct session *s, const struct job *job)
         return "floor";
     if (a->traits & ALLOCATOR_REUSES)
         return "ranked";
-    if (memory && memory->known[METRIC_peak_committed_bytes])
+    if (scopes && memory && memory->known[METRIC_peak_committed_bytes])
         scopes =
             memory->value[METRIC_peak_committed_bytes] < memory->value[METRIC_handed_out_bytes];
     return scopes ? "ranked" : "never_frees";
@@ -136,11 +136,18 @@ static int row_write(struct session *s, const struct job *job, unsigned threads,
     return results_put(s->results, &ids, o, err);
 }
 
-static void job_execute(struct session *s, const struct job *job, int plan_fd, struct outcome *o)
+static void job_execute(struct session *s, const struct job *job, int plan_fd,
+                        const struct plan *plan, struct outcome *o)
 {
     const struct contender *c = &s->contenders[job->contender];
     if (job->release == PLAN_RELEASE_SCOPE && !c->spec.design->scope_enter) {
         outcome_fail(o, OUTCOME_NOT_APPLICABLE, "the design has no scopes");
+        return;
+    }
+    size_t align = (size_t)1 << plan->max_align_log2;
+    if (align > ALLOCATOR_ALIGN && !(c->spec.design->traits & ALLOCATOR_ANY_ALIGN)) {
+        outcome_fail(o, OUTCOME_NOT_APPLICABLE,
+                     "the workload aligns to %zu bytes, the design to %zu", align, ALLOCATOR_ALIGN);
         return;
     }
     struct cell cell = {.spec = &c->spec,
@@ -163,7 +170,7 @@ static int job_run(struct session *s, struct job *job, struct error *err)
     const struct plan *plan = fd < 0 ? NULL : plan_map(fd, err);
     if (!plan)
         return -1;
-    job_execute(s, job, fd, &outcome);
+    job_execute(s, job, fd, plan, &outcome);
     plan_facts(plan, &outcome);
     unsigned threads = (unsigned)plan->threads;
     plan_unmap(plan);

@@ -10,6 +10,8 @@
 #include "harness/session.h"
 
 #define MAX_BLOCKS 1024
+#define NOT_APPLICABLE                                                                             \
+    "not_applicable" /* a group of the table only: no cell of the line could run */
 
 struct line { /* one contender in one release mode on one target */
     unsigned contender, release, blocks;
@@ -42,7 +44,8 @@ static void line_collect(const struct session *s, unsigned target, struct line *
         const struct kept *k = &s->kept[i];
         if (k->target != target || k->contender != line->contender || k->release != line->release)
             continue;
-        line->group = k->group;
+        bool applies = k->status != OUTCOME_NOT_APPLICABLE;
+        line->group = applies || !line->group ? applies ? k->group : NOT_APPLICABLE : line->group;
         if (k->status != OUTCOME_OK)
             line->failure = k;
         else if (k->pass == PASS_MEMORY)
@@ -77,6 +80,8 @@ static void ratio_fill(struct line *line, const struct line *base)
 static int line_order(const void *a, const void *b)
 {
     const struct line *x = a, *y = b;
+    if ((x->blocks == 0) != (y->blocks == 0)) /* those without a time come last */
+        return x->blocks == 0 ? 1 : -1;
     if (x->median != y->median)
         return x->median < y->median ? -1 : 1;
     return x->contender < y->contender ? -1 : 1;
@@ -90,14 +95,24 @@ static void mib_print(FILE *f, const struct kept *k, enum metric metric)
         fprintf(f, " %11s", "-");
 }
 
+/* The width of the column of names: the longest's. */
+static int name_width(const struct session *s)
+{
+    size_t width = strlen("allocator");
+    for (unsigned i = 0; i < s->contender_count; i++)
+        if (strlen(s->contenders[i].text) > width)
+            width = strlen(s->contenders[i].text);
+    return (int)width;
+}
+
 static void line_print(const struct session *s, const struct line *line, FILE *f)
 {
-    fprintf(f, "  %-26s %-6s", s->contenders[line->contender].text,
+    fprintf(f, "  %-*s %-6s", name_width(s), s->contenders[line->contender].text,
             line->release == PLAN_RELEASE_SCOPE ? "scope" : "free");
     if (line->blocks)
         fprintf(f, " %8.2f %8.2f..%-8.2f %7.2f", line->median, line->low, line->high, line->cold);
     else
-        fprintf(f, " %8s %8s..%-8s %7s", "-", "-", "-", "-");
+        fprintf(f, " %8s %18s %7s", "-", "-", "-");
     if (line->ratio > 0)
         fprintf(f, " %7.3f", line->ratio);
     else
@@ -159,20 +174,21 @@ static void target_print(const struct session *s, unsigned target, const char *b
             count += line->group != NULL;
         }
     const struct line *base_line = base_find(s, lines, count, base);
-    const char *base_text = base_line ? s->contenders[base_line->contender].text : "none";
+    const char *base_text = base_line ? s->contenders[base_line->contender].text : "";
     struct line base_copy = base_line ? *base_line : (struct line){.contender = 0};
     for (unsigned i = 0; i < count; i++)
         ratio_fill(&lines[i], base_line ? &base_copy : NULL);
     qsort(lines, count, sizeof *lines, line_order);
-    fprintf(f, "\n%s (touch %s, ratio to %s)\n", s->targets[target].name, touch_names[s->touch],
-            base_text);
-    fprintf(f, "  %-26s %-6s %8s %18s %7s %7s %11s %11s %8s\n", "allocator", "release", "ns/op",
-            "min..max", "cold", "ratio", "commit MiB", "resid. MiB", "C/L-1");
+    fprintf(f, "\n%s (touch %s%s%s)\n", s->targets[target].name, touch_names[s->touch],
+            base_line ? ", ratio to " : "", base_text);
+    fprintf(f, "  %-*s %-6s %8s %18s %7s %7s %11s %11s %8s\n", name_width(s), "allocator",
+            "release", "ns/op", "min..max", "cold", "ratio", "commit MiB", "resid. MiB", "C/L-1");
     group_print(s, lines, count, "ranked", "ranked", f);
     group_print(s, lines, count, "never_frees",
                 "never frees (released nothing on this workload: not ranked)", f);
     group_print(s, lines, count, "floor",
                 "floor (the loop's own cost, contained in every figure above)", f);
+    group_print(s, lines, count, NOT_APPLICABLE, "not applicable", f);
     free(lines);
 }
 

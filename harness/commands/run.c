@@ -40,14 +40,16 @@ static const char *const arg_names[] = {
 static int passes_parse(struct session *s, char *text, struct error *err)
 {
     char *rest;
+    bool any = false;
     memset(s->passes, 0, sizeof s->passes);
     for (char *piece = strtok_r(text, ",", &rest); piece; piece = strtok_r(NULL, ",", &rest)) {
         int pass;
         if (choice_parse("--passes", piece, pass_names, &pass, err))
             return -1;
         s->passes[pass] = true;
+        any = true;
     }
-    return 0;
+    return any ? 0 : error_set(err, "--passes: name at least one of throughput, memory, verify");
 }
 
 static int option_take(struct session *s, struct arguments *a, int option, char *text,

@@ -251,6 +251,7 @@ static void every_kind_of_call(void **state)
     assert_int_equal(plan->objects, 5);
     assert_int_equal(plan->slots, 3); /* reused */
     assert_int_equal(plan->peak_requested_bytes, 48 + 8 + 100);
+    assert_int_equal(plan->max_align_log2, 12);
     plan_unmap(plan);
 }
 
