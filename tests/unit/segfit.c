@@ -369,7 +369,7 @@ static void test_spans_returned(void **state)
     for (unsigned i = 0; i < 4; i++)
         tick_after(SECOND);
     rig_check(&rig);
-    assert_true(rig_committed(&rig) < peak * 65 / 100);
+    assert_true(rig_committed(&rig) < peak * 55 / 100);
     assert_int_equal(bytes_of(WALK_LIVE), live);
     for (unsigned i = 0; i < COUNT; i++)
         if (p[i])
