@@ -96,8 +96,11 @@ static bool memory_moved(void *ctx, const struct object_at *object, size_t old)
     struct memory *m = ctx;
     object_remove(ctx, object->slot, old);
     object_add(ctx, object);
-    if (object->p == m->moving) /* in place: only the growth is handed out */
-        m->handed_out -= old < object->size ? old : object->size;
+    if (object->p == m->moving) { /* in place: only the growth is handed out */
+        size_t kept = old < object->size ? old : object->size;
+        m->handed_out -= kept;
+        m->fresh_bytes -= kept;
+    }
     return true;
 }
 

@@ -69,7 +69,7 @@
     X(frag_external_ratio, "ratio", lower, exact,                                                  \
       "(C - U - M) / (C - M) when C is first at its maximum")                                      \
     X(frag_jw1_ratio, "ratio", lower, exact,                                                       \
-      "Johnstone & Wilson #1: mean over allocation time (bytes) of C / L - 1")                     \
+      "Johnstone & Wilson #1: mean over allocation time (handed_out_bytes) of C / L - 1")          \
     X(frag_jw2_ratio, "ratio", lower, exact,                                                       \
       "Johnstone & Wilson #2: C / L - 1 when L is first at its maximum")                           \
     X(frag_jw3_ratio, "ratio", lower, exact,                                                       \

@@ -93,7 +93,6 @@ struct plan_thread {
 struct plan {
     uint64_t magic, bytes; /* of the whole plan */
     uint64_t ops;          /* the trace's, whatever the release mode */
-    uint64_t calls; /* alloc, realloc and free calls that one pass makes, without the epilogue */
     uint64_t objects, slots, scope_slots, threads, shared_objects;
     uint64_t scopes_total, max_open_scopes;
     uint64_t runs_offset, runs, main_runs;

@@ -746,7 +746,6 @@ static int words_build(struct builder *b, struct trace_reader *trace, struct err
     }
     if (more)
         return -1;
-    b->plan.calls = b->plan.ops - b->plan.dropped_frees;
     epilogue_add(b);
     return b->refusal ? plan_refuse(err, trace, b->record, b->refusal) : 0;
 }
