@@ -179,18 +179,23 @@ static void bin_give(struct heap *v, unsigned tag, uint32_t count, bool sort)
     central_give(&v->shared->classes[tag], chain, sort);
 }
 
-/* All limits start anew; bins are cut down to them. */
-static void view_reset(struct heap *v, bool drain)
+/* All limits start anew; bins are cut down to them, or emptied. Whether there was anything to do.
+ */
+static bool view_reset(struct heap *v, bool drain)
 {
+    bool gave = false;
     for (unsigned tag = 1; tag < TAGS; tag++) {
         struct bin *bin = &v->bins[tag];
         uint32_t keep = drain ? 0 : bin->batch;
         bin->limit = bin->batch;
-        bin->gave = false;
-        if (bin->count > keep)
+        if (bin->count > keep) {
             bin_give(v, tag, bin->count - keep, drain);
+            gave = true;
+        }
+        bin->gave = false;
     }
     v->budget = v->shared->opt.cache;
+    return gave;
 }
 
 static void bin_grow(struct heap *v, struct bin *bin)
@@ -404,7 +409,7 @@ static bool object_resize(struct heap *v, void *p, const struct object *o, size_
                pages_resize(v->pages, o->span, align_up(size, UNIT_BYTES) >> UNIT_SHIFT);
     if (o->tag == TAG_NONE)
         return size > o->bytes / 2 && pages_large_resize(v->pages, p, size);
-    return size <= o->bytes && size > o->bytes / 2;
+    return size <= o->bytes && size + 4 * ALLOCATOR_ALIGN > o->bytes / 2;
 }
 
 static void *segfit_realloc(struct heap *v, void *p, size_t old, size_t size, size_t align)
@@ -479,8 +484,7 @@ static void views_drain(struct segfit *s, uint64_t now_ns, uint64_t age_ns)
             atomic_store_explicit(&v->gate.state, GATE_IDLE, memory_order_relaxed);
             v->used_ns = now_ns;
         } else if (state != GATE_INSIDE && now_ns - v->used_ns >= age_ns) {
-            view_reset(v, true);
-            s->drained++;
+            s->drained += view_reset(v, true);
         } else if (state == GATE_INSIDE) {
             v->used_ns = now_ns;
         }
