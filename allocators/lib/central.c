@@ -133,11 +133,11 @@ void central_tick(struct central *c, uint64_t now_ns, uint64_t age_ns)
     lock_give(&c->lock);
 }
 
-/* The fewest units with at least eight objects up to 1 KiB, four beyond, and at most 1/8 left over.
- */
+/* The fewest units with room for at least eight objects up to 1 KiB, four up to 8 KiB, one beyond,
+ * and with at most 1/8 left over: short spans become empty sooner. */
 void central_open(struct central *c)
 {
-    size_t bytes = c->bytes, least = bytes <= 1024 ? 8 : 4;
+    size_t bytes = c->bytes, least = bytes <= 1024 ? 8 : bytes <= 8192 ? 4 : 1;
     size_t units = align_up(least * bytes, UNIT_BYTES) >> UNIT_SHIFT;
     while (units * UNIT_BYTES % bytes > units * UNIT_BYTES / 8)
         units++;
