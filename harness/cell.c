@@ -70,6 +70,7 @@ static bool child_spawn(const struct cell *cell, int outcome_fd, struct running 
                     (char *)pass_names[cell->pass],
                     (char *)touch_names[cell->touch],
                     (char *)cell->spec_text,
+                    (char *)cell->live, /* or the end */
                     NULL};
     child->said_fd = memfd_create("alloclab-said", MFD_CLOEXEC);
     if (child->said_fd < 0)

@@ -26,7 +26,8 @@ struct cell_limits {
 struct cell {
     const struct spec *spec;
     const char *spec_text; /* as the user gave it */
-    int plan_fd;
+    int plan_fd;           /* of the plan; of a live game the file for its trace */
+    const char *live; /* a live workload's spec: the cell plays it, and no pass is run; else NULL */
     enum pass pass;
     enum touch touch;
     uint64_t seed;

@@ -34,8 +34,9 @@ struct memory {
     bool finding;     /* first replay */
     uint64_t *usable; /* by slot */
     uint64_t requested_now, usable_now, committed_now;
-    uint64_t handed_out; /* requested bytes of all blocks so far */
-    const void *moving;  /* where the object being resized was */
+    uintptr_t lowest, highest; /* addresses of all blocks so far: first byte, and after the last */
+    uint64_t handed_out;       /* requested bytes of all blocks so far */
+    const void *moving;        /* where the object being resized was */
     struct peak requested, usable_peak, committed;
     uint64_t baseline, resident_peak;
     double jw1_sum, jw1_weight; /* over allocation time */
@@ -63,6 +64,9 @@ static void object_add(struct memory *m, const struct object_at *object)
     m->requested_now += object->size;
     m->fresh_bytes = object->size;
     m->handed_out += object->size;
+    uintptr_t start = (uintptr_t)object->p, end = start + object->size;
+    m->lowest = start < m->lowest ? start : m->lowest;
+    m->highest = end > m->highest ? end : m->highest;
     pages_touch(object->p, object->size);
 }
 
@@ -297,7 +301,8 @@ static bool replay_once(struct memory *m, bool finding)
 {
     struct error err;
     m->finding = finding;
-    m->requested_now = m->usable_now = m->committed_now = m->handed_out = 0;
+    m->requested_now = m->usable_now = m->committed_now = m->handed_out = m->highest = 0;
+    m->lowest = UINTPTR_MAX;
     m->next_sample = m->sample_every;
     m->next_map = 0;
     m->baseline = resident_now();
@@ -322,6 +327,8 @@ static void memory_report(struct memory *m)
     uint64_t live = m->requested.bytes;
     outcome_set(o, METRIC_peak_requested_bytes, (double)live);
     outcome_set(o, METRIC_handed_out_bytes, (double)m->handed_out);
+    if (m->door && m->highest)
+        outcome_set(o, METRIC_peak_extent_bytes, (double)(m->highest - m->lowest));
     if (m->design->usable)
         outcome_set(o, METRIC_peak_usable_bytes, (double)m->usable_peak.bytes);
     outcome_set(o, METRIC_peak_resident_bytes, (double)m->resident_peak);

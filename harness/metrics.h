@@ -87,6 +87,9 @@
     X(harness_ns_per_op, "ns", none, timed,                                                        \
       "ns_per_op of null in the same block: the loop's own cost, already "                         \
       "in ns_per_op and not subtracted")                                                           \
+    X(peak_extent_bytes, "bytes", lower, exact,                                                    \
+      "from the lowest address of any block to the end of the highest; empty for memory that "     \
+      "does not come through the door")                                                            \
     X(handed_out_bytes, "bytes", none, exact,                                                      \
       "requested bytes of all blocks handed out; of a realloc in place its growth")                \
     X(passes_count, "count", none, timed, "steady passes that ns_per_op is the median of")         \

@@ -8,8 +8,11 @@
  */
 #include "harness/session.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "harness/pass.h"
@@ -162,32 +165,112 @@ static void job_execute(struct session *s, const struct job *job, int plan_fd,
     cell_run(&cell, o, progress_print, &progress);
 }
 
-static int job_run(struct session *s, struct job *job, struct error *err)
+/* ---- live targets: played against each contender once, then replayed like any trace ---- */
+
+/* Plays the game; the outcome is ok, or says why there is no trace. */
+static int live_record(struct session *s, const struct job *job, struct target *played,
+                       struct outcome *o, struct error *err)
 {
-    static struct outcome outcome; /* large */
-    memset(&outcome, 0, sizeof outcome);
-    int fd = target_plan(&s->targets[job->target], job->release, job->pass != PASS_THROUGHPUT, err);
+    const struct contender *c = &s->contenders[job->contender];
+    const char *name = s->targets[job->target].name;
+    int fd = memfd_create("alloclab-game", 0);
+    if (fd < 0)
+        return error_set(err, "%s: no memory for the trace of a live game: %s", name,
+                         strerror(errno));
+    struct cell cell = {.spec = &c->spec,
+                        .spec_text = c->text,
+                        .plan_fd = fd,
+                        .live = name,
+                        .seed = s->seed,
+                        .limits = s->limits};
+    struct progress progress = {.s = s, .job = job};
+    progress_print(&progress);
+    cell_run(&cell, o, progress_print, &progress);
+    if (o->status != OUTCOME_OK) {
+        close(fd);
+        return 0;
+    }
+    o->status = OUTCOME_NONE;
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    return target_open_played(played, name, fd, err);
+}
+
+/* The target whose plans the job replays: of a live one what it did against the contender. NULL
+   with the outcome set if there is none; -1 if the session cannot go on. */
+static int job_target(struct session *s, const struct job *job, struct target **target,
+                      struct outcome *o, struct error *err)
+{
+    *target = &s->targets[job->target];
+    if (!(*target)->live)
+        return 0;
+    if (!s->played)
+        s->played = calloc((size_t)s->target_count * s->contender_count, sizeof *s->played);
+    if (!s->played)
+        return error_set(err, "out of memory for live games");
+    if (job->pass == PASS_THROUGHPUT)
+        outcome_fail(o, OUTCOME_NOT_APPLICABLE,
+                     "a live game differs from design to design: times do not compare");
+    else if (s->contenders[job->contender].spec.design->traits & ALLOCATOR_FOREIGN)
+        outcome_fail(o, OUTCOME_NOT_APPLICABLE,
+                     "addresses outside the door do not repeat: no live game");
+    if (o->status) {
+        *target = NULL;
+        return 0;
+    }
+    *target = &s->played[job->target * s->contender_count + job->contender];
+    if (!(*target)->trace && live_record(s, job, *target, o, err))
+        return -1;
+    if (o->status)
+        *target = NULL;
+    return 0;
+}
+
+/* ---- a job ---- */
+
+static void failure_print(struct session *s, const struct job *job, const struct outcome *o)
+{
+    if (o->status == OUTCOME_OK || o->status == OUTCOME_NOT_APPLICABLE)
+        return;
+    s->failed++;
+    progress_clear(s);
+    fprintf(stderr, "alloclab: %s on %s, %s pass: %s: %s\n", s->contenders[job->contender].text,
+            s->targets[job->target].name, pass_names[job->pass], status_names[o->status],
+            o->detail);
+}
+
+/* Runs the cell on its plan; the number of threads in it, or -1. */
+static int job_measure(struct session *s, struct job *job, struct target *target, struct outcome *o,
+                       struct error *err)
+{
+    int fd = target_plan(target, job->release, job->pass != PASS_THROUGHPUT, err);
     const struct plan *plan = fd < 0 ? NULL : plan_map(fd, err);
     if (!plan)
         return -1;
-    job_execute(s, job, fd, plan, &outcome);
-    plan_facts(plan, &outcome);
-    unsigned threads = (unsigned)plan->threads;
+    job_execute(s, job, fd, plan, o);
+    plan_facts(plan, o);
+    int threads = (int)plan->threads;
     plan_unmap(plan);
     if (job->pass == PASS_THROUGHPUT && job->floor_ns > 0)
-        outcome_set(&outcome, METRIC_harness_ns_per_op, job->floor_ns);
-    if (outcome.known[METRIC_ns_per_op])
-        job->floor_ns = outcome.value[METRIC_ns_per_op];
-    if (outcome.status != OUTCOME_OK && outcome.status != OUTCOME_NOT_APPLICABLE) {
-        s->failed++;
-        progress_clear(s);
-        fprintf(stderr, "alloclab: %s on %s, %s pass: %s: %s\n", s->contenders[job->contender].text,
-                s->targets[job->target].name, pass_names[job->pass], status_names[outcome.status],
-                outcome.detail);
-    }
+        outcome_set(o, METRIC_harness_ns_per_op, job->floor_ns);
+    if (o->known[METRIC_ns_per_op])
+        job->floor_ns = o->value[METRIC_ns_per_op];
+    return threads;
+}
+
+static int job_run(struct session *s, struct job *job, struct error *err)
+{
+    static struct outcome outcome; /* large */
+    struct target *target;
+    memset(&outcome, 0, sizeof outcome);
+    if (job_target(s, job, &target, &outcome, err))
+        return -1;
+    int threads = target ? job_measure(s, job, target, &outcome, err) : 1;
+    if (threads < 0)
+        return -1;
+    failure_print(s, job, &outcome);
     if (outcome_keep(s, job, &outcome, err))
         return -1;
-    int result = s->results ? row_write(s, job, threads, &outcome, err) : 0;
+    int result = s->results ? row_write(s, job, (unsigned)threads, &outcome, err) : 0;
     s->order++;
     return result;
 }
@@ -289,6 +372,8 @@ int session_plan(struct session *s, struct error *err)
 {
     for (unsigned target = 0; target < s->target_count; target++)
         for (unsigned contender = 0; contender < s->contender_count; contender++) {
+            if (s->targets[target].live)
+                continue;
             unsigned modes = release_modes(s, contender, target);
             for (int pass = 0; pass < PASS_COUNT; pass++)
                 for (unsigned mode = 0; mode < 2; mode++)
@@ -325,6 +410,10 @@ void session_free(struct session *s)
         spec_free(&s->contenders[i].spec);
     for (unsigned i = 0; i < s->target_count; i++)
         target_close(&s->targets[i]);
+    for (unsigned i = 0; s->played && i < s->target_count * s->contender_count; i++)
+        if (s->played[i].trace)
+            target_close(&s->played[i]);
+    free(s->played);
     free(s->contenders);
     free(s->targets);
     free(s->kept);

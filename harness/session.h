@@ -31,6 +31,7 @@ struct session {
     unsigned contender_count;
     struct target *targets;
     unsigned target_count;
+    struct target *played; /* of live targets, by target and contender; NULL until one is played */
     unsigned repeats;
     bool passes[PASS_COUNT];
     enum touch touch;

@@ -63,6 +63,11 @@ static int workload_open(struct target *t, const char *text, uint64_t seed, stru
             error_set(err, "%s: no such trace file, and no workload: %s", text, strerror(ENOENT));
         return -1;
     }
+    t->live = !spec.workload->emit;
+    if (t->live) { /* its options are checked here, its game is played in cells */
+        workload_spec_free(&spec);
+        return 0;
+    }
     t->trace_fd = memfd_create("alloclab-trace", MFD_CLOEXEC);
     int result = t->trace_fd < 0
                      ? error_set(err, "no memory for a generated trace: %s", strerror(errno))
@@ -82,8 +87,16 @@ int target_open(struct target *t, const char *text, uint64_t seed, struct error 
         target_close(t);
         return -1;
     }
-    t->scoped = trace_reader_totals(t->trace)->scopes > 0;
+    t->scoped = t->trace && trace_reader_totals(t->trace)->scopes > 0;
     return 0;
+}
+
+int target_open_played(struct target *t, const char *name, int trace_fd, struct error *err)
+{
+    *t = (struct target){.trace_fd = trace_fd, .plans = {{-1, -1}, {-1, -1}}};
+    snprintf(t->name, sizeof t->name, "%s", name);
+    t->trace = trace_open_fd(trace_fd, t->name, TRACE_SKIP_CLOCK, err);
+    return t->trace ? 0 : -1;
 }
 
 int target_plan(struct target *t, enum plan_release release, bool observing, struct error *err)

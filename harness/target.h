@@ -10,6 +10,7 @@
 struct target {
     char name[256]; /* the trace file's stem, or the workload's spec as given */
     bool scoped;    /* has scopes */
+    bool live;      /* a live workload: each design has a trace of its own; this target has none */
     int plans[2]
              [2]; /* by enum plan_release and observing or not: descriptors, -1 = not built yet */
     struct trace_reader *trace;
@@ -19,6 +20,8 @@ struct target {
 /* `text` is a trace's path or a workload's spec; a file of that name comes first. 0, or -1 with a
  * message. */
 int target_open(struct target *t, const char *text, uint64_t seed, struct error *err);
+/* What a live workload did against one design. The descriptor becomes the target's. */
+int target_open_played(struct target *t, const char *name, int trace_fd, struct error *err);
 /* The plan, built on first use; -1 with a message. The descriptor stays the target's. */
 int target_plan(struct target *t, enum plan_release release, bool observing, struct error *err);
 void target_close(struct target *t);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "harness/live.h"
 #include "harness/pass.h"
 #include "harness/registry.h"
 
@@ -25,17 +26,18 @@ static int cell_main(int argc, char **argv)
                                                                           memory_pass, verify_pass};
     struct error err;
     struct spec spec;
-    if (argc != 8) {
+    bool live = argc == 9;
+    if (argc != 8 && !live) {
         fprintf(stderr, "alloclab cell: internal; use `alloclab run`\n");
         return 2;
     }
     int pass = name_index(pass_names, argv[5]), touch = name_index(touch_names, argv[6]);
     struct outcome *outcome =
         mmap(NULL, sizeof *outcome, PROT_READ | PROT_WRITE, MAP_SHARED, atoi(argv[2]), 0);
-    const struct plan *plan = plan_map(atoi(argv[1]), &err);
-    if (!plan || outcome == MAP_FAILED || pass < 0 || touch < 0 ||
+    const struct plan *plan = live ? NULL : plan_map(atoi(argv[1]), &err);
+    if ((!plan && !live) || outcome == MAP_FAILED || pass < 0 || touch < 0 ||
         spec_parse(argv[7], &spec, &err)) {
-        fprintf(stderr, "alloclab cell: %s\n", plan ? "bad arguments" : err.text);
+        fprintf(stderr, "alloclab cell: %s\n", plan || live ? "bad arguments" : err.text);
         return 2;
     }
     struct cell_setup setup = {.plan = plan,
@@ -44,7 +46,10 @@ static int cell_main(int argc, char **argv)
                                .min_seconds = strtod(argv[3], NULL),
                                .seed = strtoull(argv[4], NULL, 10),
                                .outcome = outcome};
-    passes[pass](&setup);
+    if (live)
+        live_play(&setup, argv[8], atoi(argv[1]));
+    else
+        passes[pass](&setup);
     return 0;
 }
 

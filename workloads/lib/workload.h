@@ -11,6 +11,7 @@
 
 #include "allocators/lib/option.h"
 #include "traces/trace.h"
+#include "workloads/lib/player.h"
 
 struct workload {
     const char *name, *summary, *source; /* file stem; one line; where the pattern is described */
@@ -18,12 +19,18 @@ struct workload {
     const struct option *options;
     /* Writes the whole trace (not trace_finish). 0, or -1 with a message. */
     int (*emit)(const void *options, uint64_t seed, struct trace_writer *out, struct error *err);
+    /* Instead of emit: plays against a design whose addresses it may look at (player.h). */
+    int (*drive)(const void *options, uint64_t seed, struct player *player, struct error *err);
 };
 
 /* Writes what the trace is (meta workload, options and seed) and then all of it, but not
- * trace_finish. 0 or -1. */
+ * trace_finish. 0 or -1; a live workload has no trace of its own and is refused. */
 int workload_write(const struct workload *workload, const void *options, uint64_t seed,
                    struct trace_writer *out, struct error *err);
+
+/* The meta data alone: which workload, options and seed. 0 or -1. */
+int workload_meta(const struct workload *workload, const void *options, uint64_t seed,
+                  struct trace_writer *out, struct error *err);
 
 #define WORKLOAD(stem) const struct workload workload_##stem
 
