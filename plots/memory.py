@@ -95,7 +95,7 @@ def shape(count):
 
 def draw_workload(case, panels, dropped, labels):
     drawn = [p for p in panels if p.times is not None]
-    limit = 1.06 * style.axis_limit([max(top_of(p), 1) for p in drawn]) if drawn else 1
+    limit = 1.06 * style.axis_limit([max(top_of(p), 1) for p in drawn], 2) if drawn else 1
     every = [r for p in panels for r in p.rows]
     ops = max([r.ops or 0 for r in every] + [p.times.max() for p in drawn] + [1])
     heads = []

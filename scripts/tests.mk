@@ -20,7 +20,7 @@ $(BUILD)/tests/%: tests/%.c $(TEST_HELPER) $(ALL_LIB) $(BUILD)/flags | deps
 	@mkdir -p $(@D); echo "  TEST  $<"
 	@$(CC) $(CFLAGS) -MF $@.d -MT $@ -o $@ $< $(TEST_HELPER) $(ALL_LIB) -lcmocka $(LIBS)
 
-.PHONY: test-programs build-tests test test-full test-asan test-tsan
+.PHONY: test-programs build-tests test test-full stress test-asan test-tsan
 test-programs: $(TEST_PROG) $(if $(filter tsan,$(MODE)),,alloclab)
 
 .PHONY: test-deps
@@ -35,6 +35,9 @@ test: build-tests ## every suite, plain and sanitized; SUITES="tests/unit/os.c" 
 
 test-full: build-tests ## every suite, longer: more fuzzing, and the Python suites under sanitizers too
 	@$(call run_tests,--full)
+
+stress: test-programs ## ten minutes of randomised concurrent stress on every design with threads; SECONDS=N for another time
+	@CMOCKA_MESSAGE_OUTPUT=TAP ALLOCLAB_STRESS_SECONDS=$(or $(SECONDS),600) $(BUILD)/tests/unit/stress
 
 test-asan: ## the suites under the address and undefined-behaviour sanitizers alone
 	+@$(MAKE) --no-print-directory MODE=asan BUILD=$(call test_build,asan) test
