@@ -106,6 +106,13 @@ bool cell_heap_open(struct cell_heap *h, const struct cell_setup *setup, bool ob
     return false;
 }
 
+void cell_heap_tick(struct cell_heap *h, const struct cell_setup *setup, uint64_t op)
+{
+    h->clock_ns = op * VIRTUAL_NS_PER_OP;
+    if (op % TICK_OPS == 0 && setup->spec->design->tick)
+        setup->spec->design->tick(h->heap, h->clock_ns);
+}
+
 void cell_heap_close(struct cell_heap *h, const struct cell_setup *setup)
 {
     setup->spec->design->destroy(h->heap);

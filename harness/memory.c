@@ -233,7 +233,7 @@ static bool peak_report(struct memory *m, uint64_t op)
 static bool memory_step(void *ctx, uint64_t op)
 {
     struct memory *m = ctx;
-    m->h.clock_ns = op * VIRTUAL_NS_PER_OP;
+    cell_heap_tick(&m->h, m->setup, op);
     if (m->door)
         m->committed_now = os_counts(m->h.os).committed_bytes;
     if (m->finding || !m->door) {

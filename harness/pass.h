@@ -37,6 +37,10 @@ struct cell_heap {
 bool cell_heap_open(struct cell_heap *h, const struct cell_setup *setup, bool observe);
 void cell_heap_close(struct cell_heap *h, const struct cell_setup *setup);
 
+/* Moves the virtual clock to the op, and lets the design do its background work when a tick is due.
+ */
+void cell_heap_tick(struct cell_heap *h, const struct cell_setup *setup, uint64_t op);
+
 /* Ends the cell's account: status and a printf-style detail. */
 __attribute__((format(printf, 3, 4))) void
 outcome_fail(struct outcome *o, enum outcome_status status, const char *format, ...);
@@ -45,6 +49,7 @@ uint64_t clock_now_ns(void);
 uint64_t
 resident_now(void); /* bytes resident and private to the process: statm, resident minus shared */
 
-#define VIRTUAL_NS_PER_OP 100 /* the virtual clock's speed */
+#define VIRTUAL_NS_PER_OP 100   /* the virtual clock's speed */
+#define TICK_OPS          10000 /* ops between two ticks: a millisecond of the virtual clock */
 
 #endif

@@ -191,7 +191,7 @@ static bool heap_check(struct verify *v)
 static bool verify_step(void *ctx, uint64_t op)
 {
     struct verify *v = ctx;
-    v->h.clock_ns = op * VIRTUAL_NS_PER_OP;
+    cell_heap_tick(&v->h, v->setup, op);
     return op % v->check_every ? true : heap_check(v);
 }
 

@@ -161,6 +161,12 @@ class Session(unittest.TestCase):
         self.assertEqual(groups["libc", "once"], "ranked")
         self.assertEqual(groups["null", "once"], "floor")
 
+    def test_background_work_is_done_in_the_memory_pass(self):
+        run("run", "-a", "segfit:age_ms=1,segfit:age_ms=100000", "-w", "classwalk", "-o", self.out, "--passes", "memory")
+        peak = {row["options"].split("age_ms=")[1].split(",")[0]: int(row["peak_committed_bytes"])
+                for row in rows_of(self.out) if row["allocator"] == "segfit"}
+        self.assertLess(peak["1"], peak["100000"], "what is idle for a millisecond is given back by tick")
+
     def test_parents_of_the_results_folder_are_made(self):
         deep = os.path.join(self.out, "a", "b")
         self.assertEqual(run("run", "-a", "libc", "-w", SMALL, "-o", deep, "-r", "1").returncode, 0)
