@@ -94,18 +94,16 @@ struct plan {
     uint64_t magic, bytes; /* of the whole plan */
     uint64_t ops;          /* the trace's, whatever the release mode */
     uint64_t objects, slots, scope_slots, threads, shared_objects;
-    uint64_t scopes_total, max_open_scopes;
     uint64_t runs_offset, runs, main_runs;
     uint64_t threads_offset; /* struct plan_thread [threads] */
     uint64_t escaped_objects,
         escaped_bytes;      /* objects that outlive the scope they were allocated in */
     uint64_t dropped_frees; /* release=scope: left to the scope's exit */
     uint64_t peak_requested_bytes, peak_live_objects;
-    uint64_t start_objects, start_runs;   /* live at the start; the first runs, which make them */
-    uint64_t two_word_ops, context_words; /* for the account of the plan's own memory */
-    uint32_t release;                     /* enum plan_release */
-    uint32_t flags;                       /* enum plan_flag */
-    uint32_t max_align_log2;              /* of any object */
+    uint64_t start_objects, start_runs; /* live at the start; the first runs, which make them */
+    uint32_t release;                   /* enum plan_release */
+    uint32_t flags;                     /* enum plan_flag */
+    uint32_t max_align_log2;            /* of any object */
     uint32_t unused;
 };
 

@@ -213,14 +213,12 @@ static uint64_t word_make(unsigned kind, uint32_t slot, uint32_t low)
 static void context_put(struct builder *b, uint32_t thread, unsigned kind, uint32_t slot,
                         uint32_t low)
 {
-    b->plan.context_words++;
     word_put(b, thread, word_make(kind, slot, low));
 }
 
 static void rare_put(struct builder *b, uint32_t thread, unsigned kind, uint32_t slot,
                      uint64_t size, uint64_t old, unsigned align_log2)
 {
-    b->plan.two_word_ops++;
     word_put(b, thread, word_make(PLAN_RARE, slot, (uint32_t)size));
     word_put(b, thread, kind | (uint64_t)align_log2 << 4 | (size >> 32 & 255) << 10 | old << 18);
 }
@@ -346,9 +344,7 @@ static void scope_begin(struct builder *b, const struct trace_op *op)
     uint32_t slot = b->plan.release == PLAN_RELEASE_SCOPE ? scope_slot_take(b) : 0;
     b->scopes[id] =
         (struct scope){.parent = parent, .end = b->fates.scope_ends[id], .slot = slot, .open = 1};
-    if (++b->open_scopes > b->plan.max_open_scopes)
-        b->plan.max_open_scopes = b->open_scopes;
-    b->plan.scopes_total++;
+    b->open_scopes++;
     t->scope = id;
     t->emitted_slot = slot;
     if (slot)
@@ -566,7 +562,7 @@ static uint32_t epilogue_thread(struct builder *b)
  * beginning. */
 static void epilogue_add(struct builder *b)
 {
-    struct plan before = b->plan;
+    uint64_t dropped = b->plan.dropped_frees; /* the epilogue's are not counted */
     b->plan.main_runs = b->plan.runs;
     if (!b->plan.threads)
         return;
@@ -582,9 +578,7 @@ static void epilogue_add(struct builder *b)
     for (uint32_t i = 0; i < b->plan.threads; i++)
         if (b->threads[i].state == 1)
             context_put(b, i, PLAN_STOP, 0, 0);
-    b->plan.dropped_frees = before.dropped_frees;
-    b->plan.two_word_ops = before.two_word_ops;
-    b->plan.context_words = before.context_words;
+    b->plan.dropped_frees = dropped;
 }
 
 /* ---- laying it out ---- */

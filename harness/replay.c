@@ -217,8 +217,7 @@ bool replay_pass_begin(struct replay *r)
     const struct plan_thread *threads = (const void *)((const char *)plan + plan->threads_offset);
     for (uint64_t i = 0; i < plan->threads; i++) {
         const uint64_t *words = (const void *)((const char *)plan + threads[i].words_offset);
-        r->threads[i] =
-            (struct replay_thread){.view = r->base, .next = words, .end = words + threads[i].words};
+        r->threads[i] = (struct replay_thread){.view = r->base, .next = words};
     }
     if (plan->shared_objects) /* the turns of the pass before */
         memset(r->slots, 0, plan->slots * sizeof *r->slots);

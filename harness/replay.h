@@ -20,9 +20,9 @@ enum touch {
       byte, one byte of every 64-byte line */
 
 struct replay_thread {
-    struct heap *view;   /* thread_enter's, or the root's */
-    uint32_t scope_slot; /* current scope, 0 = none */
-    const uint64_t *next, *end;
+    struct heap *view;    /* thread_enter's, or the root's */
+    uint32_t scope_slot;  /* current scope, 0 = none */
+    const uint64_t *next; /* word */
 };
 
 struct replay {
