@@ -95,17 +95,9 @@ static bool child_spawn(const struct cell *cell, int outcome_fd, struct running 
 
 static uint64_t child_resident(pid_t pid)
 {
-    char path[64], text[128] = "";
+    char path[64];
     snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return 0;
-    ssize_t got = read(fd, text, sizeof text - 1);
-    close(fd);
-    unsigned long long total, resident, shared;
-    if (got <= 0 || sscanf(text, "%llu %llu %llu", &total, &resident, &shared) != 3)
-        return 0;
-    return (resident - shared) * os_page_bytes();
+    return resident_read(path);
 }
 
 /* Waits for the child or a limit; true if the child ended by itself. */

@@ -47,11 +47,11 @@ void outcome_fail(struct outcome *o, enum outcome_status status, const char *for
     o->status = status;
 }
 
-/* Reads /proc/self/statm without stdio: the heap under test may be the C library's. */
-uint64_t resident_now(void)
+/* Without stdio: the heap under test may be the C library's. */
+uint64_t resident_read(const char *statm)
 {
     char text[128];
-    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    int fd = open(statm, O_RDONLY | O_CLOEXEC);
     ssize_t got = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
     if (fd >= 0)
         close(fd);
@@ -62,6 +62,11 @@ uint64_t resident_now(void)
     strtoull(at, &at, 10); /* total size */
     uint64_t resident = strtoull(at, &at, 10), shared = strtoull(at, &at, 10);
     return (resident - shared) * os_page_bytes();
+}
+
+uint64_t resident_now(void)
+{
+    return resident_read("/proc/self/statm");
 }
 
 /* One env for each design of a composition, each pointing to the one it wraps. */

@@ -3,8 +3,7 @@
  */
 #include "harness/live.h"
 
-#include <stdlib.h>
-
+#include "harness/array.h"
 #include "traces/trace.h"
 
 struct live { /* a player whose calls are written down */
@@ -28,13 +27,10 @@ static int op_write(struct live *l, unsigned kind, uint64_t object, size_t size,
 static int live_alloc(struct player *player, size_t size, uint64_t *object, struct error *err)
 {
     struct live *l = (struct live *)player;
-    if (l->count == l->room) {
-        l->room = l->room ? 2 * l->room : 1024;
-        void **grown = realloc(l->objects, l->room * sizeof *grown);
-        if (!grown)
-            return error_set(err, "out of memory for %llu objects", (unsigned long long)l->room);
-        l->objects = grown;
-    }
+    void **grown = array_room(l->objects, l->count, &l->room, sizeof *grown);
+    if (!grown)
+        return error_set(err, "out of memory for %llu objects", (unsigned long long)l->count + 1);
+    l->objects = grown;
     void *p = l->setup->spec->design->alloc(l->h.heap, size, ALLOCATOR_ALIGN);
     if (!p) {
         l->out_of_memory = true;

@@ -46,8 +46,10 @@ __attribute__((format(printf, 3, 4))) void
 outcome_fail(struct outcome *o, enum outcome_status status, const char *format, ...);
 
 uint64_t clock_now_ns(void);
-uint64_t
-resident_now(void); /* bytes resident and private to the process: statm, resident minus shared */
+/* Bytes resident and private to the process whose /proc/PID/statm is named: resident minus shared;
+   0 if it cannot be read. */
+uint64_t resident_read(const char *statm);
+uint64_t resident_now(void); /* of this process */
 
 #define VIRTUAL_NS_PER_OP 100   /* the virtual clock's speed */
 #define TICK_OPS          10000 /* ops between two ticks: a millisecond of the virtual clock */

@@ -118,6 +118,9 @@ struct plan {
 int plan_build(struct trace_reader *trace, enum plan_release release, unsigned flags, int *fd,
                struct error *err);
 
+/* Reads a plan's header alone, checked for being one; 0 or -1 with a message. */
+int plan_header(int fd, struct plan *header, struct error *err);
+
 /* Maps a plan read-only and pre-faults it. NULL with a message if it is not one. */
 const struct plan *plan_map(int fd, struct error *err);
 void plan_unmap(const struct plan *plan);

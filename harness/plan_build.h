@@ -6,8 +6,7 @@
 #ifndef ALLOCLAB_PLAN_BUILD_H
 #define ALLOCLAB_PLAN_BUILD_H
 
-#include <stdlib.h>
-
+#include "harness/array.h"
 #include "harness/plan.h"
 
 #define FATE_NEVER UINT64_MAX /* not before the trace ends */
@@ -28,18 +27,6 @@ struct fates { /* of a trace with scopes or several threads; empty for others */
 /* Reads the whole trace once. 0, or -1 with a message. O(records). */
 int fates_read(struct fates *fates, struct trace_reader *trace, struct error *err);
 void fates_free(struct fates *fates);
-
-/* Makes room for one more element of `size` bytes in a growing array; NULL if memory is short. */
-static inline void *array_room(void *array, uint64_t count, uint64_t *room, size_t size)
-{
-    if (count < *room)
-        return array;
-    uint64_t more = *room ? *room * 2 : 64;
-    void *grown = realloc(array, more * size);
-    if (grown)
-        *room = more;
-    return grown;
-}
 
 /* Every reason for which a trace is refused here names the record and the file's offset. */
 int plan_refuse(struct error *err, const struct trace_reader *trace, uint64_t record,

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "harness/array.h"
 #include "harness/pass.h"
 #include "workloads/lib/rng.h"
 
@@ -97,13 +98,10 @@ static void plan_facts(const struct plan *plan, struct outcome *o)
 static int outcome_keep(struct session *s, const struct job *job, const struct outcome *o,
                         struct error *err)
 {
-    if (s->kept_count == s->kept_room) {
-        s->kept_room = s->kept_room ? 2 * s->kept_room : 64;
-        struct kept *grown = realloc(s->kept, s->kept_room * sizeof *grown);
-        if (!grown)
-            return error_set(err, "out of memory for %u rows", s->kept_room);
-        s->kept = grown;
-    }
+    struct kept *grown = array_room(s->kept, s->kept_count, &s->kept_room, sizeof *grown);
+    if (!grown)
+        return error_set(err, "out of memory for %u rows", s->kept_count + 1);
+    s->kept = grown;
     struct kept *k = &s->kept[s->kept_count++];
     *k = (struct kept){.contender = job->contender,
                        .target = job->target,
@@ -242,19 +240,17 @@ static void failure_print(struct session *s, const struct job *job, const struct
 static int job_measure(struct session *s, struct job *job, struct target *target, struct outcome *o,
                        struct error *err)
 {
+    struct plan plan;
     int fd = target_plan(target, job->release, job->pass != PASS_THROUGHPUT, err);
-    const struct plan *plan = fd < 0 ? NULL : plan_map(fd, err);
-    if (!plan)
+    if (fd < 0 || plan_header(fd, &plan, err))
         return -1;
-    job_execute(s, job, fd, plan, o);
-    plan_facts(plan, o);
-    int threads = (int)plan->threads;
-    plan_unmap(plan);
+    job_execute(s, job, fd, &plan, o);
+    plan_facts(&plan, o);
     if (job->pass == PASS_THROUGHPUT && job->floor_ns > 0)
         outcome_set(o, METRIC_harness_ns_per_op, job->floor_ns);
     if (o->known[METRIC_ns_per_op])
         job->floor_ns = o->value[METRIC_ns_per_op];
-    return threads;
+    return (int)plan.threads;
 }
 
 static int job_run(struct session *s, struct job *job, struct error *err)

@@ -41,7 +41,8 @@ struct session {
     struct results *results; /* NULL: nothing is written (alloclab check) */
     bool quiet;              /* no progress line */
     struct kept *kept;
-    unsigned kept_count, kept_room;
+    unsigned kept_count;
+    uint64_t kept_room;
     unsigned order, failed; /* cells so far; those neither ok nor not applicable */
     unsigned cells_total;
 };

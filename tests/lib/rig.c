@@ -196,3 +196,18 @@ void rig_check(struct rig *rig)
     free(items.item);
     assert_int_equal(sum, rig_committed(rig));
 }
+
+char *rig_take(struct rig *rig, struct heap *view, size_t size)
+{
+    char *p = rig->design->alloc(view, size, 16);
+    assert_non_null(p);
+    rig_check(rig);
+    return p;
+}
+
+struct heap *rig_enter(struct rig *rig)
+{
+    struct heap *scope = rig->design->scope_enter(rig->view);
+    assert_non_null(scope);
+    return scope;
+}

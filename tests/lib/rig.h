@@ -60,6 +60,11 @@ struct rig_items {
 
 struct rig_items rig_walk(struct rig *rig);
 
+/* An object of the view, or a scope in it: asserted not to be NULL; take checks the heap after it.
+ */
+char *rig_take(struct rig *rig, struct heap *view, size_t size);
+struct heap *rig_enter(struct rig *rig);
+
 /* Asserts that check() finds nothing and that walk() tells every committed byte once. */
 void rig_check(struct rig *rig);
 

@@ -26,21 +26,6 @@ static void stop(void)
     rig_close(&rig);
 }
 
-static char *take(struct heap *view, size_t size)
-{
-    char *p = rig.design->alloc(view, size, 16);
-    assert_non_null(p);
-    rig_check(&rig);
-    return p;
-}
-
-static struct heap *enter(void)
-{
-    struct heap *scope = rig.design->scope_enter(rig.view);
-    assert_non_null(scope);
-    return scope;
-}
-
 /* Bytes of the next chunk that the view takes, filled with small objects. */
 static size_t next_chunk(struct heap *view)
 {
@@ -78,16 +63,16 @@ static void test_own_chunk(void **state)
 {
     (void)state;
     start("first=64k,growth=fixed");
-    char *small = take(rig.view, 16);
+    char *small = rig_take(&rig, rig.view, 16);
     size_t before = rig_committed(&rig);
-    take(rig.view, 200000);
+    rig_take(&rig, rig.view, 200000);
     assert_int_equal(rig_committed(&rig) - before, 49 * 4096); /* with its header */
-    assert_ptr_equal(take(rig.view, 16), small + 16);
-    take(rig.view, 50000);
+    assert_ptr_equal(rig_take(&rig, rig.view, 16), small + 16);
+    rig_take(&rig, rig.view, 50000);
     before = rig_committed(&rig);
-    take(rig.view, 17000); /* finds no room */
+    rig_take(&rig, rig.view, 17000); /* finds no room */
     assert_int_equal(rig_committed(&rig) - before, 5 * 4096);
-    assert_ptr_equal(take(rig.view, 16), small + 32 + 50000);
+    assert_ptr_equal(rig_take(&rig, rig.view, 16), small + 32 + 50000);
     stop();
 }
 
@@ -95,12 +80,12 @@ static void test_last_object(void **state)
 {
     (void)state;
     start("first=64k");
-    char *p = take(rig.view, 100);
+    char *p = rig_take(&rig, rig.view, 100);
     rig.design->free(rig.view, p, 0);
-    assert_ptr_equal(take(rig.view, 50), p);
+    assert_ptr_equal(rig_take(&rig, rig.view, 50), p);
     assert_ptr_equal(rig.design->realloc(rig.view, p, 50, 9000, 16), p);
     assert_ptr_equal(rig.design->realloc(rig.view, p, 9000, 16, 16), p);
-    assert_ptr_equal(take(rig.view, 16), p + 16);
+    assert_ptr_equal(rig_take(&rig, rig.view, 16), p + 16);
     assert_ptr_not_equal(rig.design->realloc(rig.view, p, 16, 32, 16), p);
     stop();
 }
@@ -109,15 +94,15 @@ static void test_recycles(void **state)
 {
     (void)state;
     start("first=16k,growth=fixed,cache=64k");
-    struct heap *scope = enter();
+    struct heap *scope = rig_enter(&rig);
     for (unsigned i = 0; i < 7; i++)
         next_chunk(scope); /* eight chunks of 16k with the first */
     rig.design->scope_exit(scope);
     assert_int_equal(rig_committed(&rig), 16384 + 65536); /* the root's, and four recycled */
     rig_check(&rig);
-    scope = enter();
+    scope = rig_enter(&rig);
     for (unsigned i = 0; i < 3 * 28; i++)
-        take(scope, 512);
+        rig_take(&rig, scope, 512);
     assert_int_equal(rig_committed(&rig), 16384 + 65536);
     rig.design->scope_exit(scope);
     rig.design->trim(rig.heap);
@@ -129,11 +114,11 @@ static void test_oldest_goes(void **state)
 {
     (void)state;
     start("first=16k,growth=fixed,cache=64k");
-    struct heap *scope = enter();
-    take(scope, 40000);
+    struct heap *scope = rig_enter(&rig);
+    rig_take(&rig, scope, 40000);
     rig.design->scope_exit(scope);
     assert_int_equal(rig_committed(&rig), 16384 + 16384 + 40960);
-    scope = enter();
+    scope = rig_enter(&rig);
     for (unsigned i = 0; i < 3; i++)
         next_chunk(scope);
     rig.design->scope_exit(scope);
@@ -145,8 +130,8 @@ static void test_no_cache(void **state)
 {
     (void)state;
     start("first=16k,cache=0");
-    struct heap *scope = enter();
-    take(scope, 100000);
+    struct heap *scope = rig_enter(&rig);
+    rig_take(&rig, scope, 100000);
     rig.design->scope_exit(scope);
     assert_int_equal(rig_committed(&rig), 16384);
     stop();
@@ -157,15 +142,15 @@ static void test_recycles_what_fits(void **state)
 {
     (void)state;
     start("first=16k,growth=fixed");
-    struct heap *scope = enter();
-    take(scope, 1000000);
+    struct heap *scope = rig_enter(&rig);
+    rig_take(&rig, scope, 1000000);
     rig.design->scope_exit(scope);
     size_t before = rig_committed(&rig);
-    scope = enter();
-    char *p = take(scope, 200000);
+    scope = rig_enter(&rig);
+    char *p = rig_take(&rig, scope, 200000);
     assert_true(rig_committed(&rig) > before);
     before = rig_committed(&rig);
-    assert_ptr_not_equal(take(scope, 600000), p);
+    assert_ptr_not_equal(rig_take(&rig, scope, 600000), p);
     assert_int_equal(rig_committed(&rig), before);
     rig.design->scope_exit(scope);
     stop();

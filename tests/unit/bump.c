@@ -30,21 +30,6 @@ static int rig_stop(void **state)
     return 0;
 }
 
-static char *take(struct heap *view, size_t size)
-{
-    char *p = rig.design->alloc(view, size, 16);
-    assert_non_null(p);
-    rig_check(&rig);
-    return p;
-}
-
-static struct heap *enter(void)
-{
-    struct heap *scope = rig.design->scope_enter(rig.view);
-    assert_non_null(scope);
-    return scope;
-}
-
 static void leave(struct heap *scope)
 {
     rig.design->scope_exit(scope);
@@ -54,65 +39,65 @@ static void leave(struct heap *scope)
 static void test_last_object(void **state)
 {
     (void)state;
-    char *p = take(rig.view, 100);
+    char *p = rig_take(&rig, rig.view, 100);
     rig.design->free(rig.view, p, 0);
-    assert_ptr_equal(take(rig.view, 50), p);
+    assert_ptr_equal(rig_take(&rig, rig.view, 50), p);
     assert_ptr_equal(rig.design->realloc(rig.view, p, 50, 3000, 16), p);
     assert_ptr_equal(rig.design->realloc(rig.view, p, 3000, 32, 16), p);
-    char *q = take(rig.view, 16);
+    char *q = rig_take(&rig, rig.view, 16);
     assert_ptr_equal(q, p + 32);
     rig.design->free(rig.view, p, 0); /* not the last: no effect */
-    assert_ptr_equal(take(rig.view, 16), q + 16);
+    assert_ptr_equal(rig_take(&rig, rig.view, 16), q + 16);
 }
 
 static void test_reset(void **state)
 {
     (void)state;
-    struct heap *scope = enter();
-    char *first = take(scope, 5000);
-    take(scope, 100000);
+    struct heap *scope = rig_enter(&rig);
+    char *first = rig_take(&rig, scope, 5000);
+    rig_take(&rig, scope, 100000);
     size_t committed = rig_committed(&rig);
     leave(scope);
     assert_true(rig_committed(&rig) <= committed - 100000);
-    scope = enter();
-    assert_ptr_equal(take(scope, 1), first);
+    scope = rig_enter(&rig);
+    assert_ptr_equal(rig_take(&rig, scope, 1), first);
     leave(scope);
 }
 
 static void test_left_below_waits(void **state)
 {
     (void)state;
-    char *base = take(rig.view, 16);
-    struct heap *a = enter(), *b = enter();
-    take(b, 100);
+    char *base = rig_take(&rig, rig.view, 16);
+    struct heap *a = rig_enter(&rig), *b = rig_enter(&rig);
+    rig_take(&rig, b, 100);
     leave(a);
-    assert_true(take(b, 16) > base + 100); /* a waits for b */
+    assert_true(rig_take(&rig, b, 16) > base + 100); /* a waits for b */
     leave(b);
-    assert_ptr_equal(take(rig.view, 16), base + 16);
+    assert_ptr_equal(rig_take(&rig, rig.view, 16), base + 16);
 }
 
 static void test_floor_holds(void **state)
 {
     (void)state;
-    struct heap *a = enter(), *b = enter();
-    take(b, 100);
-    char *of_a = take(a, 16);
-    take(b, 100);
+    struct heap *a = rig_enter(&rig), *b = rig_enter(&rig);
+    rig_take(&rig, b, 100);
+    char *of_a = rig_take(&rig, a, 16);
+    rig_take(&rig, b, 100);
     leave(b);
-    assert_ptr_equal(take(a, 16), of_a + 16);
+    assert_ptr_equal(rig_take(&rig, a, 16), of_a + 16);
     leave(a);
 }
 
 static void test_floor_falls_with_its_object(void **state)
 {
     (void)state;
-    struct heap *a = enter();
-    char *base = take(a, 16);
-    struct heap *b = enter();
-    take(b, 100);
-    rig.design->free(a, take(a, 16), 0);
+    struct heap *a = rig_enter(&rig);
+    char *base = rig_take(&rig, a, 16);
+    struct heap *b = rig_enter(&rig);
+    rig_take(&rig, b, 100);
+    rig.design->free(a, rig_take(&rig, a, 16), 0);
     leave(b);
-    assert_ptr_equal(take(a, 16), base + 16);
+    assert_ptr_equal(rig_take(&rig, a, 16), base + 16);
     leave(a);
 }
 
@@ -120,14 +105,14 @@ static void test_floor_falls_with_its_object(void **state)
 static void test_floor_ends_with_its_scope(void **state)
 {
     (void)state;
-    struct heap *a = enter(), *b = enter();
-    char *base = take(b, 16);
-    struct heap *c = enter();
-    take(c, 100);
-    take(a, 16);
+    struct heap *a = rig_enter(&rig), *b = rig_enter(&rig);
+    char *base = rig_take(&rig, b, 16);
+    struct heap *c = rig_enter(&rig);
+    rig_take(&rig, c, 100);
+    rig_take(&rig, a, 16);
     leave(a);
     leave(c);
-    assert_ptr_equal(take(b, 16), base + 16);
+    assert_ptr_equal(rig_take(&rig, b, 16), base + 16);
     leave(b);
 }
 
