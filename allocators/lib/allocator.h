@@ -66,6 +66,9 @@ struct walk_item {
 typedef void walk_fn(void *arg, const struct walk_item *item);
 typedef void stats_fn(void *arg, const char *name, uint64_t value);
 
+/* When fork() of the contract is called, always by the thread that forks. */
+enum allocator_fork { ALLOCATOR_FORK_BEFORE, ALLOCATOR_FORK_PARENT, ALLOCATOR_FORK_CHILD };
+
 struct alloc_env {              /* all that a design may depend on; outlives the heap */
     struct os *os;              /* the door: the only source of memory */
     const void *options;        /* parsed by the design's option rows; never NULL if it has any */
@@ -105,6 +108,10 @@ struct allocator {
     void (*tick)(struct heap *root, uint64_t now_ns);
     /* Give back what you can, now. */
     void (*trim)(struct heap *root);
+    /* Around fork(2), for ALLOCATOR_SHARED: BEFORE waits until nobody is inside and keeps all
+     * others out, PARENT and CHILD let them in again. In the child only the caller's view has a
+     * thread; what other threads' views hold may be lost to it, but nothing may be damaged. */
+    void (*fork)(struct heap *root, enum allocator_fork when);
 
     /* Observation: on the root heap, with no other call in flight; never timed. */
 
@@ -112,6 +119,9 @@ struct allocator {
     void (*walk)(struct heap *root, walk_fn *fn, void *arg);
     /* NULL, or the invariant that is broken. */
     const char *(*check)(struct heap *root);
+    /* What the machine made the heap choose ("per-cpu caches by rseq"), NULL if nothing; constant.
+     */
+    const char *(*mode)(struct heap *root);
     /* Counters kept on slow paths only. */
     void (*stats)(struct heap *root, stats_fn *fn, void *arg);
 };

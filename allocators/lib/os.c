@@ -468,3 +468,13 @@ void os_release(struct os *os, void *p, size_t bytes)
     release(os, node);
     leave(os);
 }
+
+void os_fork_before(struct os *os)
+{
+    pthread_mutex_lock(&os->lock);
+}
+
+void os_fork_after(struct os *os)
+{
+    pthread_mutex_unlock(&os->lock);
+}

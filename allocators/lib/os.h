@@ -54,4 +54,8 @@ void os_release(struct os *os, void *p, size_t bytes); /* p and bytes as reserve
 /* Reserves and commits all; NULL = no memory. */
 void *os_map(struct os *os, size_t bytes, size_t align);
 
+/* Around fork(2), by the thread that forks: nobody else is inside the door in between. */
+void os_fork_before(struct os *os);
+void os_fork_after(struct os *os); /* in the parent and in the child */
+
 #endif
