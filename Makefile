@@ -101,7 +101,7 @@ deps: ## install what is missing (Debian packages)
 
 include scripts/tests.mk
 
-.PHONY: demo figures bench-replay golden docs
+.PHONY: demo figures bench-replay golden docs handbook
 demo: alloclab ## record a program, replay real recordings on every allocator, leave tables and pictures
 	@scripts/demo.sh
 
@@ -119,8 +119,11 @@ bench-replay: $(BUILD)/replay_floor ## the harness's own cost, beside a bare loo
 golden: alloclab ## rewrite the expected figures of tests/golden: only when a change of them is meant
 	@$(PYTHON) tests/golden/test_golden.py --write
 
-docs: alloclab ## rewrite the generated documents
-	@scripts/docs.sh
+docs: alloclab ## rewrite the generated documents: docs/metrics.md and the handbook's pages
+	@$(PYTHON) scripts/docs.py
+
+handbook: alloclab ## the same, and draw the handbook's heap maps anew
+	@$(PYTHON) scripts/docs.py --pictures
 
 .PHONY: fmt fmt-check lint lint-deps help new clean
 lint-deps: | deps
@@ -132,8 +135,9 @@ fmt: lint-deps ## reformat all C sources
 fmt-check: lint-deps ## fail if a C source is not formatted
 	@clang-format --dry-run -Werror $(ALL_SRC) && echo "fmt-check: all formatted"
 
-lint: lint-deps alloclab ## layers, door, writable data, sizes, static analysis
+lint: lint-deps alloclab ## layers, door, writable data, sizes, static analysis, generated documents
 	@scripts/lint.py --build $(BUILD)
+	@ALLOCLAB=$(ALLOCLAB) $(PYTHON) scripts/docs.py --check && echo "docs: as the source says"
 
 new: ## make new NAME=x: a new allocator that compiles, registers and passes
 	@scripts/new.sh "$(NAME)"

@@ -53,6 +53,7 @@ static void capabilities_print(const struct allocator *a)
         {"threads", a->thread_enter != NULL},
         {"tick", a->tick != NULL},
         {"trim", a->trim != NULL},
+        {"fork", a->fork != NULL},
         {"walk", a->walk != NULL},
         {"check", a->check != NULL},
         {"stats", a->stats != NULL},
