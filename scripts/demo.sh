@@ -26,7 +26,7 @@ echo "demo 2/4: what was recorded"
 echo
 echo "demo 3/4: replaying on every allocator (one to two minutes)"
 traces=$recorded
-for sample in traces/samples/*.trace; do
+for sample in traces/samples/{gcc,redis,requests}.trace; do
     traces=$traces,$sample
 done
 ./alloclab run -w "$traces" -o "$dir" -r 3 --seed 1
