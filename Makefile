@@ -32,13 +32,13 @@ WORKLOADS  := $(sort $(notdir $(basename $(wildcard workloads/*.c))))
 FORMATS    := $(sort $(notdir $(basename $(wildcard traces/formats/*.c))))
 COMMANDS   := $(sort $(notdir $(basename $(wildcard harness/commands/*.c))))
 
-LIB_SRC  := $(wildcard allocators/*.c allocators/lib/*.c traces/*.c traces/formats/*.c workloads/*.c \
+LIB_SRC  := $(wildcard allocators/*.c allocators/lib/*.c api/pool/*.c traces/*.c traces/formats/*.c workloads/*.c \
               workloads/lib/*.c harness/*.c)
 CMD_SRC  := $(wildcard harness/commands/*.c)
 REC_SRC  := $(wildcard traces/recorder/*.c)
 REC_OBJ  := $(REC_SRC:%.c=$(BUILD)/pic/%.o)
-LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o) $(CMD_SRC:%.c=$(BUILD)/%.o) $(BUILD)/registry.o \
-            $(BUILD)/manual.o
+LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o) $(CMD_SRC:%.c=$(BUILD)/%.o) $(BUILD)/designs.o \
+            $(BUILD)/registry.o $(BUILD)/manual.o
 ALL_SRC  := $(wildcard allocators/*.[ch] allocators/lib/*.[ch] api/*.[ch] api/*/*.[ch] traces/*.[ch] \
               traces/*/*.[ch] workloads/*.[ch] workloads/lib/*.[ch] harness/*.[ch] harness/*/*.[ch] \
               tests/*.[ch] tests/*/*.[ch])
@@ -73,15 +73,17 @@ $(BUILD)/pic/%.o: %.c $(BUILD)/flags | deps
 $(BUILD)/%.o: %.c $(BUILD)/flags | deps
 	@mkdir -p $(@D); echo "  CC    $<"; $(CC) $(CFLAGS) -c -o $@ $<
 
-$(BUILD)/registry.o $(BUILD)/manual.o: $(BUILD)/%.o: $(BUILD)/%.c $(BUILD)/flags | deps
+$(BUILD)/designs.o $(BUILD)/registry.o $(BUILD)/manual.o: $(BUILD)/%.o: $(BUILD)/%.c $(BUILD)/flags | deps
 	@$(CC) $(CFLAGS) -c -o $@ $<
 
 # Generated files are rewritten only when their contents change: other flags or another list rebuild what they touch.
 keep_or_replace = cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
+$(BUILD)/designs.c: FORCE
+	@mkdir -p $(@D); scripts/registry.sh designs "$(ALLOCATORS)" > $@.new; $(keep_or_replace)
+
 $(BUILD)/registry.c: FORCE
-	@mkdir -p $(@D); scripts/registry.sh "$(ALLOCATORS)" "$(WORKLOADS)" "$(FORMATS)" "$(COMMANDS)" > $@.new
-	@$(keep_or_replace)
+	@mkdir -p $(@D); scripts/registry.sh rest "$(WORKLOADS)" "$(FORMATS)" "$(COMMANDS)" > $@.new; $(keep_or_replace)
 
 # The header comments are the manual that `alloclab describe` prints.
 MANUAL_SRC := $(sort $(wildcard allocators/*.c workloads/*.c traces/formats/*.c))

@@ -69,25 +69,6 @@ uint64_t resident_now(void)
     return resident_read("/proc/self/statm");
 }
 
-/* One env for each design of a composition, each pointing to the one it wraps. */
-static bool env_fill(struct cell_heap *h, const struct cell_setup *setup, bool observe)
-{
-    const struct spec *spec = setup->spec;
-    for (unsigned i = 0; spec; i++, spec = spec->inner) {
-        if (i == SPEC_MAX_DEPTH)
-            return false;
-        h->env[i] = (struct alloc_env){.os = h->os,
-                                       .options = spec->options,
-                                       .seed = setup->seed,
-                                       .now_ns = observe ? env_virtual_now : env_real_now,
-                                       .cpu = env_cpu,
-                                       .ctx = &h->clock_ns,
-                                       .design = spec->design,
-                                       .inner = spec->inner ? &h->env[i + 1] : NULL};
-    }
-    return true;
-}
-
 bool cell_heap_open(struct cell_heap *h, const struct cell_setup *setup, bool observe)
 {
     struct os_config config = {.observe = observe};
@@ -98,7 +79,12 @@ bool cell_heap_open(struct cell_heap *h, const struct cell_setup *setup, bool ob
         outcome_fail(setup->outcome, OUTCOME_OOM, "the door cannot open: %s", strerror(errno));
         return false;
     }
-    if (!env_fill(h, setup, observe)) {
+    struct alloc_env common = {.os = h->os,
+                               .seed = setup->seed,
+                               .now_ns = observe ? env_virtual_now : env_real_now,
+                               .cpu = env_cpu,
+                               .ctx = &h->clock_ns};
+    if (!spec_envs(setup->spec, &common, h->env)) {
         outcome_fail(setup->outcome, OUTCOME_FAILED, "more than %d designs in one composition",
                      SPEC_MAX_DEPTH);
     } else {

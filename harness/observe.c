@@ -4,7 +4,7 @@
  */
 #include "harness/observe.h"
 
-#include "harness/generic.h"
+#include "allocators/lib/generic.h"
 #include "harness/views.h"
 
 struct call { /* one decoded op */

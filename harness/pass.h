@@ -23,8 +23,6 @@ void throughput_pass(const struct cell_setup *setup);
 void memory_pass(const struct cell_setup *setup);
 void verify_pass(const struct cell_setup *setup);
 
-#define SPEC_MAX_DEPTH 4 /* designs in one composition */
-
 /* A heap of the cell's design on a door of its own. */
 struct cell_heap {
     struct os *os;

@@ -5,14 +5,6 @@
 
 #include <string.h>
 
-const struct allocator *allocator_find(const char *name)
-{
-    for (size_t i = 0; allocators[i]; i++)
-        if (!strcmp(allocators[i]->name, name))
-            return allocators[i];
-    return NULL;
-}
-
 const struct workload *workload_find(const char *name)
 {
     for (size_t i = 0; workloads[i]; i++)

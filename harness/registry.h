@@ -5,7 +5,7 @@
 #ifndef ALLOCLAB_REGISTRY_H
 #define ALLOCLAB_REGISTRY_H
 
-#include "allocators/lib/allocator.h"
+#include "api/pool/design_spec.h"
 #include "traces/formats/format.h"
 #include "workloads/lib/workload.h"
 
@@ -18,10 +18,9 @@ struct command { /* a subcommand: one file in harness/commands, COMMAND(name) = 
 
 #define COMMAND(stem) const struct command command_##stem
 
-extern const struct allocator *const allocators[]; /* each ended by NULL, in alphabetical order */
-extern const struct command *const commands[];
+extern const struct command *const commands[]; /* ended by NULL, in alphabetical order */
 
-const struct allocator *allocator_find(const char *name); /* NULL if there is none; O(n) */
+/* NULL if there is none; O(n) */
 const struct workload *workload_find(const char *name);
 const struct trace_format *trace_format_find(const char *name);
 

@@ -13,7 +13,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
-#include "harness/generic.h"
+#include "allocators/lib/generic.h"
 #include "harness/views.h"
 
 static inline void touch_write(void *p, size_t size, enum touch touch)

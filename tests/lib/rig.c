@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
+#include "allocators/lib/generic.h"
 #include "allocators/lib/option.h"
-#include "harness/generic.h"
 #include "harness/registry.h"
 
 /* ---- opening and closing ---- */

@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "allocators/lib/bits.h"
-#include "harness/generic.h"
+#include "allocators/lib/generic.h"
 #include "harness/registry.h"
 #include "tests/lib/rig.h"
 #include "workloads/lib/rng.h"
