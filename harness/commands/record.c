@@ -25,6 +25,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "harness/dropin.h"
 #include "harness/registry.h"
 #include "traces/formats/capture.h"
 #include "traces/recorder/capture.h"
@@ -97,28 +98,6 @@ static int request_parse(struct request *r, int argc, char **argv, struct error 
     return 0;
 }
 
-/* The recorder lies beside this program. */
-static int library_find(struct request *r, struct error *err)
-{
-    char self[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (n < 0)
-        return error_set(err, "/proc/self/exe: cannot read: %s", strerror(errno));
-    self[n] = 0;
-    int dir = (int)(strrchr(self, '/') - self);
-    if (snprintf(r->library, sizeof r->library, "%.*s/%s", dir, self, LIBRARY) >= PATH_MAX)
-        return error_set(err, "%s: the path is too long", self);
-    if (access(r->library, R_OK) != 0)
-        return error_set(err, "%s: cannot read the recorder: %s; `make` builds it", r->library,
-                         strerror(errno));
-    if (strpbrk(r->library, " :"))
-        return error_set(err,
-                         "%s: the dynamic linker cannot preload from a path with a space or colon:"
-                         " move the build",
-                         r->library);
-    return 0;
-}
-
 /* Tries whether the recorder will be able to allocate room on the file system of `folder`. */
 static int folder_try(const char *folder, struct error *err)
 {
@@ -182,16 +161,11 @@ static void signals_set(void (*handler)(int))
 
 static int environment_set(const struct request *r)
 {
-    const char *before = getenv("LD_PRELOAD");
-    char *preload, only[16];
-    if (asprintf(&preload, "%s%s%s", r->library, before && *before ? ":" : "",
-                 before ? before : "") < 0)
-        return -1;
+    char only[16];
     snprintf(only, sizeof only, "%d", (int)getpid());
-    int failed = setenv("LD_PRELOAD", preload, 1) || setenv(CAPTURE_ENV_DIR, r->folder, 1) ||
+    int failed = preload_add(r->library) || setenv(CAPTURE_ENV_DIR, r->folder, 1) ||
                  setenv(CAPTURE_ENV_CLOCK, r->clock ? "yes" : "no", 1) ||
                  (r->children ? unsetenv(CAPTURE_ENV_ONLY) : setenv(CAPTURE_ENV_ONLY, only, 1));
-    free(preload);
     return failed ? -1 : 0;
 }
 
@@ -432,7 +406,8 @@ static int record_main(int argc, char **argv)
     struct request r = {.children = true, .clock = true};
     struct error err;
     int status = REFUSED, command_status;
-    if (request_parse(&r, argc, argv, &err) || library_find(&r, &err) || folder_make(&r, &err)) {
+    if (request_parse(&r, argc, argv, &err) || library_beside(LIBRARY, r.library, &err) ||
+        folder_make(&r, &err)) {
         fprintf(stderr, "alloclab record: %s\n", err.text);
         free(r.trace);
         return REFUSED;
