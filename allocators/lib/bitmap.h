@@ -28,6 +28,19 @@ static inline size_t bitmap_range(uint64_t *bitmap, size_t first, size_t count,
     return set;
 }
 
+/* Sets the bits of the range that are set in `from`. */
+static inline void bitmap_range_or(uint64_t *bitmap, const uint64_t *from, size_t first,
+                                   size_t count)
+{
+    for (size_t end = first + count; first < end;) {
+        unsigned low = first % 64;
+        size_t n = size_min(64 - low, end - first);
+        uint64_t mask = (n == 64 ? ~UINT64_C(0) : (UINT64_C(1) << n) - 1) << low;
+        bitmap[first / 64] |= from[first / 64] & mask;
+        first += n;
+    }
+}
+
 static inline bool bitmap_get(const uint64_t *bitmap, size_t i)
 {
     return bitmap[i / 64] >> (i % 64) & 1;

@@ -5,20 +5,30 @@
  * kernel directly, never taken from malloc, which may be the heap under test, and is not counted.
  *
  * A page that the design commits twice is counted once; a decommit drops the pages in both modes,
- * so that the kernel's own figures (resident memory, faults) agree between them.
+ * so that the kernel's own figures (resident memory, faults) agree between them. Two more bits a
+ * page, made when first needed, say what was returned lazily and what is guarded; no page has two.
+ *
+ * Threads. One mutex guards all. A timed door leaves it for mmap, munmap and madvise: the caller
+ * owns the range, so that no one else reads or changes its bits meanwhile, and the node stays; the
+ * bits change after the kernel has done its part, and before a release does, so that the counts are
+ * exact whenever the lock is free. `outside` counts those who have left: fork waits for them.
  */
 #include "allocators/lib/os.h"
 
 #include <errno.h>
+#include <linux/mempolicy.h>
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "allocators/lib/bitmap.h"
 #include "allocators/lib/bits.h"
 #include "allocators/lib/list.h"
 #include "allocators/lib/misuse.h"
+#include "allocators/lib/os_policy.h"
 
 #if defined(__has_feature)
 #define HAS_FEATURE(x) __has_feature(x)
@@ -41,6 +51,10 @@
 #define OBSERVE_END    ((uintptr_t)1 << 46)
 #endif
 
+#ifndef MAP_HUGE_2MB
+#define MAP_HUGE_2MB (21 << 26) /* log2 of the page's size, above the other flags */
+#endif
+
 enum {
     META_CLASSES = 64,       /* power-of-two pieces of the door's own memory */
     META_BLOCK = 256 * 1024, /* cut from blocks of this size; larger pieces are mapped alone */
@@ -53,7 +67,13 @@ struct reservation {
     struct reservation *left, *right; /* splay tree by start */
     struct list order;                /* neighbours by start */
     uint64_t *bitmap;                 /* a page's bit is set while it is committed */
-    size_t committed;
+    uint64_t *lazy, *guard;           /* likewise: returned lazily, guarded; NULL = none ever was */
+    bool hugetlb;
+};
+
+struct range { /* whole pages inside a reservation */
+    uintptr_t start;
+    size_t bytes;
 };
 
 struct piece { /* a free piece of the door's own memory, or the head of a block */
@@ -62,10 +82,12 @@ struct piece { /* a free piece of the door's own memory, or the head of a block 
 
 struct os {
     pthread_mutex_t lock;
-    bool observe;
-    uintptr_t base;
-    size_t page, commit_limit;
+    struct os_config config;
+    uintptr_t base; /* of what an observing door places */
+    size_t page;
+    unsigned outside; /* threads that are in the kernel without the lock */
     struct os_counts counts;
+    struct error refusal;
     struct reservation *root;
     struct list order;
     struct piece *free_pieces[META_CLASSES];
@@ -128,6 +150,44 @@ static void meta_give(struct os *os, void *p, size_t bytes)
 static size_t bitmap_bytes(const struct os *os, size_t bytes)
 {
     return align_up(bytes / os->page, 64) / 8;
+}
+
+static void bitmap_give(struct os *os, const struct reservation *node, uint64_t *bitmap)
+{
+    if (bitmap)
+        meta_give(os, bitmap, bitmap_bytes(os, node->end - node->start));
+}
+
+/* The bitmap is there afterwards; false = no memory. */
+static bool bitmap_make(struct os *os, const struct reservation *node, uint64_t **bitmap)
+{
+    if (!*bitmap)
+        *bitmap = meta_take(os, bitmap_bytes(os, node->end - node->start));
+    return *bitmap;
+}
+
+/* Bytes of the range whose bits were set before the change. */
+static size_t range_change(const struct os *os, const struct reservation *node, uint64_t *bitmap,
+                           struct range range, enum bitmap_change change)
+{
+    size_t first = (range.start - node->start) / os->page, count = range.bytes / os->page;
+    return bitmap ? bitmap_range(bitmap, first, count, change) * os->page : 0;
+}
+
+static size_t range_look(const struct os *os, const struct reservation *node, uint64_t *bitmap,
+                         struct range range)
+{
+    return range_change(os, node, bitmap, range, BITMAP_LOOK);
+}
+
+/* The pages that the kernel can only protect together with those of the range. */
+static struct range range_reach(const struct reservation *node, struct range range)
+{
+    if (!node->hugetlb)
+        return range;
+    uintptr_t start = align_down(range.start, OS_HUGE_BYTES);
+    uintptr_t end = align_up(range.start + range.bytes, OS_HUGE_BYTES);
+    return (struct range){start, end - start};
 }
 
 /* ---- the tree ---- */
@@ -236,14 +296,21 @@ static uintptr_t gap_find(const struct os *os, size_t bytes, size_t align)
     return at < OBSERVE_END && bytes <= OBSERVE_END - at ? at : 0;
 }
 
-static void *place_observing(struct os *os, size_t bytes, size_t align)
+static int flags_of(bool hugetlb)
+{
+    return MAP_PRIVATE | MAP_ANONYMOUS | (hugetlb ? MAP_HUGETLB | MAP_HUGE_2MB : MAP_NORESERVE);
+}
+
+static void *place_observing(struct os *os, size_t bytes, size_t align, bool hugetlb)
 {
     for (;;) {
         uintptr_t at = gap_find(os, bytes, align);
-        if (!at)
+        if (!at) {
+            errno = ENOMEM;
             return NULL;
-        void *p = mmap((void *)at, bytes, PROT_NONE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+        }
+        void *p =
+            mmap((void *)at, bytes, PROT_NONE, flags_of(hugetlb) | MAP_FIXED_NOREPLACE, -1, 0);
         if (p == (void *)at)
             return p;
         if (p != MAP_FAILED) /* a kernel that does not know the flag took the address as a hint */
@@ -254,23 +321,23 @@ static void *place_observing(struct os *os, size_t bytes, size_t align)
     }
 }
 
-static void *map_anywhere(size_t bytes)
+static void *map_anywhere(size_t bytes, bool hugetlb)
 {
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                   -1, 0);
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags_of(hugetlb), -1, 0);
     return p == MAP_FAILED ? NULL : p;
 }
 
 /* The kernel stacks mappings densely, so that a row of equal ones is usually aligned without
  * cutting. */
-static void *place_timed(const struct os *os, size_t bytes, size_t align)
+static void *place_timed(size_t bytes, size_t align, size_t page, bool hugetlb)
 {
-    char *p = map_anywhere(bytes);
+    char *p = map_anywhere(bytes, hugetlb);
     if (!p || is_aligned((uintptr_t)p, align))
         return p;
     munmap(p, bytes);
-    size_t room = bytes + align - os->page;
-    p = room < bytes ? NULL : map_anywhere(room);
+    size_t room = bytes + align - page;
+    errno = ENOMEM;
+    p = room < bytes ? NULL : map_anywhere(room, hugetlb);
     if (!p)
         return NULL;
     size_t before = align_up((uintptr_t)p, align) - (uintptr_t)p;
@@ -282,83 +349,256 @@ static void *place_timed(const struct os *os, size_t bytes, size_t align)
     return p + before;
 }
 
+/* ---- advice and placement ---- */
+
+static int place_range(void *p, size_t bytes, unsigned where, uint64_t node)
+{
+    struct os_nodes nodes = {.count = 0};
+    int mode = MPOL_DEFAULT;
+    if (where == OS_NUMA_INTERLEAVE) {
+        mode = MPOL_INTERLEAVE;
+        nodes = os_nodes();
+    } else if (where == OS_NUMA_BIND) {
+        mode = MPOL_BIND;
+        nodes.mask[node / 64] = 1ul << (node % 64);
+    }
+    unsigned long *mask = mode == MPOL_DEFAULT ? NULL : nodes.mask;
+    return syscall(SYS_mbind, p, bytes, mode, mask, mask ? OS_NODES_MAX + 1 : 0, 0) ? -errno : 0;
+}
+
+/* What holds for every reservation. 0, or -1 with errno. */
+static int policy_apply(const struct os_config *config, void *p, size_t bytes)
+{
+    if (config->thp != OS_THP_DEFAULT &&
+        madvise(p, bytes, config->thp == OS_THP_ON ? MADV_HUGEPAGE : MADV_NOHUGEPAGE))
+        return -1;
+    int placed = config->numa ? place_range(p, bytes, config->numa, config->node) : 0;
+    errno = -placed;
+    return placed ? -1 : 0;
+}
+
+/* ---- leaving the lock for the kernel: timed doors only ---- */
+
+static void kernel_enter(struct os *os)
+{
+    if (os->config.observe)
+        return;
+    os->outside++;
+    pthread_mutex_unlock(&os->lock);
+}
+
+static void kernel_leave(struct os *os)
+{
+    if (os->config.observe)
+        return;
+    pthread_mutex_lock(&os->lock);
+    os->outside--;
+}
+
 /* ---- what the calls do, under the lock; bytes are whole pages ---- */
 
-static struct reservation *reserve(struct os *os, size_t bytes, size_t align)
+static void reserve_refused(struct os *os, size_t bytes, bool hugetlb, int why)
 {
-    struct reservation *node = meta_take(os, sizeof *node);
-    if (!node)
-        return NULL;
-    node->bitmap = meta_take(os, bitmap_bytes(os, bytes));
-    void *p = NULL;
-    if (node->bitmap) {
-        align = size_max(align, os->page);
-        p = os->observe ? place_observing(os, bytes, align) : place_timed(os, bytes, align);
-        if (!p)
-            meta_give(os, node->bitmap, bitmap_bytes(os, bytes));
-    }
+    if (hugetlb && why == ENOMEM)
+        os_hugetlb_shortage(bytes, &os->refusal);
+    else
+        error_set(&os->refusal, "a reservation of %zu bytes was refused: errno %d (%s)", bytes, why,
+                  strerrordesc_np(why));
+}
+
+/* Placed, and as the door's policies want it; NULL with errno. */
+static void *range_map(struct os *os, size_t bytes, size_t align, bool hugetlb)
+{
+    size_t page = hugetlb ? OS_HUGE_BYTES : os->page;
+    align = size_max(align, page);
+    void *p = os->config.observe ? place_observing(os, bytes, align, hugetlb)
+                                 : place_timed(bytes, align, page, hugetlb);
+    if (!p || !policy_apply(&os->config, p, bytes))
+        return p;
+    int why = errno;
+    munmap(p, bytes);
+    errno = why;
+    return NULL;
+}
+
+static struct reservation *reserve(struct os *os, size_t bytes, size_t align, bool hugetlb)
+{
+    kernel_enter(os);
+    void *p = range_map(os, bytes, align, hugetlb);
+    int why = errno;
+    kernel_leave(os);
     if (!p) {
-        meta_give(os, node, sizeof *node);
+        reserve_refused(os, bytes, hugetlb, why);
         return NULL;
     }
-    node->start = (uintptr_t)p;
-    node->end = node->start + bytes;
+    struct reservation *node = meta_take(os, sizeof *node);
+    if (node) {
+        node->start = (uintptr_t)p;
+        node->end = node->start + bytes;
+        node->hugetlb = hugetlb;
+    }
+    if (!node || !bitmap_make(os, node, &node->bitmap)) {
+        if (node)
+            meta_give(os, node, sizeof *node);
+        munmap(p, bytes);
+        reserve_refused(os, bytes, false, ENOMEM);
+        return NULL;
+    }
     tree_insert(os, node);
-    os->counts.reserved_bytes += bytes;
-    os->counts.peak_reserved_bytes =
-        size_max(os->counts.peak_reserved_bytes, os->counts.reserved_bytes);
+    struct os_counts *c = &os->counts;
+    c->reserved_bytes += bytes;
+    c->peak_reserved_bytes = size_max(c->peak_reserved_bytes, c->reserved_bytes);
     return node;
 }
 
 static void release(struct os *os, struct reservation *node)
 {
-    size_t bytes = node->end - node->start;
-    munmap((void *)node->start, bytes);
-    os->counts.reserved_bytes -= bytes;
-    os->counts.committed_bytes -= node->committed;
+    struct range all = {node->start, node->end - node->start};
+    os->counts.reserved_bytes -= all.bytes;
+    os->counts.committed_bytes -= range_look(os, node, node->bitmap, all);
+    os->counts.lazy_bytes -= range_look(os, node, node->lazy, all);
+    os->counts.guard_bytes -= range_look(os, node, node->guard, all);
     tree_remove(os, node);
-    meta_give(os, node->bitmap, bitmap_bytes(os, bytes));
+    bitmap_give(os, node, node->bitmap);
+    bitmap_give(os, node, node->lazy);
+    bitmap_give(os, node, node->guard);
     meta_give(os, node, sizeof *node);
+    kernel_enter(os);
+    munmap((void *)all.start, all.bytes);
+    kernel_leave(os);
 }
 
-static int commit(struct os *os, struct reservation *node, uintptr_t start, size_t bytes)
+static int commit(struct os *os, struct reservation *node, struct range range)
 {
-    size_t first = (start - node->start) / os->page, count = bytes / os->page;
-    size_t before = bitmap_range(node->bitmap, first, count, BITMAP_LOOK);
-    size_t fresh = (count - before) * os->page;
+    struct os_counts *c = &os->counts;
+    struct range reach = range_reach(node, range);
+    size_t fresh = range.bytes - range_look(os, node, node->bitmap, range);
+    uint64_t limit = os->config.commit_limit_bytes;
     if (!fresh)
         return 0;
-    if (os->commit_limit && fresh > os->commit_limit - os->counts.committed_bytes)
+    if (limit && fresh > limit - c->committed_bytes) {
+        error_set(&os->refusal, "the commit limit of %zu bytes is reached", (size_t)limit);
         return -ENOMEM;
-    if (os->observe && mprotect((void *)start, bytes, PROT_READ | PROT_WRITE))
+    }
+    if ((os->config.observe || range_look(os, node, node->guard, reach)) &&
+        mprotect((void *)reach.start, reach.bytes, PROT_READ | PROT_WRITE))
         return -ENOMEM;
-    bitmap_range(node->bitmap, first, count, BITMAP_SET);
-    node->committed += fresh;
-    os->counts.committed_bytes += fresh;
-    os->counts.peak_committed_bytes =
-        size_max(os->counts.peak_committed_bytes, os->counts.committed_bytes);
+    range_change(os, node, node->bitmap, range, BITMAP_SET);
+    c->lazy_bytes -= range_change(os, node, node->lazy, range, BITMAP_CLEAR);
+    c->guard_bytes -= range_change(os, node, node->guard, reach, BITMAP_CLEAR);
+    c->committed_bytes += fresh;
+    c->peak_committed_bytes = size_max(c->peak_committed_bytes, c->committed_bytes);
     return 0;
 }
 
-static int decommit(struct os *os, struct reservation *node, uintptr_t start, size_t bytes)
+/* What the kernel has to do about a decommit. 0, or -errno and nothing has changed. */
+static int pages_drop(const struct os *os, struct range range, bool lazy)
 {
-    size_t first = (start - node->start) / os->page, count = bytes / os->page;
-    if (!bitmap_range(node->bitmap, first, count, BITMAP_LOOK))
-        return 0;
-    if (madvise((void *)start, bytes, MADV_DONTNEED))
+    void *p = (void *)range.start;
+    if (!lazy && madvise(p, range.bytes, MADV_DONTNEED))
         return -errno;
-    if (os->observe && mprotect((void *)start, bytes, PROT_NONE))
+    if (lazy && !os->config.observe && madvise(p, range.bytes, MADV_FREE))
         return -errno;
-    size_t gone = bitmap_range(node->bitmap, first, count, BITMAP_CLEAR) * os->page;
-    node->committed -= gone;
-    os->counts.committed_bytes -= gone;
+    return os->config.observe && mprotect(p, range.bytes, PROT_NONE) ? -errno : 0;
+}
+
+/* The same for explicit huge pages, which stay: what is to read as zero is cleared. */
+static int huge_pages_clear(const struct os *os, const struct reservation *node, struct range range)
+{
+    struct range reach = range_reach(node, range);
+    if (os->config.observe && mprotect((void *)reach.start, reach.bytes, PROT_READ | PROT_WRITE))
+        return -errno;
+    for (uintptr_t p = range.start; p < range.start + range.bytes; p += os->page) {
+        size_t i = (p - node->start) / os->page;
+        if (bitmap_get(node->bitmap, i) || (node->lazy && bitmap_get(node->lazy, i)))
+            memset((void *)p, 0, os->page);
+    }
     return 0;
 }
 
-static void enter(struct os *os)
+/* Observing doors: huge pages of which nothing is committed become inaccessible. */
+static int huge_pages_protect(const struct os *os, const struct reservation *node,
+                              struct range range)
+{
+    struct range reach = range_reach(node, range), page = {reach.start, OS_HUGE_BYTES};
+    for (; page.start < reach.start + reach.bytes; page.start += OS_HUGE_BYTES)
+        if (!range_look(os, node, node->bitmap, page) &&
+            mprotect((void *)page.start, OS_HUGE_BYTES, PROT_NONE))
+            return -errno;
+    return 0;
+}
+
+static int give_back(struct os *os, struct reservation *node, struct range range, bool lazy)
+{
+    struct os_counts *c = &os->counts;
+    size_t committed = range_look(os, node, node->bitmap, range);
+    if (!committed && (lazy || !range_look(os, node, node->lazy, range)))
+        return 0;
+    if (lazy && !bitmap_make(os, node, &node->lazy))
+        return -ENOMEM;
+    int result = 0;
+    if (!node->hugetlb) {
+        kernel_enter(os);
+        result = pages_drop(os, range, lazy);
+        kernel_leave(os);
+    } else if (!lazy) {
+        result = huge_pages_clear(os, node, range);
+    }
+    if (result)
+        return result;
+    if (lazy) {
+        bitmap_range_or(node->lazy, node->bitmap, (range.start - node->start) / os->page,
+                        range.bytes / os->page);
+        c->lazy_bytes += committed;
+        c->peak_lazy_bytes = size_max(c->peak_lazy_bytes, c->lazy_bytes);
+    } else {
+        c->lazy_bytes -= range_change(os, node, node->lazy, range, BITMAP_CLEAR);
+    }
+    c->committed_bytes -= range_change(os, node, node->bitmap, range, BITMAP_CLEAR);
+    return node->hugetlb && os->config.observe ? huge_pages_protect(os, node, range) : 0;
+}
+
+static int guard(struct os *os, struct reservation *node, struct range range)
+{
+    if (range_look(os, node, node->bitmap, range))
+        misuse_abort("os", "guard over committed pages", (void *)range.start);
+    if (!bitmap_make(os, node, &node->guard))
+        return -ENOMEM;
+    int result = give_back(os, node, range, false);
+    bool open = !os->config.observe || node->hugetlb;
+    if (!result && open && mprotect((void *)range.start, range.bytes, PROT_NONE))
+        result = -errno;
+    if (!result)
+        os->counts.guard_bytes +=
+            range.bytes - range_change(os, node, node->guard, range, BITMAP_SET);
+    return result;
+}
+
+static struct os_coverage coverage(const struct os *os)
+{
+    struct os_coverage all = {.committed_bytes = os->counts.committed_bytes};
+    uintptr_t huge_page = 0; /* the one being added up; neighbours may share it */
+    size_t committed = 0;
+    for (const struct list *l = os->order.next; l != &os->order; l = l->next) {
+        const struct reservation *node = LIST_ENTRY(l, const struct reservation, order);
+        for (uintptr_t p = node->start, next; p < node->end; p = next) {
+            uintptr_t start = align_down(p, OS_HUGE_BYTES);
+            next = start + OS_HUGE_BYTES < node->end ? start + OS_HUGE_BYTES : node->end;
+            committed = start == huge_page ? committed : 0;
+            huge_page = start;
+            committed += range_look(os, node, node->bitmap, (struct range){p, next - p});
+            if (committed == OS_HUGE_BYTES)
+                all.huge_bytes += OS_HUGE_BYTES;
+        }
+    }
+    return all;
+}
+
+static void enter(struct os *os, enum os_call call)
 {
     pthread_mutex_lock(&os->lock);
     os->counts.calls_count++;
+    os->counts.calls[call]++;
 }
 
 static void leave(struct os *os)
@@ -367,9 +607,35 @@ static void leave(struct os *os)
 }
 
 /* Whole pages; a size that cannot be rounded up stays too large for anything. */
-static size_t page_round(const struct os *os, size_t bytes)
+static size_t page_round(size_t bytes, size_t page)
 {
-    return bytes > SIZE_MAX - os->page ? align_down(SIZE_MAX, os->page) : align_up(bytes, os->page);
+    return bytes > SIZE_MAX - page ? align_down(SIZE_MAX, page) : align_up(bytes, page);
+}
+
+/* Enters for a call on a part of a reservation; `range` becomes whole pages. */
+static struct reservation *enter_range(struct os *os, enum os_call call, const void *p,
+                                       size_t bytes, const char *what, struct range *range)
+{
+    enter(os, call);
+    *range = (struct range){(uintptr_t)p, page_round(bytes, os->page)};
+    return tree_find(os, p, range->bytes, what);
+}
+
+/* NULL: os->refusal says why, unless nothing was asked for. */
+static struct reservation *reserve_call(struct os *os, size_t bytes, size_t align, bool hugetlb)
+{
+    hugetlb |= os->config.hugetlb;
+    bytes = page_round(bytes, hugetlb ? OS_HUGE_BYTES : os->page);
+    return bytes ? reserve(os, bytes, align, hugetlb) : NULL;
+}
+
+static void *reserve_and_leave(struct os *os, size_t bytes, size_t align, bool hugetlb)
+{
+    enter(os, OS_RESERVE);
+    struct reservation *node = reserve_call(os, bytes, align, hugetlb);
+    void *p = node ? (void *)node->start : NULL;
+    leave(os);
+    return p;
 }
 
 /* ---- the interface ---- */
@@ -385,18 +651,19 @@ struct os *os_open(const struct os_config *config)
     if (!os)
         return NULL;
     pthread_mutex_init(&os->lock, NULL);
-    os->observe = config->observe;
+    os->config = *config;
     os->page = os_page_bytes();
     os->base = align_up(config->base ? config->base : OBSERVE_BASE, os->page);
-    os->commit_limit = config->commit_limit_bytes;
     list_init(&os->order);
     return os;
 }
 
 void os_close(struct os *os)
 {
+    pthread_mutex_lock(&os->lock);
     while (!list_empty(&os->order))
         release(os, LIST_ENTRY(os->order.next, struct reservation, order));
+    pthread_mutex_unlock(&os->lock);
     while (os->blocks) {
         struct piece *next = os->blocks->next;
         munmap(os->blocks, META_BLOCK);
@@ -414,22 +681,34 @@ struct os_counts os_counts(struct os *os)
     return counts;
 }
 
+struct os_coverage os_coverage(struct os *os)
+{
+    pthread_mutex_lock(&os->lock);
+    struct os_coverage all = coverage(os);
+    pthread_mutex_unlock(&os->lock);
+    return all;
+}
+
+const char *os_refusal(const struct os *os)
+{
+    return os->refusal.text;
+}
+
 void *os_reserve(struct os *os, size_t bytes, size_t align)
 {
-    enter(os);
-    bytes = page_round(os, bytes);
-    struct reservation *node = bytes ? reserve(os, bytes, align) : NULL;
-    void *p = node ? (void *)node->start : NULL;
-    leave(os);
-    return p;
+    return reserve_and_leave(os, bytes, align, false);
+}
+
+void *os_reserve_hugetlb(struct os *os, size_t bytes, size_t align)
+{
+    return reserve_and_leave(os, bytes, align, true);
 }
 
 void *os_map(struct os *os, size_t bytes, size_t align)
 {
-    enter(os);
-    bytes = page_round(os, bytes);
-    struct reservation *node = bytes ? reserve(os, bytes, align) : NULL;
-    if (node && commit(os, node, node->start, bytes)) {
+    enter(os, OS_RESERVE);
+    struct reservation *node = reserve_call(os, bytes, align, false);
+    if (node && commit(os, node, (struct range){node->start, page_round(bytes, os->page)})) {
         release(os, node);
         node = NULL;
     }
@@ -440,30 +719,74 @@ void *os_map(struct os *os, size_t bytes, size_t align)
 
 int os_commit(struct os *os, void *p, size_t bytes)
 {
-    enter(os);
-    bytes = page_round(os, bytes);
-    struct reservation *node = tree_find(os, p, bytes, "commit outside a reservation");
-    int result = commit(os, node, (uintptr_t)p, bytes);
+    struct range range;
+    struct reservation *node =
+        enter_range(os, OS_COMMIT, p, bytes, "commit outside a reservation", &range);
+    int result = commit(os, node, range);
     leave(os);
     return result;
 }
 
 int os_decommit(struct os *os, void *p, size_t bytes)
 {
-    enter(os);
-    bytes = page_round(os, bytes);
-    struct reservation *node = tree_find(os, p, bytes, "decommit outside a reservation");
-    int result = decommit(os, node, (uintptr_t)p, bytes);
+    struct range range;
+    struct reservation *node =
+        enter_range(os, OS_DECOMMIT, p, bytes, "decommit outside a reservation", &range);
+    int result = give_back(os, node, range, false);
+    leave(os);
+    return result;
+}
+
+int os_decommit_lazy(struct os *os, void *p, size_t bytes)
+{
+    struct range range;
+    struct reservation *node =
+        enter_range(os, OS_LAZY, p, bytes, "lazy decommit outside a reservation", &range);
+    int result = give_back(os, node, range, true);
+    leave(os);
+    return result;
+}
+
+int os_guard(struct os *os, void *p, size_t bytes)
+{
+    struct range range;
+    struct reservation *node =
+        enter_range(os, OS_GUARD, p, bytes, "guard outside a reservation", &range);
+    int result = guard(os, node, range);
+    leave(os);
+    return result;
+}
+
+int os_huge(struct os *os, void *p, size_t bytes, bool on)
+{
+    struct range range;
+    enter_range(os, OS_HUGE, p, bytes, "huge-page advice outside a reservation", &range);
+    int result = madvise(p, range.bytes, on ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) ? -errno : 0;
+    leave(os);
+    return result;
+}
+
+int os_place(struct os *os, void *p, size_t bytes, enum os_numa where, unsigned node)
+{
+    struct range range;
+    enter_range(os, OS_PLACE, p, bytes, "placement outside a reservation", &range);
+    bool there = where != OS_NUMA_BIND || !os_node_check(node, &os->refusal);
+    int result = there ? place_range(p, range.bytes, where, node) : -EINVAL;
+    if (there && result)
+        error_set(&os->refusal, "the kernel refused a placement: errno %d (%s)", -result,
+                  strerrordesc_np(-result));
     leave(os);
     return result;
 }
 
 void os_release(struct os *os, void *p, size_t bytes)
 {
-    enter(os);
-    bytes = page_round(os, bytes);
-    struct reservation *node = tree_find(os, p, bytes, "release outside a reservation");
-    if (node->start != (uintptr_t)p || node->end - node->start != bytes)
+    struct range range;
+    struct reservation *node =
+        enter_range(os, OS_RELEASE, p, bytes, "release outside a reservation", &range);
+    if (node->hugetlb)
+        range.bytes = page_round(range.bytes, OS_HUGE_BYTES);
+    if (node->start != (uintptr_t)p || node->end - node->start != range.bytes)
         misuse_abort("os", "release of a part of a reservation", p);
     release(os, node);
     leave(os);
@@ -472,6 +795,11 @@ void os_release(struct os *os, void *p, size_t bytes)
 void os_fork_before(struct os *os)
 {
     pthread_mutex_lock(&os->lock);
+    while (os->outside) {
+        pthread_mutex_unlock(&os->lock);
+        sched_yield();
+        pthread_mutex_lock(&os->lock);
+    }
 }
 
 void os_fork_after(struct os *os)

@@ -1,0 +1,33 @@
+/*
+ * os_policy.h - what a door can be told from outside (rows of options into struct os_config), and
+ * whether this machine can do it: memory nodes, explicit huge pages, transparent ones. Reads /proc
+ * and /sys with plain system calls; nothing here calls malloc.
+ */
+#ifndef ALLOCLAB_OS_POLICY_H
+#define ALLOCLAB_OS_POLICY_H
+
+#include "allocators/lib/error.h"
+#include "allocators/lib/option.h"
+#include "allocators/lib/os.h"
+
+/* For option_parse into a struct os_config: "thp=on,numa=bind,node=1". */
+extern const struct option os_options[];
+
+/* 0, or -1 with what this machine lacks, or what excludes what. Huge pages must be there, but not
+ * yet enough of them. */
+int os_config_check(const struct os_config *config, struct error *err);
+
+/* Memory nodes that this process may use. */
+enum { OS_NODES_MAX = 1024 };
+struct os_nodes {
+    unsigned long mask[OS_NODES_MAX / 64];
+    unsigned count;
+};
+struct os_nodes os_nodes(void);
+/* 0, or -1: there is no such node, and which there are. */
+int os_node_check(uint64_t node, struct error *err);
+
+/* Why there are no explicit huge pages for so many bytes, and what to do. */
+void os_hugetlb_shortage(size_t bytes, struct error *err);
+
+#endif
