@@ -38,7 +38,7 @@ struct running {
  * In the child, between fork and exec: only system calls. The cell dies with the session, whatever
  * ends that; what it prints goes to one place, of limited size, and not among the session's output.
  */
-static void child_start(char *const argv[], int said_fd, pid_t session)
+static void child_start(char *const argv[], char *const environment[], int said_fd, pid_t session)
 {
     static const char no_exec[] = "cannot execute /proc/self/exe\n";
     struct rlimit none = {0, 0}, said = {SAID_BYTES, SAID_BYTES};
@@ -48,10 +48,31 @@ static void child_start(char *const argv[], int said_fd, pid_t session)
     setrlimit(RLIMIT_CORE, &none);
     setrlimit(RLIMIT_FSIZE, &said);
     if (dup2(said_fd, STDOUT_FILENO) >= 0 && dup2(said_fd, STDERR_FILENO) >= 0)
-        execv("/proc/self/exe", argv);
+        execve("/proc/self/exe", argv, environment);
     if (write(said_fd, no_exec, sizeof no_exec - 1) < 0)
         _exit(126);
     _exit(127);
+}
+
+/* Starts the process and what watches it; false if either cannot be had. */
+static bool child_fork(char *const argv[], char *const environment[], struct running *child)
+{
+    pid_t session = getpid();
+    child->start_ns = clock_now_ns();
+    child->pid = fork();
+    if (child->pid == 0)
+        child_start(argv, environment, child->said_fd, session);
+    if (child->pid > 0) {
+        child->pid_fd = (int)syscall(SYS_pidfd_open, child->pid, 0);
+        if (child->pid_fd >= 0)
+            return true;
+        int why = errno; /* it cannot be watched */
+        kill(child->pid, SIGKILL);
+        waitpid(child->pid, NULL, 0);
+        errno = why;
+    }
+    close(child->said_fd);
+    return false;
 }
 
 static bool child_spawn(const struct cell *cell, int outcome_fd, struct running *child)
@@ -70,27 +91,19 @@ static bool child_spawn(const struct cell *cell, int outcome_fd, struct running 
                     (char *)pass_names[cell->pass],
                     (char *)touch_names[cell->touch],
                     (char *)cell->spec_text,
+                    (char *)cell->preload->path,
                     (char *)cell->live, /* or the end */
                     NULL};
-    child->said_fd = memfd_create("alloclab-said", MFD_CLOEXEC);
-    if (child->said_fd < 0)
+    char **environment = cell->preload->path[0] ? preload_environment(cell->preload) : environ;
+    if (!environment)
         return false;
-    pid_t session = getpid();
-    child->start_ns = clock_now_ns();
-    child->pid = fork();
-    if (child->pid == 0)
-        child_start(argv, child->said_fd, session);
-    if (child->pid > 0) {
-        child->pid_fd = (int)syscall(SYS_pidfd_open, child->pid, 0);
-        if (child->pid_fd >= 0)
-            return true;
-        int why = errno; /* it cannot be watched */
-        kill(child->pid, SIGKILL);
-        waitpid(child->pid, NULL, 0);
-        errno = why;
-    }
-    close(child->said_fd);
-    return false;
+    child->said_fd = memfd_create("alloclab-said", MFD_CLOEXEC);
+    bool started = child->said_fd >= 0 && child_fork(argv, environment, child);
+    int why = errno;
+    if (environment != environ)
+        free(environment);
+    errno = why;
+    return started;
 }
 
 static uint64_t child_resident(pid_t pid)

@@ -8,6 +8,7 @@
 
 #include "harness/outcome.h"
 #include "harness/plan.h"
+#include "harness/preload.h"
 #include "harness/replay.h"
 #include "harness/spec.h"
 
@@ -25,8 +26,9 @@ struct cell_limits {
 
 struct cell {
     const struct spec *spec;
-    const char *spec_text; /* as the user gave it */
-    int plan_fd;           /* of the plan; of a live game the file for its trace */
+    const char *spec_text;         /* what the cell runs */
+    const struct preload *preload; /* the library that its malloc must come from */
+    int plan_fd;                   /* of the plan; of a live game the file for its trace */
     const char *live; /* a live workload's spec: the cell plays it, and no pass is run; else NULL */
     enum pass pass;
     enum touch touch;

@@ -107,6 +107,26 @@ static void machine_put(FILE *f)
             sysconf(_SC_PAGESIZE));
 }
 
+/* The library that a contender's cells run on, and its version: of its package, of this build (a
+   drop-in), or of the C library. */
+static void library_put(FILE *f, const struct preload *p)
+{
+    char version[256];
+    if (!p->path[0])
+        return;
+    fputs(", \"library\": ", f);
+    json_text(f, p->path);
+    fputs(", \"version\": ", f);
+    if (p->options)
+        json_text(f, build_commit);
+    else if (!p->load)
+        json_text(f, gnu_get_libc_version());
+    else if (package_version(p->path, version, sizeof version))
+        json_text(f, version);
+    else
+        fputs("null", f);
+}
+
 static void contenders_put(FILE *f, const struct session *s)
 {
     fputs("  \"allocators\": [", f);
@@ -115,6 +135,8 @@ static void contenders_put(FILE *f, const struct session *s)
         json_text(f, s->contenders[i].spec.name);
         fputs(", \"options\": ", f);
         json_text(f, s->contenders[i].spec.options_text);
+        fprintf(f, ", \"via\": \"%s\"", via_malloc(&s->contenders[i]) ? "malloc" : "vtable");
+        library_put(f, &s->contenders[i].preload);
         fputs("}", f);
     }
     fputs("],\n  \"workloads\": [", f);

@@ -23,7 +23,8 @@
     X(replay, "", none, id,                                                                        \
       "serial: one OS thread replays all recorded threads through their views")                    \
     X(via, "", none, id,                                                                           \
-      "vtable: called through the contract; malloc: the C library's malloc family")                \
+      "vtable: called through the contract; malloc: through malloc, free and the rest, as the "    \
+      "process has them: the C library's, a rival's, or a design's drop-in library")               \
     X(touch, "", none, id,                                                                         \
       "what the replay writes of each new object: none, first (byte), line, page")                 \
     X(pass, "", none, id, "throughput, memory or verify")                                          \
@@ -33,7 +34,8 @@
       "not_applicable")                                                                            \
     X(rank_group, "", none, id,                                                                    \
       "ranked; never_frees: does not reuse what is freed, and no scope exit gave memory back; "    \
-      "floor: null")                                                                               \
+      "other_via: called through the contract in a session that ranks what is called through "     \
+      "malloc; floor: null")                                                                       \
     X(detail, "", none, id, "what a cell that is not ok said")
 
 #define METRIC_VALUES(X)                                                                           \

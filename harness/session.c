@@ -71,21 +71,22 @@ static const struct kept *memory_find(const struct session *s, const struct job 
 /*
  * Designs that released nothing stand apart: those that do not promise to reuse what is freed,
  * unless scopes' exits gave memory back. That they did shows in the memory pass (less was committed
- * at the peak than was ever handed out); without one it is taken from their having scopes.
+ * at the peak than was ever handed out); without one it is taken from their having scopes. So do
+ * designs called through the contract in a session that ranks what is called through malloc.
  */
 static const char *group_name(const struct session *s, const struct job *job)
 {
-    const struct allocator *a = s->contenders[job->contender].spec.design;
+    const struct contender *c = &s->contenders[job->contender];
     const struct kept *memory = memory_find(s, job);
-    bool scopes = job->release == PLAN_RELEASE_SCOPE && a->scope_enter;
-    if (a->traits & ALLOCATOR_FAKE)
+    bool scopes = job->release == PLAN_RELEASE_SCOPE && c->runs->scope_enter;
+    if (c->runs->traits & ALLOCATOR_FAKE)
         return "floor";
-    if (a->traits & ALLOCATOR_REUSES)
-        return "ranked";
     if (scopes && memory && memory->known[METRIC_peak_committed_bytes])
         scopes =
             memory->value[METRIC_peak_committed_bytes] < memory->value[METRIC_handed_out_bytes];
-    return scopes ? "ranked" : "never_frees";
+    if (!(c->runs->traits & ALLOCATOR_REUSES) && !scopes)
+        return "never_frees";
+    return s->via == VIA_MALLOC && !via_malloc(c) ? "other_via" : "ranked";
 }
 
 static void plan_facts(const struct plan *plan, struct outcome *o)
@@ -129,7 +130,7 @@ static int row_write(struct session *s, const struct job *job, unsigned threads,
         .options = c->spec.options_text,
         .workload = s->targets[job->target].name,
         .release = release_names[job->release],
-        .via = c->spec.design->traits & ALLOCATOR_FOREIGN ? "malloc" : "vtable",
+        .via = via_malloc(c) ? "malloc" : "vtable",
         .touch = job->pass == PASS_THROUGHPUT ? touch_names[s->touch] : "page",
         .pass = pass_names[job->pass],
         .rank_group = group_name(s, job),
@@ -141,18 +142,19 @@ static void job_execute(struct session *s, const struct job *job, int plan_fd,
                         const struct plan *plan, struct outcome *o)
 {
     const struct contender *c = &s->contenders[job->contender];
-    if (job->release == PLAN_RELEASE_SCOPE && !c->spec.design->scope_enter) {
+    if (job->release == PLAN_RELEASE_SCOPE && !c->runs->scope_enter) {
         outcome_fail(o, OUTCOME_NOT_APPLICABLE, "the design has no scopes");
         return;
     }
     size_t align = (size_t)1 << plan->max_align_log2;
-    if (align > ALLOCATOR_ALIGN && !(c->spec.design->traits & ALLOCATOR_ANY_ALIGN)) {
+    if (align > ALLOCATOR_ALIGN && !(c->runs->traits & ALLOCATOR_ANY_ALIGN)) {
         outcome_fail(o, OUTCOME_NOT_APPLICABLE,
                      "the workload aligns to %zu bytes, the design to %zu", align, ALLOCATOR_ALIGN);
         return;
     }
     struct cell cell = {.spec = &c->spec,
-                        .spec_text = c->text,
+                        .spec_text = c->preload.path[0] ? c->runs->name : c->text,
+                        .preload = &c->preload,
                         .plan_fd = plan_fd,
                         .pass = job->pass,
                         .touch = s->touch,
@@ -177,6 +179,7 @@ static int live_record(struct session *s, const struct job *job, struct target *
                          strerror(errno));
     struct cell cell = {.spec = &c->spec,
                         .spec_text = c->text,
+                        .preload = &c->preload,
                         .plan_fd = fd,
                         .live = name,
                         .seed = s->seed,
@@ -208,7 +211,7 @@ static int job_target(struct session *s, const struct job *job, struct target **
     if (job->pass == PASS_THROUGHPUT)
         outcome_fail(o, OUTCOME_NOT_APPLICABLE,
                      "a live game differs from design to design: times do not compare");
-    else if (s->contenders[job->contender].spec.design->traits & ALLOCATOR_FOREIGN)
+    else if (s->contenders[job->contender].runs->traits & ALLOCATOR_FOREIGN)
         outcome_fail(o, OUTCOME_NOT_APPLICABLE,
                      "addresses outside the door do not repeat: no live game");
     if (o->status) {
@@ -275,14 +278,14 @@ static int job_run(struct session *s, struct job *job, struct error *err)
 
 static bool is_floor(const struct session *s, unsigned contender)
 {
-    return !strcmp(s->contenders[contender].spec.design->name, FLOOR_NAME);
+    return !strcmp(s->contenders[contender].runs->name, FLOOR_NAME);
 }
 
 /* The release modes of a contender on a target: bit 0 free, bit 1 scope. */
 static unsigned release_modes(const struct session *s, unsigned contender, unsigned target)
 {
     bool scoped = s->targets[target].scoped;
-    bool can = s->contenders[contender].spec.design->scope_enter != NULL;
+    bool can = s->contenders[contender].runs->scope_enter != NULL;
     switch (s->release) {
     case RELEASE_FREE:
         return 1;

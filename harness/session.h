@@ -11,9 +11,14 @@
 
 enum release_choice { RELEASE_AUTO, RELEASE_FREE, RELEASE_SCOPE, RELEASE_BOTH };
 
+enum via { VIA_AUTO, VIA_VTABLE, VIA_MALLOC }; /* auto: vtable, unless rivals take part */
+
 struct contender {
-    struct spec spec;
-    const char *text;
+    struct spec spec;             /* what its rows are called */
+    const char *text;             /* as the user gave it */
+    const struct allocator *runs; /* in its cells: the spec's design, or libc on a library */
+    struct preload preload;       /* that library; an empty path = none */
+    bool rival;
 };
 
 struct kept { /* what the summary needs of a row */
@@ -36,6 +41,7 @@ struct session {
     bool passes[PASS_COUNT];
     enum touch touch;
     enum release_choice release;
+    enum via via; /* how ranked designs are called */
     uint64_t seed;
     struct cell_limits limits;
     struct results *results; /* NULL: nothing is written (alloclab check) */
@@ -46,6 +52,12 @@ struct session {
     unsigned order, failed; /* cells so far; those neither ok nor not applicable */
     unsigned cells_total;
 };
+
+/* Its cells call malloc and free, whoever serves them. */
+static inline bool via_malloc(const struct contender *c)
+{
+    return c->runs->traits & ALLOCATOR_FOREIGN;
+}
 
 /* Builds all plans that the session needs, so that bad input is found before anything is measured
  * or written. 0, or -1 with a message. */

@@ -9,8 +9,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "api/dropin.h"
+#include "harness/dropin.h"
 #include "harness/pass.h"
 #include "harness/registry.h"
+
+#define FOREIGN "libc" /* the design that runs on whatever malloc there is */
 
 static int contender_add(struct session *s, const char *text, struct error *err)
 {
@@ -19,9 +23,15 @@ static int contender_add(struct session *s, const char *text, struct error *err)
         return error_set(err, "out of memory");
     s->contenders = grown;
     struct contender *c = &s->contenders[s->contender_count];
-    c->text = text;
-    if (spec_parse(text, &c->spec, err))
+    *c = (struct contender){.text = text};
+    int rival = rival_find(text, &c->preload, err);
+    if (rival < 0 || spec_parse(rival ? FOREIGN : text, &c->spec, err))
         return -1;
+    if (rival)
+        rival_name(text, &c->preload, c->spec.name, sizeof c->spec.name, c->spec.options_text,
+                   sizeof c->spec.options_text);
+    c->runs = c->spec.design;
+    c->rival = rival;
     for (unsigned i = 0; i < s->contender_count; i++)
         if (!strcmp(s->contenders[i].spec.name, c->spec.name) &&
             !strcmp(s->contenders[i].spec.options_text, c->spec.options_text)) {
@@ -30,6 +40,33 @@ static int contender_add(struct session *s, const char *text, struct error *err)
                              s->contenders[i].text);
         }
     s->contender_count++;
+    return 0;
+}
+
+/* The design's drop-in library takes the contender's place, if the design can have one. */
+static int contender_drop_in(struct contender *c, struct error *err)
+{
+    if (dropin_refusal(c->spec.design)) /* it stays as it is, and is not ranked with those */
+        return 0;
+    if (dropin_library(c->spec.design, c->preload.path, err))
+        return -1;
+    c->preload.load = true;
+    c->preload.options = c->spec.options_text;
+    c->runs = allocator_find(FOREIGN);
+    return 0;
+}
+
+/* How designs are called: as asked for, or through malloc as soon as a rival takes part. */
+static int via_settle(struct session *s, struct error *err)
+{
+    bool rival = false;
+    for (unsigned i = 0; i < s->contender_count; i++)
+        rival |= s->contenders[i].rival;
+    if (s->via == VIA_AUTO)
+        s->via = rival ? VIA_MALLOC : VIA_VTABLE;
+    for (unsigned i = 0; s->via == VIA_MALLOC && i < s->contender_count; i++)
+        if (!via_malloc(&s->contenders[i]) && contender_drop_in(&s->contenders[i], err))
+            return -1;
     return 0;
 }
 
@@ -63,7 +100,9 @@ int session_contenders(struct session *s, const char *text, bool floor, struct e
             if (contender_add(s, list[i], err))
                 return -1;
     }
-    return floor && !has_floor(s) ? floor_add(s, err) : 0;
+    if (floor && !has_floor(s) && floor_add(s, err))
+        return -1;
+    return via_settle(s, err);
 }
 
 static int target_add(struct session *s, const char *text, struct error *err)
@@ -132,6 +171,16 @@ int choice_parse(const char *option, const char *text, const char *const names[]
         snprintf(list + length, sizeof list - length, "%s%s", i ? ", " : "", names[i]);
     }
     return error_set(err, "%s: '%s' is not one of %s", option, text, list);
+}
+
+int via_parse(struct session *s, const char *text, struct error *err)
+{
+    static const char *const names[] = {"vtable", "malloc", NULL};
+    int choice = 0;
+    if (choice_parse("--via", text, names, &choice, err))
+        return -1;
+    s->via = choice ? VIA_MALLOC : VIA_VTABLE;
+    return 0;
 }
 
 struct cell_limits limits_default(void)

@@ -7,8 +7,8 @@
 
 #include "harness/session.h"
 
-/* The contenders of "SPEC,SPEC"; text NULL = every registered design. With `floor`, null is added
- * if it is missing. */
+/* The contenders of "SPEC,SPEC", rivals among them; text NULL = every registered design. With
+ * `floor`, null is added if it is missing. Settles s->via, and who runs on which library. */
 int session_contenders(struct session *s, const char *text, bool floor, struct error *err);
 int session_targets(struct session *s, const char *text, struct error *err);
 
@@ -18,6 +18,9 @@ int number_parse(const char *option, const char *text, uint64_t min, uint64_t ma
                  struct error *err);
 int choice_parse(const char *option, const char *text, const char *const names[], int *value,
                  struct error *err);
+
+/* --via: how designs are called; `auto` is not for users, but what is there without it. */
+int via_parse(struct session *s, const char *text, struct error *err);
 
 /* Sensible limits: two minutes, and half of the memory that is available now. */
 struct cell_limits limits_default(void);

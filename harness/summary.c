@@ -2,7 +2,8 @@
  * summary.c - the table on the terminal. For each target: ranked designs by median time, with the
  * spread over the blocks and the ratio to the base allocator (the median of the ratios within
  * blocks, so that what disturbs a whole block cancels), then peak memory. Designs that never free,
- * the floor, and failures stand in groups of their own.
+ * those that are called in another way than the ranked ones, the floor, and failures stand in
+ * groups of their own.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -75,6 +76,13 @@ static void ratio_fill(struct line *line, const struct line *base)
         if (line->ns[b] > 0 && base->ns[b] > 0)
             ratios[count++] = line->ns[b] / base->ns[b];
     line->ratio = median_take(ratios, count);
+}
+
+/* In a session that calls through malloc, a ratio to a time without that call would say nothing. */
+static bool comparable(const struct session *s, const struct line *a, const struct line *b)
+{
+    return s->via != VIA_MALLOC ||
+           via_malloc(&s->contenders[a->contender]) == via_malloc(&s->contenders[b->contender]);
 }
 
 static int line_order(const void *a, const void *b)
@@ -177,13 +185,17 @@ static void target_print(const struct session *s, unsigned target, const char *b
     const char *base_text = base_line ? s->contenders[base_line->contender].text : "";
     struct line base_copy = base_line ? *base_line : (struct line){.contender = 0};
     for (unsigned i = 0; i < count; i++)
-        ratio_fill(&lines[i], base_line ? &base_copy : NULL);
+        ratio_fill(&lines[i],
+                   base_line && comparable(s, &lines[i], &base_copy) ? &base_copy : NULL);
     qsort(lines, count, sizeof *lines, line_order);
-    fprintf(f, "\n%s (touch %s%s%s)\n", s->targets[target].name, touch_names[s->touch],
-            base_line ? ", ratio to " : "", base_text);
+    fprintf(f, "\n%s (touch %s%s%s%s)\n", s->targets[target].name, touch_names[s->touch],
+            s->via == VIA_MALLOC ? ", via malloc" : "", base_line ? ", ratio to " : "", base_text);
     fprintf(f, "  %-*s %-6s %8s %18s %7s %7s %11s %11s %8s\n", name_width(s), "allocator",
             "release", "ns/op", "min..max", "cold", "ratio", "commit MiB", "resid. MiB", "C/L-1");
     group_print(s, lines, count, "ranked", "ranked", f);
+    group_print(s, lines, count, "other_via",
+                "called through the contract, without malloc's cost (not ranked with the others)",
+                f);
     group_print(s, lines, count, "never_frees",
                 "never frees (released nothing on this workload: not ranked)", f);
     group_print(s, lines, count, "floor",

@@ -1,8 +1,9 @@
 #!/bin/sh
 # install.sh [GROUP ...] - the one list of what alloclab needs from Debian, and the one place that installs it: the
 # groups named, or base. `base` builds, draws and demonstrates; `test` is recorded by tests; `lint` is for make lint and
-# make fmt; `samples` are the programs that traces/samples/make.sh records. Quiet and fast when nothing is missing;
-# otherwise apt-get, or a clear message and status 2 when it has no right to.
+# make fmt; `samples` are the programs that traces/samples/make.sh records; `rivals` are other people's allocators, to be
+# measured beside ours. Quiet and fast when nothing is missing; otherwise apt-get, or a clear message and status 2 when it
+# has no right to.
 set -eu
 
 group() { # name: its packages
@@ -11,9 +12,10 @@ group() { # name: its packages
         python3-matplotlib ;;
     test) echo perl sqlite3 libjemalloc2 ;;
     samples) echo perl sqlite3 gcc redis-server libjansson-dev mawk ;;
+    rivals) echo libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4 libtbbmalloc2 ;;
     lint) echo clang-format clang-tidy cppcheck shellcheck pyflakes3 binutils ;;
     *)
-        echo "install.sh: no group '$1': use base, test, lint or samples" >&2
+        echo "install.sh: no group '$1': use base, test, lint, samples or rivals" >&2
         exit 2
         ;;
     esac

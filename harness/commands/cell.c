@@ -26,8 +26,8 @@ static int cell_main(int argc, char **argv)
                                                                           memory_pass, verify_pass};
     struct error err;
     struct spec spec;
-    bool live = argc == 9;
-    if (argc != 8 && !live) {
+    bool live = argc == 10;
+    if (argc != 9 && !live) {
         fprintf(stderr, "alloclab cell: internal; use `alloclab run`\n");
         return 2;
     }
@@ -46,8 +46,10 @@ static int cell_main(int argc, char **argv)
                                .min_seconds = strtod(argv[3], NULL),
                                .seed = strtoull(argv[4], NULL, 10),
                                .outcome = outcome};
-    if (live)
-        live_play(&setup, argv[8], atoi(argv[1]));
+    if (argv[8][0] && !preload_serves(argv[8], &err))
+        outcome_fail(outcome, OUTCOME_FAILED, "%s", err.text);
+    else if (live)
+        live_play(&setup, argv[9], atoi(argv[1]));
     else
         passes[pass](&setup);
     return 0;

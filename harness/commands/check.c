@@ -29,7 +29,7 @@ static void verdicts_print(const struct session *s)
 static int arguments_read(struct session *s, const char **allocators_text,
                           const char **targets_text, int argc, char **argv, struct error *err)
 {
-    static const char *const names[] = {"-a", "-w", "--seed", NULL};
+    static const char *const names[] = {"-a", "-w", "--seed", "--via", NULL};
     struct args args = {.argc = argc, .argv = argv, .at = 1};
     int option;
     while ((option = args_next(&args, names, err)) >= 0) {
@@ -37,7 +37,8 @@ static int arguments_read(struct session *s, const char **allocators_text,
             *allocators_text = args.value;
         else if (option == 1)
             *targets_text = args.value;
-        else if (number_parse("--seed", args.value, 0, UINT64_MAX, &s->seed, err))
+        else if (option == 3 ? via_parse(s, args.value, err)
+                             : number_parse("--seed", args.value, 0, UINT64_MAX, &s->seed, err))
             return -1;
     }
     if (option == ARGS_BAD)
@@ -54,6 +55,7 @@ static int check_main(int argc, char **argv)
     const char *allocators_text = NULL, *targets_text = NULL;
     struct session s = {.passes = {[PASS_VERIFY] = true},
                         .release = RELEASE_BOTH,
+                        .via = VIA_VTABLE, /* each in its own way: nothing is ranked */
                         .limits = limits_default(),
                         .seed = seed_default(),
                         .quiet = !isatty(STDERR_FILENO)};

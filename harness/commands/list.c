@@ -6,10 +6,11 @@
 #include <string.h>
 
 #include "harness/metrics.h"
+#include "harness/preload.h"
 #include "harness/registry.h"
 #include "harness/spec.h"
 
-#define USAGE "list [allocators|workloads|metrics|formats]"
+#define USAGE "list [allocators|rivals|workloads|metrics|formats]"
 
 static void row_print(const char *name, const char *summary)
 {
@@ -26,6 +27,19 @@ static void list_workloads(void)
 {
     for (size_t i = 0; workloads[i]; i++)
         row_print(workloads[i]->name, workloads[i]->summary);
+}
+
+static void list_rivals(void)
+{
+    for (const struct rival *r = rivals; r->name; r++) {
+        struct preload library;
+        struct error err;
+        char text[PATH_MAX + 32];
+        bool there = rival_find(r->name, &library, &err) > 0;
+        snprintf(text, sizeof text, "%s%s", there ? library.path : "not installed: package ",
+                 there ? "" : r->package);
+        row_print(r->name, text);
+    }
 }
 
 static void list_metrics(void)
@@ -50,6 +64,7 @@ static const struct {
     void (*print)(void);
 } lists[] = {
     {"allocators", "Allocators", list_allocators},
+    {"rivals", "Rivals: other people's allocators, and where their libraries are", list_rivals},
     {"workloads", "Workloads", list_workloads},
     {"metrics", "Metrics: name, unit, which is better, how it is found, definition", list_metrics},
     {"formats", "Forms of a trace, besides alloclab's own", list_formats},

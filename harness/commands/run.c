@@ -24,18 +24,25 @@ enum {
     ARG_TOUCH,
     ARG_RELEASE,
     ARG_BASE,
+    ARG_VIA,
     ARG_SEED,
     ARG_SECONDS,
     ARG_MEMORY
 };
 
-static const char *const arg_names[] = {
-    [ARG_ALLOCATORS] = "-a",         [ARG_TARGETS] = "-w",
-    [ARG_DIRECTORY] = "-o",          [ARG_REPEATS] = "-r",
-    [ARG_PASSES] = "--passes",       [ARG_TOUCH] = "--touch",
-    [ARG_RELEASE] = "--release",     [ARG_BASE] = "--base",
-    [ARG_SEED] = "--seed",           [ARG_SECONDS] = "--limit-seconds",
-    [ARG_MEMORY] = "--limit-memory", NULL};
+static const char *const arg_names[] = {[ARG_ALLOCATORS] = "-a",
+                                        [ARG_TARGETS] = "-w",
+                                        [ARG_DIRECTORY] = "-o",
+                                        [ARG_REPEATS] = "-r",
+                                        [ARG_PASSES] = "--passes",
+                                        [ARG_TOUCH] = "--touch",
+                                        [ARG_RELEASE] = "--release",
+                                        [ARG_BASE] = "--base",
+                                        [ARG_VIA] = "--via",
+                                        [ARG_SEED] = "--seed",
+                                        [ARG_SECONDS] = "--limit-seconds",
+                                        [ARG_MEMORY] = "--limit-memory",
+                                        NULL};
 
 static int passes_parse(struct session *s, char *text, struct error *err)
 {
@@ -85,6 +92,8 @@ static int option_take(struct session *s, struct arguments *a, int option, char 
     case ARG_BASE:
         a->base = text;
         break;
+    case ARG_VIA:
+        return via_parse(s, text, err);
     case ARG_SEED:
         return number_parse("--seed", text, 0, UINT64_MAX, &s->seed, err);
     case ARG_SECONDS:
@@ -129,13 +138,31 @@ static int base_choose(const struct session *s, struct arguments *a, struct erro
     return 0;
 }
 
+/* Rivals are called through malloc only, so a session that ranks them calls all designs so. */
+static int via_judge(const struct session *s, enum via asked, struct error *err)
+{
+    const char *rival = NULL;
+    for (unsigned i = 0; i < s->contender_count; i++)
+        rival = !rival && s->contenders[i].rival ? s->contenders[i].text : rival;
+    if (rival && asked == VIA_VTABLE)
+        return error_set(err, "--via vtable: %s can be called through malloc only: leave --via out",
+                         rival);
+    if (rival && asked == VIA_AUTO)
+        fprintf(stderr,
+                "%s is called through malloc, and so are all designs that are ranked (--via "
+                "malloc)\n",
+                rival);
+    return 0;
+}
+
 static int session_execute(struct session *s, struct arguments *a, int argc, char **argv,
                            struct error *err)
 {
     struct results results;
+    enum via asked = s->via;
     if (session_contenders(s, a->allocators, true, err) || session_targets(s, a->targets, err))
         return -1;
-    if (base_choose(s, a, err) || session_plan(s, err))
+    if (via_judge(s, asked, err) || base_choose(s, a, err) || session_plan(s, err))
         return -1;
     if (results_open(&results, a->directory, err))
         return -1;
@@ -183,7 +210,8 @@ COMMAND(run) = {
     .name = "run",
     .usage = "run [-a SPEC,..] -w WORKLOAD_OR_TRACE,.. -o DIR [-r BLOCKS] [--passes "
              "throughput,memory,verify] "
-             "[--touch none|first|line] [--release auto|free|scope|both] [--base SPEC] [--seed N] "
+             "[--touch none|first|line] [--release auto|free|scope|both] [--base SPEC] [--via "
+             "vtable|malloc] [--seed N] "
              "[--limit-seconds N] [--limit-memory BYTES]",
     .summary =
         "replays every workload on every allocator (default: all), measures, writes CSV files and "

@@ -1,0 +1,213 @@
+"""test_rivals.py - rivals as cells, on libraries that the test builds itself: who serves malloc, what is counted on its heap, and what a
+library that is missing, crashes or serves nothing leaves behind.
+
+run.py: modes=release
+"""
+
+import csv
+import json
+import os
+import re
+import subprocess
+import tempfile
+import unittest
+
+ALLOCLAB = os.environ.get("ALLOCLAB", "./alloclab")
+SMALL = "random:ops=20k,live=2k"
+
+# Counts the calls from the first of 4242 bytes to the last free of one such, and writes the two at exit.
+COUNTING = r"""
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <fcntl.h>
+#include <unistd.h>
+#define MARK 4242
+void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
+void __libc_free(void *);
+static unsigned long mallocs, others, frees, at_mark[3];
+static void *marked;
+static int begun;
+static void note(void)
+{
+    at_mark[0] = mallocs, at_mark[1] = others, at_mark[2] = frees;
+}
+void *malloc(size_t size)
+{
+    if (size == MARK)
+        begun = 1;
+    mallocs += begun;
+    void *p = __libc_malloc(size);
+    if (size == MARK)
+        marked = p;
+    return p;
+}
+void *calloc(size_t n, size_t size) { others += begun; return __libc_calloc(n, size); }
+void *realloc(void *p, size_t size) { others += begun; return __libc_realloc(p, size); }
+void free(void *p)
+{
+    frees += begun;
+    if (p && p == marked)
+        note();
+    __libc_free(p);
+}
+__attribute__((destructor)) static void report(void)
+{
+    char line[100];
+    const char *path = getenv("COUNTED");
+    int fd = begun && path ? open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666) : -1;
+    if (fd >= 0 && write(fd, line, sprintf(line, "%lu %lu %lu\n", at_mark[0], at_mark[1], at_mark[2])) > 0)
+        close(fd);
+}
+"""
+CRASHING = "#include <stdlib.h>\nvoid *malloc(size_t n) { (void)n; abort(); }\n"
+SERVING_NOTHING = "int unrelated(void) { return 1; }\n"
+FORWARDING = "#include <stddef.h>\nvoid *__libc_malloc(size_t);\nvoid *malloc(size_t n) { return __libc_malloc(n); }\n"
+
+
+def run(*args, **variables):
+    return subprocess.run([ALLOCLAB, *args], capture_output=True, text=True, timeout=120, env={**os.environ, **variables})
+
+
+class Rivals(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = os.path.realpath(folder.name)
+        self.out = os.path.join(self.folder, "out")
+
+    def library(self, name, text):
+        path, source = (os.path.join(self.folder, name + end) for end in (".so", ".c"))
+        with open(source, "w") as file:
+            file.write(text)
+        subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-fno-builtin", "-o", path, source], check=True)
+        return path
+
+    def rows(self):
+        with open(os.path.join(self.out, "results.csv"), newline="") as file:
+            return list(csv.DictReader(file))
+
+    def facts(self):
+        with open(os.path.join(self.out, "run.json")) as file:
+            return {a["name"]: a for a in json.load(file)["allocators"]}
+
+    def test_a_rivals_row_has_its_name(self):
+        path = self.library("libjemalloc.so.2", FORWARDING)
+        os.rename(path, path[:-len(".so")])
+        got = run("run", "-a", "jemalloc,glibc,bump", "-w", SMALL, "-o", self.out, "-r", "1",
+                  ALLOCLAB_LIBRARY_PATH=self.folder)
+        self.assertEqual(got.returncode, 0, got.stderr)
+        seen = {r["allocator"]: (r["options"], r["via"], r["rank_group"], r["status"]) for r in self.rows()}
+        self.assertEqual(seen["jemalloc"], ("", "malloc", "ranked", "ok"))
+        self.assertEqual(seen["glibc"], ("", "malloc", "ranked", "ok"))
+        self.assertEqual(seen["bump"][1:], ("vtable", "never_frees", "ok"))
+        self.assertEqual(seen["null"][1:], ("vtable", "floor", "ok"))
+        facts = self.facts()
+        self.assertEqual(facts["jemalloc"]["library"], os.path.join(self.folder, "libjemalloc.so.2"))
+        self.assertIsNone(facts["jemalloc"]["version"], "no package holds it")
+        self.assertRegex(facts["glibc"]["library"], r"/libc\.so\.6$")
+        self.assertRegex(facts["glibc"]["version"], r"^2\.\d+$")
+        self.assertNotIn("library", facts["bump"])
+        self.assertIn("jemalloc is called through malloc, and so are all designs that are ranked (--via malloc)\n",
+                      got.stderr)
+
+    def test_malloc_and_the_contract_are_never_ranked_together(self):
+        path = self.library("forwarding", FORWARDING)
+        got = run("run", "-a", f"preload:{path},arena", "-w", "frame:frames=20", "-o", self.out, "-r", "1",
+                  "--base", "libc")
+        self.assertEqual(got.returncode, 2)
+        self.assertIn("--base: 'libc' is not among the allocators of -a", got.stderr)
+        got = run("run", "-a", f"preload:{path},arena", "-w", "frame:frames=20", "-o", self.out, "-r", "1")
+        self.assertEqual(got.returncode, 0, got.stderr)
+        rows = self.rows()
+        for group in {r["rank_group"] for r in rows}:
+            self.assertEqual(len({r["via"] for r in rows if r["rank_group"] == group}), 1, group)
+        self.assertEqual({r["rank_group"] for r in rows if r["allocator"] == "arena"}, {"other_via"})
+        self.assertIn(" called through the contract, without malloc's cost (not ranked with the others)\n", got.stdout)
+        arena = next(line for line in got.stdout.splitlines() if line.startswith("  arena"))
+        self.assertEqual(arena.split()[5], "-", "no ratio to what is called in another way")
+
+    def test_vtable_cannot_be_asked_for(self):
+        got = run("run", "-a", "glibc,freelist", "-w", SMALL, "-o", self.out, "--via", "vtable")
+        self.assertEqual((got.returncode, got.stderr), (
+            2, "alloclab run: --via vtable: glibc can be called through malloc only: leave --via out\n"))
+        self.assertFalse(os.path.exists(self.out))
+
+    def test_nothing_of_the_harness_lies_on_the_heap_while_it_is_timed(self):
+        text, trace, counted = (os.path.join(self.folder, name) for name in ("t.txt", "t.trace", "counted"))
+        with open(text, "w") as file:
+            file.write("alloclab trace text 1\nalloc 0 4242\n")
+            file.writelines(f"alloc {i} {16 * i}\n" for i in range(1, 100))
+            file.writelines(f"free {i}\n" for i in range(99, -1, -1))
+        self.assertEqual(run("trace", "convert", text, "-o", trace).returncode, 0)
+        path = self.library("counting", COUNTING)
+        got = run("run", "-a", f"preload:{path}", "-w", trace, "-o", self.out, "-r", "1", "--passes", "throughput",
+                  COUNTED=counted)
+        self.assertEqual(got.returncode, 0, got.stderr)
+        row = next(r for r in self.rows() if r["allocator"] == "counting.so")
+        passes = 1 + int(row["passes_count"])
+        with open(counted) as file:
+            mallocs, others, frees = map(int, file.read().split())
+        self.assertEqual((mallocs, others, frees), (100 * passes, 0, 100 * passes))
+
+    def test_missing_library(self):
+        got = run("run", "-a", "segfit,mimalloc", "-w", SMALL, "-o", self.out, ALLOCLAB_LIBRARY_PATH="/nowhere:/neither")
+        self.assertEqual((got.returncode, got.stderr), (
+            2, "alloclab run: mimalloc: libmimalloc.so.2 is not in /nowhere:/neither: install the Debian package "
+               "libmimalloc2.0 (`make rivals` installs all rivals), or give its path as "
+               "preload:/path/libmimalloc.so.2\n"))
+        self.assertFalse(os.path.exists(self.out))
+        got = run("run", "-a", "preload:/no/such.so", "-w", SMALL, "-o", self.out)
+        self.assertEqual((got.returncode, got.stderr), (2, "alloclab run: /no/such.so: No such file or directory\n"))
+
+    def test_bad_names(self):
+        spaced = os.path.join(self.folder, "a b.so")
+        open(spaced, "w").close()
+        for spec, message in (("glibc:arena=1", "glibc takes no options here"), (f"preload:{spaced}", "a space or colon"),
+                              ("glibc,glibc", "name each design once"), ("jemallocs", "no allocator 'jemallocs'")):
+            got = run("run", "-a", spec, "-w", SMALL, "-o", self.out)
+            self.assertEqual(got.returncode, 2, spec)
+            self.assertIn(message, got.stderr)
+
+    def test_what_goes_wrong_is_a_row(self):
+        crashing, nothing = self.library("crashing", CRASHING), self.library("nothing", SERVING_NOTHING)
+        text = os.path.join(self.folder, "text.so")
+        with open(text, "w") as file:
+            file.write("no library\n")
+        got = run("run", "-a", f"preload:{crashing},preload:{nothing},preload:{text},glibc", "-w", SMALL, "-o", self.out,
+                  "-r", "1", "--passes", "throughput")
+        self.assertEqual(got.returncode, 1, got.stderr)
+        rows = {r["allocator"]: r for r in self.rows()}
+        self.assertEqual((rows["crashing.so"]["status"], rows["crashing.so"]["detail"]), ("crash", "Aborted"))
+        for name, path in (("nothing.so", nothing), ("text.so", text)):
+            self.assertEqual((rows[name]["status"], rows[name]["ns_per_op"]), ("failed", ""))
+            self.assertRegex(rows[name]["detail"], rf"^malloc is served by \S*/libc\.so\.6, not by {re.escape(path)}: "
+                                                   "it was not loaded, or defines no malloc$")
+        self.assertEqual(rows["glibc"]["status"], "ok", "the session went on")
+
+    def test_two_builds_of_one_library(self):
+        paths = []
+        for name in ("one", "two"):
+            os.mkdir(os.path.join(self.folder, name))
+            paths.append(self.library(f"{name}/libsame", FORWARDING))
+        got = run("run", "-a", ",".join("preload:" + p for p in paths), "-w", SMALL, "-o", self.out, "--passes", "memory")
+        self.assertEqual(got.returncode, 0, got.stderr)
+        self.assertEqual([r["options"] for r in sorted(self.rows(), key=lambda r: r["options"])
+                          if r["allocator"] == "libsame.so"], paths)
+
+    def test_the_list_and_its_packages(self):
+        lines = run("list", "rivals", ALLOCLAB_LIBRARY_PATH="/nowhere").stdout.splitlines()
+        packages = [line.split("not installed: package ")[1] for line in lines]
+        with open("scripts/install.sh") as file:
+            group = re.search(r"rivals\) echo (.*) ;;", file.read()).group(1).split()
+        self.assertEqual(packages, group, "make rivals installs what the messages name")
+
+    def test_the_oracle_checks_a_rival_too(self):
+        path = self.library("forwarding", FORWARDING)
+        got = run("check", "-a", f"preload:{path},freelist", "-w", SMALL)
+        self.assertEqual(got.returncode, 0, got.stderr)
+        self.assertRegex(got.stdout, r"(?m)^ok +freelist on .*, \d+ walks$", "through the contract")
+
+
+if __name__ == "__main__":
+    unittest.main()
