@@ -12,13 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "allocators/lib/bits.h"
 #include "allocators/lib/os.h"
+#include "tests/lib/child.h"
 #include "workloads/lib/rng.h"
 
 static size_t page;
@@ -270,9 +269,9 @@ enum deed {
     RELEASE_TWICE,
 };
 
-/* Nothing of it may reach the sanitizers' own handlers, or stdio. */
-static void deed_do(enum deed deed)
+static int deed_do(void *arg)
 {
+    enum deed deed = *(enum deed *)arg;
     struct os *os = door_open(true, 0);
     volatile char *p = os_reserve(os, 4 * page, 1);
     os_commit(os, (char *)p, 2 * page);
@@ -294,28 +293,7 @@ static void deed_do(enum deed deed)
     os_release(os, q, 4 * page);
     if (deed == RELEASE_TWICE)
         os_release(os, q, 4 * page);
-}
-
-static int deed_signal(enum deed deed, char *text, size_t bytes)
-{
-    int fds[2];
-    assert_int_equal(pipe(fds), 0);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        signal(SIGSEGV, SIG_DFL);
-        signal(SIGABRT, SIG_DFL);
-        dup2(fds[1], STDERR_FILENO);
-        deed_do(deed);
-        _exit(0);
-    }
-    close(fds[1]);
-    ssize_t got = read(fds[0], text, bytes - 1);
-    text[got > 0 ? got : 0] = 0;
-    close(fds[0]);
-    int status;
-    assert_true(waitpid(child, &status, 0) == child);
-    return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    return 0;
 }
 
 static void test_ends(void **state)
@@ -336,9 +314,10 @@ static void test_ends(void **state)
         {RELEASE_TWICE, SIGABRT, "alloclab: os: release outside a reservation at 0x"},
     };
     for (unsigned i = 0; i < sizeof ends / sizeof *ends; i++) {
-        char text[256];
-        assert_int_equal(deed_signal(ends[i].deed, text, sizeof text), ends[i].signal);
-        assert_memory_equal(text, ends[i].text, strlen(ends[i].text));
+        enum deed deed = ends[i].deed;
+        struct child_end end = child_run(deed_do, &deed);
+        assert_int_equal(end.signal, ends[i].signal);
+        assert_memory_equal(end.text, ends[i].text, strlen(ends[i].text));
     }
 }
 
