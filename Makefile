@@ -39,12 +39,12 @@ REC_SRC  := $(wildcard traces/recorder/*.c)
 REC_OBJ  := $(REC_SRC:%.c=$(BUILD)/pic/%.o)
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o) $(CMD_SRC:%.c=$(BUILD)/%.o) $(BUILD)/designs.o \
             $(BUILD)/registry.o $(BUILD)/manual.o
-ALL_SRC  := $(wildcard allocators/*.[ch] allocators/lib/*.[ch] api/*.[ch] api/*/*.[ch] traces/*.[ch] \
+ALL_SRC  := $(wildcard allocators/*.[ch] allocators/lib/*.[ch] api/*.[ch] api/*.hpp api/*/*.[ch] api/*/*.cpp traces/*.[ch] \
               traces/*/*.[ch] workloads/*.[ch] workloads/lib/*.[ch] harness/*.[ch] harness/*/*.[ch] \
               tests/*.[ch] tests/*/*.[ch])
 
 .PHONY: all
-all: alloclab ## build ./alloclab and the recorder (the default)
+all: alloclab ## build ./alloclab, the recorder and the libraries (the default)
 
 ALLOCLAB := $(BUILD)/alloclab
 RECORDER := $(BUILD)/liballoclab-record.so
@@ -61,14 +61,15 @@ $(ALLOCLAB): $(ALL_LIB)
 $(ALL_LIB): $(LIB_OBJ)
 	@rm -f $@; ar qcs $@ $^
 
-# The recorder goes into other programs: position-independent, never under a sanitizer.
+# What goes into other programs is position-independent and never under a sanitizer.
+PIC_CFLAGS := -std=c11 -D_GNU_SOURCE -O2 -g $(WARN) -I. -MMD -MP -fPIC -fvisibility=hidden -ftls-model=initial-exec -pthread
+
 $(RECORDER): $(REC_OBJ)
 	@mkdir -p $(@D); echo "  LINK  $@"; $(CC) -shared -o $@ $^ -pthread -ldl
 
 $(BUILD)/pic/%.o: %.c $(BUILD)/flags | deps
 	@mkdir -p $(@D); echo "  CC    $< (shared)"
-	@$(CC) -std=c11 -D_GNU_SOURCE -O2 -g $(WARN) -I. -MMD -MP -fPIC -fvisibility=hidden -ftls-model=initial-exec \
-	  -pthread -c -o $@ $<
+	@$(CC) $(PIC_CFLAGS) -c -o $@ $<
 
 $(BUILD)/%.o: %.c $(BUILD)/flags | deps
 	@mkdir -p $(@D); echo "  CC    $<"; $(CC) $(CFLAGS) -c -o $@ $<
@@ -101,6 +102,7 @@ deps: ## install what is missing (Debian packages)
 
 -include $(LIB_OBJ:.o=.d) $(REC_OBJ:.o=.d)
 
+include scripts/pool.mk
 include scripts/tests.mk
 
 .PHONY: demo figures bench-replay golden docs handbook
