@@ -36,8 +36,9 @@ test: build-tests ## every suite, plain and sanitized; SUITES="tests/unit/os.c" 
 test-full: build-tests ## every suite, longer: more fuzzing, and the Python suites under sanitizers too
 	@$(call run_tests,--full)
 
-stress: test-programs ## ten minutes of randomised concurrent stress on every design with threads; SECONDS=N for another time
-	@CMOCKA_MESSAGE_OUTPUT=TAP ALLOCLAB_STRESS_SECONDS=$(or $(SECONDS),600) $(BUILD)/tests/unit/stress
+stress: test-programs ## ten minutes of randomised concurrent stress on each design with threads; SECONDS=N, DESIGN=NAME
+	@CMOCKA_MESSAGE_OUTPUT=TAP ALLOCLAB_STRESS_SECONDS=$(or $(SECONDS),600) \
+	  $(if $(DESIGN),ALLOCLAB_STRESS_DESIGN=$(DESIGN)) $(BUILD)/tests/unit/stress
 
 test-asan: ## the suites under the address and undefined-behaviour sanitizers alone
 	+@$(MAKE) --no-print-directory MODE=asan BUILD=$(call test_build,asan) test

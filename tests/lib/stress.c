@@ -178,7 +178,8 @@ static void arena_finish(struct arena *arena)
     struct worker last = {.arena = arena, .view = arena->rig.view, .rng = rng_stream(1, 1)};
     const char *failure = atomic_load(&arena->failure);
     if (failure)
-        fail_msg("%s: seed %llu: %s", arena->stress->design,
+        fail_msg("%s:%s: seed %llu: %s", arena->stress->design,
+                 arena->stress->options ? arena->stress->options : "",
                  (unsigned long long)arena->stress->seed, failure);
     rig_check(&arena->rig);
     for (unsigned i = 0; i < PLACES; i++)
