@@ -24,6 +24,7 @@
 #ifndef ALLOCLAB_ALLOCATOR_H
 #define ALLOCLAB_ALLOCATOR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -76,6 +77,7 @@ struct alloc_env {              /* all that a design may depend on; outlives the
     uint64_t (*now_ns)(void *); /* virtual in observing passes, so that runs repeat exactly */
     unsigned (*cpu)(void *);    /* likewise */
     void *ctx;                  /* argument of now_ns and cpu */
+    bool observed; /* they are virtual: one thread plays all threads, and runs must repeat */
     const struct allocator *design; /* the design that this env is for */
     const struct alloc_env *inner; /* composition: env (and design) of the wrapped one; else NULL */
 };

@@ -76,6 +76,7 @@ bool rig_try_open(struct rig *rig, const struct allocator *design, const struct 
                  sizeof rig->inner_options, NULL);
         rig->env.inner = &rig->inner_env;
     }
+    rig->env.observed = rig->inner_env.observed = setup->observe;
     rig->heap = design->create(&rig->env);
     rig->view = rig->heap;
     if (rig->heap && design->thread_enter) {
