@@ -83,7 +83,7 @@ def panels_of(rows, maps, labels):
             continue
         notes = [failed] if failed else []
         if any(r.group == "never_frees" for r in group):
-            notes.append("never frees: released nothing, not ranked")
+            notes.append(style.APART["never_frees"])
         if found is not None and len(found.times) == 1:
             notes.append("one sample only")
         panels.append((series, group, found, notes))

@@ -50,7 +50,7 @@ def make_panel(series, rows, recording):
     """A panel of one allocator, or one without data that says what failed."""
     notes = [style.failure(rows)] if style.failure(rows) else []
     if any(r.group == "never_frees" for r in rows):
-        notes.append("never frees: released nothing, not ranked")
+        notes.append(style.APART["never_frees"])
     if recording is None:
         return Panel(series, rows, None, [], None, notes or ["no samples in timeline.csv"])
     layers, more = layers_of(recording)

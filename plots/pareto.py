@@ -4,7 +4,8 @@
 Right and down is better. Memory is peak_resident_bytes of the memory pass, which the kernel counts alike for every
 allocator, foreign ones included; throughput is the median of mops_per_s over the repeats of the throughput pass, with a
 thin line from the least to the greatest. The dashed front joins the ranked designs that no ranked design beats in both.
-Designs that never free are hollow and take no part in it. What could not be placed is named in the panel's head.
+Designs that are not ranked (they never free, or are called in another way than the ranked ones) are hollow and take no
+part in it. What could not be placed is named in the panel's head.
 """
 from collections import namedtuple
 
@@ -16,6 +17,7 @@ from matplotlib.patheffects import withStroke
 LOG_FROM = 8  # a greatest that is this many times the least asks for a logarithmic axis
 DWARF = 2.5   # an unranked design with this many times the most memory of the ranked ones stands at the top edge
 TALL = 3.6    # inches
+UNRANKED = "not ranked: never frees, or not through malloc as the others"
 RADII = [8, 13, 20, 29, 40, 54, 70, 90, 115]  # distances of a label from its point, points of type
 
 Point = namedtuple("Point", "series speeds speed memory ranked")
@@ -35,8 +37,8 @@ def points_of(rows, memory_rows, labels):
         elif not peaks:
             notes.append(f"{labels[series]}: memory {style.failure(memory.get(series, [])) or 'not measured'}")
         else:
-            ranked = not any(r.group == "never_frees" for r in group)
-            points.append(Point(series, speeds, float(np.median(speeds)), max(float(np.median(peaks)), 1), ranked))
+            points.append(Point(series, speeds, float(np.median(speeds)), max(float(np.median(peaks)), 1),
+                                not style.apart(group)))
     return points, notes
 
 
@@ -180,7 +182,7 @@ def draw(folder, out):
                       label="Pareto front (labels in bold)"),
                Line2D([], [], color="black", linewidth=0.7, label="least to greatest repeat"),
                Line2D([], [], marker="o", markersize=7, markerfacecolor="white", markeredgecolor="#555555",
-                      markeredgewidth=1.4, linestyle="none", label="never frees: not ranked")]
+                      markeredgewidth=1.4, linestyle="none", label=UNRANKED)]
     subtitle = ["Memory: peak_resident_bytes of pass=memory, counted by the kernel for all alike.",
                 "Throughput: mops_per_s of pass=throughput; " + style.how_replayed(rows)]
     subtitle += style.left_out(without, labels)

@@ -171,6 +171,17 @@ def read_recordings(folder, name, numbers, may_be_empty=()):
     return found, table
 
 
+# Groups that stand apart from the ranking, in the order in which figures show them.
+APART = {"other_via": "not through malloc as the others: not ranked",
+         "never_frees": "never frees: released nothing, not ranked"}
+
+
+def apart(rows):
+    """The group of APART that a series' rows belong to; '' if they are ranked."""
+    groups = {r.group for r in rows}
+    return next((g for g in reversed(APART) if g in groups), "")
+
+
 def rows_of_pass(rows, folder, what):
     found = [r for r in rows if r.what == what]
     if not found:

@@ -3,8 +3,8 @@
 
 One panel a workload, one line an allocator, fastest first. Each repeat is a marker; the box is the interquartile
 range (from four repeats on), the thin line reaches from the least to the greatest, the upright line is the median. The
-floor (replay without an allocator's work) is a dashed line, never subtracted. Designs that released nothing
-stand apart, unranked, and a cell that failed keeps its line, which says how.
+floor (replay without an allocator's work) is a dashed line, never subtracted. Designs that released nothing, and those
+called in another way than the ranked ones, stand apart, and a cell that failed keeps its line, which says how.
 """
 from collections import namedtuple
 
@@ -22,7 +22,8 @@ Line = namedtuple("Line", "series values failed heading")
 
 def panel_lines(rows):
     """The lines of a panel from top to bottom, and the values of the floor."""
-    floor, ranked, apart, failed = [], [], [], []
+    floor, ranked, failed = [], [], []
+    groups = {group: [] for group in style.APART}
     for series, group in style.group_by(rows, lambda r: r.series).items():
         values = [r.ns for r in group if r.status == "ok" and r.ns is not None]
         unmeasured = "" if values else "not measured: ns_per_op is empty"
@@ -32,11 +33,12 @@ def panel_lines(rows):
         elif not values:
             failed.append(line)
         else:
-            (apart if any(r.group == "never_frees" for r in group) else ranked).append(line)
-    ranked.sort(key=lambda l: np.median(l.values))
-    apart.sort(key=lambda l: np.median(l.values))
-    if apart:
-        apart.insert(0, Line(None, [], "", "never frees: released nothing, not ranked"))
+            groups.get(style.apart(group), ranked).append(line)
+    for lines in (ranked, *groups.values()):
+        lines.sort(key=lambda l: np.median(l.values))
+    apart = []
+    for group, lines in groups.items():
+        apart += ([Line(None, [], "", style.APART[group])] if lines else []) + lines
     return ranked + failed, apart, floor
 
 

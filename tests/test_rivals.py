@@ -1,5 +1,5 @@
-"""test_rivals.py - rivals as cells, on libraries that the test builds itself: who serves malloc, what is counted on its heap, and what a
-library that is missing, crashes or serves nothing leaves behind.
+"""test_rivals.py - rivals as cells, on libraries that the test builds itself: who serves malloc, what is counted on its heap,
+and what a library that is missing, crashes or serves nothing leaves behind.
 
 run.py: modes=release
 """

@@ -177,6 +177,22 @@ class Drawn(Folder):
         self.assertEqual(len(points), 3)
         self.assertTrue(notes[0].startswith("floor: null, "))
 
+    def test_what_is_called_in_another_way_stands_apart(self):
+        """In a session that ranks what is called through malloc, a design called through the contract is not ranked."""
+        synthetic.write_folder(self.folder, allocators=["null", "jemalloc", "mimalloc", "arena", "bump"])
+        self.edit("results.csv", lambda t: "\n".join(l.replace(",ranked", ",other_via") if ",arena," in l else l
+                                                     for l in t.split("\n")))
+        rows = [r for r in style.read_results(self.folder) if r.what == "throughput"]
+        lines, apart, _ = throughput.panel_lines(rows)
+        self.assertEqual({l.series.allocator for l in lines}, {"jemalloc", "mimalloc"})
+        self.assertEqual([l.heading or l.series.allocator for l in apart],
+                         [style.APART["other_via"], "arena", style.APART["never_frees"], "bump"])
+        memory_rows = [r for r in style.read_results(self.folder) if r.what == "memory"]
+        points, _ = pareto.points_of(rows, memory_rows, style.label_series(r.series for r in rows))
+        self.assertEqual({p.series.allocator for p in points if p.ranked}, {"jemalloc", "mimalloc"})
+        for figure in FIGURES:
+            self.assertTrue(pages_of(figure, self.folder), figure)
+
     def test_front(self):
         def point(name, speed, peak):
             return pareto.Point(style.Series(name, "", "free", ""), [speed], speed, peak, name != "out")
