@@ -64,10 +64,23 @@ enum {
 /* What a span is; the tags between are the owner's own. */
 enum { TAG_NONE = 0, TAG_META = 253, TAG_LARGE = 254, TAG_FREE = 255 };
 
+struct span_share { /* room for an owner that shares spans without locks */
+    _Atomic uint64_t remote;
+    _Atomic(void *) below;
+    _Atomic uint16_t owner, home;
+    uint8_t held;
+    bool waiting;
+};
+
 struct span {
     struct list link; /* free run: in its bin; span: the owner's */
-    struct list kept; /* free run with committed units */
-    uint64_t freed_ns;
+    union {
+        struct {
+            struct list kept; /* free run with committed units */
+            uint64_t freed_ns;
+        };
+        struct span_share share; /* span */
+    };
     uint32_t units;
     uint8_t tag;
     bool fresh;      /* reads as zero, as far as the owner has not written to it */
