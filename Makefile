@@ -105,7 +105,7 @@ deps: ## install what is missing (Debian packages)
 include scripts/pool.mk
 include scripts/tests.mk
 
-.PHONY: demo figures bench-replay golden docs handbook
+.PHONY: demo figures bench-replay rivals bench-rivals golden docs handbook
 demo: alloclab ## record a program, replay real recordings on every allocator, leave tables and pictures
 	@scripts/demo.sh
 
@@ -119,6 +119,16 @@ $(BUILD)/replay_floor: tests/bench/replay_floor.c $(ALL_LIB)
 
 bench-replay: $(BUILD)/replay_floor ## the harness's own cost, beside a bare loop in one interleaved run
 	@$<
+
+rivals: | deps ## install other people's allocators: jemalloc, mimalloc, tcmalloc, tbbmalloc
+	@scripts/install.sh rivals
+
+$(BUILD)/rivals: tests/bench/rivals.c $(BUILD)/flags
+	@mkdir -p $(@D); $(CC) $(CFLAGS) -fno-builtin -MF $@.d -o $@ $<
+
+bench-rivals: alloclab $(BUILD)/rivals | rivals ## race drop-ins (DESIGNS="segfit ..") against the rivals; BLOCKS=10 SEED=N THP=on
+	@ALLOCLAB=$(ALLOCLAB) BUILD=$(BUILD) $(PYTHON) tests/bench/rivals.py $(if $(BLOCKS),--blocks $(BLOCKS)) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(THP),--thp $(THP)) $(or $(DESIGNS),segfit)
 
 golden: alloclab ## rewrite the expected figures of tests/golden: only when a change of them is meant
 	@$(PYTHON) tests/golden/test_golden.py --write
