@@ -92,6 +92,7 @@ static bool child_spawn(const struct cell *cell, int outcome_fd, struct running 
                     (char *)touch_names[cell->touch],
                     (char *)cell->spec_text,
                     (char *)cell->preload->path,
+                    (char *)cell->door,
                     (char *)cell->live, /* or the end */
                     NULL};
     char **environment = cell->preload->path[0] ? preload_environment(cell->preload) : environ;

@@ -32,6 +32,7 @@ struct cell {
     const char *live; /* a live workload's spec: the cell plays it, and no pass is run; else NULL */
     enum pass pass;
     enum touch touch;
+    const char *door; /* what its door is told: rows of os_options as text */
     uint64_t seed;
     struct cell_limits limits;
 };

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "allocators/lib/os_policy.h"
 #include "harness/pass.h"
 
 uint64_t clock_now_ns(void)
@@ -69,11 +70,49 @@ uint64_t resident_now(void)
     return resident_read("/proc/self/statm");
 }
 
+int door_parse(const char *text, struct os_config *config, struct error *err)
+{
+    return option_parse("--door", os_options, sizeof *config, text, config, err);
+}
+
+bool huge_read(uint64_t *bytes)
+{
+    static const char key[] = "AnonHugePages:";
+    char text[2048];
+    int fd = open("/proc/self/smaps_rollup", O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    text[got > 0 ? got : 0] = 0;
+    const char *line = strstr(text, key);
+    if (line)
+        *bytes = strtoull(line + sizeof key - 1, NULL, 10) << 10;
+    return line;
+}
+
+void cell_heap_exhausted(const struct cell_heap *h, const struct cell_setup *setup,
+                         const char *format, ...)
+{
+    char where[128];
+    const char *refusal = os_refusal(h->os);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(where, sizeof where, format, args);
+    va_end(args);
+    outcome_fail(setup->outcome, OUTCOME_OOM, "%s%s%s", where, refusal[0] ? ": " : "", refusal);
+}
+
 bool cell_heap_open(struct cell_heap *h, const struct cell_setup *setup, bool observe)
 {
-    struct os_config config = {.observe = observe};
+    struct os_config config = setup->door;
+    struct error err;
+    config.observe = observe;
     h->clock_ns = 0;
     h->heap = NULL;
+    if (os_config_check(&config, &err)) {
+        outcome_fail(setup->outcome, OUTCOME_FAILED, "door: %s", err.text);
+        return false;
+    }
     h->os = os_open(&config);
     if (!h->os) {
         outcome_fail(setup->outcome, OUTCOME_OOM, "the door cannot open: %s", strerror(errno));
@@ -83,7 +122,8 @@ bool cell_heap_open(struct cell_heap *h, const struct cell_setup *setup, bool ob
                                .seed = setup->seed,
                                .now_ns = observe ? env_virtual_now : env_real_now,
                                .cpu = env_cpu,
-                               .ctx = &h->clock_ns};
+                               .ctx = &h->clock_ns,
+                               .observed = observe};
     if (!spec_envs(setup->spec, &common, h->env)) {
         outcome_fail(setup->outcome, OUTCOME_FAILED, "more than %d designs in one composition",
                      SPEC_MAX_DEPTH);
@@ -91,7 +131,7 @@ bool cell_heap_open(struct cell_heap *h, const struct cell_setup *setup, bool ob
         h->heap = setup->spec->design->create(&h->env[0]);
         if (h->heap)
             return true;
-        outcome_fail(setup->outcome, OUTCOME_OOM, "create() returned no heap");
+        cell_heap_exhausted(h, setup, "create() returned no heap");
     }
     os_close(h->os);
     return false;

@@ -174,6 +174,7 @@ static bool sample_take(struct memory *m, uint64_t op)
     s->committed = m->door ? counts.committed_bytes : SAMPLE_UNKNOWN;
     s->reserved = m->door ? counts.reserved_bytes : SAMPLE_UNKNOWN;
     s->resident = resident;
+    s->huge = m->door ? os_coverage(m->h.os).huge_bytes : SAMPLE_UNKNOWN;
     for (int i = 0; i < 4 && !walks; i++)
         s->walk[i] = SAMPLE_UNKNOWN;
     if (outcome->samples < OUTCOME_SAMPLES)
@@ -198,6 +199,15 @@ static void ratio(struct memory *m, enum metric metric, uint64_t live, double va
         outcome_set(m->setup->outcome, metric, value);
 }
 
+/* How much could be huge pages when most is committed. */
+static void coverage_report(struct memory *m)
+{
+    struct os_coverage all = os_coverage(m->h.os);
+    if (all.committed_bytes)
+        outcome_set(m->setup->outcome, METRIC_huge_coverage_at_peak_ratio,
+                    (double)all.huge_bytes / (double)all.committed_bytes);
+}
+
 /* The figures of one instant, from a walk there. */
 static bool peak_report(struct memory *m, uint64_t op)
 {
@@ -216,6 +226,7 @@ static bool peak_report(struct memory *m, uint64_t op)
         return false;
     }
     ratio(m, METRIC_frag_jw3_ratio, m->requested_now, committed / live - 1);
+    coverage_report(m);
     if (!m->design->walk)
         return true;
     if (!walk_take(m))
@@ -270,8 +281,8 @@ static const struct observe_hooks memory_hooks = {.made = memory_made,
 static bool stopped_report(struct memory *m, enum observe_result result)
 {
     if (result == OBSERVE_NO_MEMORY)
-        outcome_fail(m->setup->outcome, OUTCOME_OOM, "op %llu: the allocator returned NULL",
-                     (unsigned long long)m->o.op);
+        cell_heap_exhausted(&m->h, m->setup, "op %llu: the allocator returned NULL",
+                            (unsigned long long)m->o.op);
     return result == OBSERVE_DONE;
 }
 
@@ -289,6 +300,7 @@ static bool replay_main(struct memory *m)
         outcome_set(m->setup->outcome, METRIC_peak_reserved_bytes,
                     (double)counts.peak_reserved_bytes);
         outcome_set(m->setup->outcome, METRIC_door_calls_count, (double)counts.calls_count);
+        outcome_set(m->setup->outcome, METRIC_peak_lazy_bytes, (double)counts.peak_lazy_bytes);
     }
     m->o.hooks = &(const struct observe_hooks){.ending = NULL};
     if (!stopped_report(m, observe_runs(&m->o, plan->main_runs, plan->runs)))

@@ -27,6 +27,9 @@
       "process has them: the C library's, a rival's, or a design's drop-in library")               \
     X(touch, "", none, id,                                                                         \
       "what the replay writes of each new object: none, first (byte), line, page")                 \
+    X(door, "", none, id,                                                                          \
+      "what the door was told (--door), all of it; empty for memory that does not come through "   \
+      "one")                                                                                       \
     X(pass, "", none, id, "throughput, memory or verify")                                          \
     X(repeat, "", none, id, "number of the repeat, from 0")                                        \
     X(status, "", none, id,                                                                        \
@@ -97,7 +100,16 @@
     X(passes_count, "count", none, timed, "steady passes that ns_per_op is the median of")         \
     X(harness_bytes, "bytes", none, exact,                                                         \
       "the plan and the replay's tables, as the cell maps them")                                   \
-    X(walks_count, "count", none, exact, "walks at which sum(walk) == C was found true")
+    X(walks_count, "count", none, exact, "walks at which sum(walk) == C was found true")           \
+    X(huge_coverage_at_peak_ratio, "ratio", higher, exact,                                         \
+      "when C is first at its maximum: its bytes that lie in 2 MiB ranges, so aligned, that are "  \
+      "committed wholly, / C")                                                                     \
+    X(anon_huge_bytes, "bytes", none, sampled,                                                     \
+      "transparent huge pages of the process above its state before the heap was made, after the " \
+      "last op of the cold pass")                                                                  \
+    X(peak_lazy_bytes, "bytes", lower, exact,                                                      \
+      "most bytes decommitted lazily and neither committed again nor returned for good: no "       \
+      "longer in C, but they stay resident until the kernel wants them")
 
 enum metric {
 #define METRIC_ENUM(name, unit, better, how, definition) METRIC_##name,

@@ -30,6 +30,7 @@ enum outcome_status {               /* as written in results.csv */
 struct sample { /* one row of timeline.csv; bytes; SAMPLE_UNKNOWN = empty */
     uint64_t op_index, virtual_ns;
     uint64_t requested, usable, committed, reserved, resident;
+    uint64_t huge;    /* committed, in whole huge pages */
     uint64_t walk[4]; /* by enum walk_kind */
 };
 

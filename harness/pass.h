@@ -5,6 +5,7 @@
 #ifndef ALLOCLAB_PASS_H
 #define ALLOCLAB_PASS_H
 
+#include "allocators/lib/error.h"
 #include "allocators/lib/os.h"
 #include "harness/outcome.h"
 #include "harness/replay.h"
@@ -13,8 +14,9 @@
 struct cell_setup {
     const struct plan *plan;
     const struct spec *spec;
-    enum touch touch;   /* of the throughput pass */
-    double min_seconds; /* of the throughput pass */
+    enum touch touch;      /* of the throughput pass */
+    struct os_config door; /* what holds for the cell's door, whatever the mode */
+    double min_seconds;    /* of the throughput pass */
     uint64_t seed;
     struct outcome *outcome;
 };
@@ -31,13 +33,24 @@ struct cell_heap {
     uint64_t clock_ns;                    /* the virtual clock; unused in timed passes */
 };
 
-/* Opens the door (observing or timed) and the heap; false: the outcome says why. */
+/* What a door is told, from "opt=v,opt=v" by the rows of os_options ("" = the defaults). 0, or -1
+ * with a message. */
+int door_parse(const char *text, struct os_config *config, struct error *err);
+
+/* Opens the door (observing or timed) and the heap; false: the outcome says why, also where the
+ * machine cannot do what the door is told. */
 bool cell_heap_open(struct cell_heap *h, const struct cell_setup *setup, bool observe);
 void cell_heap_close(struct cell_heap *h, const struct cell_setup *setup);
 
 /* Moves the virtual clock to the op, and lets the design do its background work when a tick is due.
  */
 void cell_heap_tick(struct cell_heap *h, const struct cell_setup *setup, uint64_t op);
+
+/* The allocator returned NULL: the cell is out of memory, and if the door refused something, it
+ * says what. A printf-style text says where. */
+__attribute__((format(printf, 3, 4))) void cell_heap_exhausted(const struct cell_heap *h,
+                                                               const struct cell_setup *setup,
+                                                               const char *format, ...);
 
 /* Ends the cell's account: status and a printf-style detail. */
 __attribute__((format(printf, 3, 4))) void
@@ -48,6 +61,9 @@ uint64_t clock_now_ns(void);
    0 if it cannot be read. */
 uint64_t resident_read(const char *statm);
 uint64_t resident_now(void); /* of this process */
+/* Bytes of this process that lie in transparent huge pages; false: the kernel does not tell. It
+   looks at every page: for rare use. */
+bool huge_read(uint64_t *bytes);
 
 #define VIRTUAL_NS_PER_OP 100   /* the virtual clock's speed */
 #define TICK_OPS          10000 /* ops between two ticks: a millisecond of the virtual clock */

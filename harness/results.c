@@ -99,7 +99,7 @@ int results_open(struct results *r, const char *directory, struct error *err)
           "bytes,"
           "usable_bytes,committed_bytes,reserved_bytes,resident_bytes,walk_meta_bytes,walk_live_"
           "bytes,"
-          "walk_free_bytes,walk_unused_bytes\n",
+          "walk_free_bytes,walk_unused_bytes,huge_coverage_bytes\n",
           r->timeline);
     fputs("run_id,allocator,options,workload,threads,release,sample,op_index,bucket,bucket_bytes,"
           "offset_bytes,meta_bytes,live_bytes,free_bytes,unused_bytes\n",
@@ -110,7 +110,7 @@ int results_open(struct results *r, const char *directory, struct error *err)
 static void row_put(const struct results *r, const struct row_ids *ids, const struct outcome *o)
 {
     FILE *f = r->rows;
-    const char *texts[] = {ids->release, "serial", ids->via, ids->touch, ids->pass};
+    const char *texts[] = {ids->release, "serial", ids->via, ids->touch};
     fprintf(f, "%s,%u,%u,", r->run_id, ids->block, ids->order);
     text_put(f, ids->allocator);
     fputc(',', f);
@@ -120,7 +120,9 @@ static void row_put(const struct results *r, const struct row_ids *ids, const st
     fprintf(f, ",%u", ids->threads);
     for (unsigned i = 0; i < sizeof texts / sizeof *texts; i++)
         fprintf(f, ",%s", texts[i]);
-    fprintf(f, ",%u,%s,%s,", ids->repeat, status_names[o->status], ids->rank_group);
+    fputc(',', f);
+    text_put(f, ids->door);
+    fprintf(f, ",%s,%u,%s,%s,", ids->pass, ids->repeat, status_names[o->status], ids->rank_group);
     text_put(f, o->status == OUTCOME_OK ? "" : o->detail);
     for (int i = 0; i < METRIC_COUNT; i++) {
         if (o->known[i])
@@ -159,7 +161,7 @@ static void timeline_put(const struct results *r, const struct row_ids *ids,
         fprintf(r->timeline, ",%u,%llu,%llu", i, (unsigned long long)s->op_index,
                 (unsigned long long)s->virtual_ns);
         const uint64_t values[] = {s->requested, s->usable,  s->committed, s->reserved, s->resident,
-                                   s->walk[0],   s->walk[1], s->walk[2],   s->walk[3]};
+                                   s->walk[0],   s->walk[1], s->walk[2],   s->walk[3],  s->huge};
         for (unsigned k = 0; k < sizeof values / sizeof *values; k++)
             known_put(r->timeline, values[k]);
         fputc('\n', r->timeline);

@@ -13,7 +13,7 @@
 
 struct row_ids { /* the id columns of a row; strings are the caller's */
     unsigned block, order, threads, repeat;
-    const char *allocator, *options, *workload, *release, *via, *touch, *pass, *rank_group;
+    const char *allocator, *options, *workload, *release, *via, *touch, *door, *pass, *rank_group;
 };
 
 struct results {

@@ -132,6 +132,7 @@ static int row_write(struct session *s, const struct job *job, unsigned threads,
         .release = release_names[job->release],
         .via = via_malloc(c) ? "malloc" : "vtable",
         .touch = job->pass == PASS_THROUGHPUT ? touch_names[s->touch] : "page",
+        .door = via_malloc(c) ? "" : s->door,
         .pass = pass_names[job->pass],
         .rank_group = group_name(s, job),
     };
@@ -152,12 +153,18 @@ static void job_execute(struct session *s, const struct job *job, int plan_fd,
                      "the workload aligns to %zu bytes, the design to %zu", align, ALLOCATOR_ALIGN);
         return;
     }
+    if (s->door_given && c->preload.options) {
+        outcome_fail(o, OUTCOME_NOT_APPLICABLE,
+                     "a drop-in library opens a door of its own: --door does not reach it");
+        return;
+    }
     struct cell cell = {.spec = &c->spec,
                         .spec_text = c->preload.path[0] ? c->runs->name : c->text,
                         .preload = &c->preload,
                         .plan_fd = plan_fd,
                         .pass = job->pass,
                         .touch = s->touch,
+                        .door = s->door,
                         .seed = s->seed,
                         .limits = s->limits};
     struct progress progress = {.s = s, .job = job};
@@ -182,6 +189,7 @@ static int live_record(struct session *s, const struct job *job, struct target *
                         .preload = &c->preload,
                         .plan_fd = fd,
                         .live = name,
+                        .door = s->door,
                         .seed = s->seed,
                         .limits = s->limits};
     struct progress progress = {.s = s, .job = job};

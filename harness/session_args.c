@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "allocators/lib/os_policy.h"
 #include "api/dropin.h"
 #include "harness/dropin.h"
 #include "harness/pass.h"
@@ -180,6 +181,21 @@ int via_parse(struct session *s, const char *text, struct error *err)
     if (choice_parse("--via", text, names, &choice, err))
         return -1;
     s->via = choice ? VIA_MALLOC : VIA_VTABLE;
+    return 0;
+}
+
+int session_door(struct session *s, const char *text, struct error *err)
+{
+    struct os_config config;
+    struct error why;
+    if (door_parse(text, &config, err))
+        return -1;
+    if (os_config_sane(&config, &why))
+        return error_set(err, "--door: %s", why.text);
+    if (config.numa != OS_NUMA_DEFAULT && os_nodes().count == 1)
+        fprintf(stderr, "--door: this machine has one memory node: numa has no effect\n");
+    option_format(os_options, &config, s->door, sizeof s->door);
+    s->door_given = text[0];
     return 0;
 }
 

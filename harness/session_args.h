@@ -22,6 +22,11 @@ int choice_parse(const char *option, const char *text, const char *const names[]
 /* --via: how designs are called; `auto` is not for users, but what is there without it. */
 int via_parse(struct session *s, const char *text, struct error *err);
 
+/* What the session's doors are told ("" = nothing: the defaults); what contradicts itself, or
+ * names a memory node that this machine lacks, is an error. Says on stderr what has no effect here.
+ */
+int session_door(struct session *s, const char *text, struct error *err);
+
 /* Sensible limits: two minutes, and half of the memory that is available now. */
 struct cell_limits limits_default(void);
 

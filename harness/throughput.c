@@ -39,18 +39,28 @@ static void steady_note(struct timing *timing, uint64_t took)
     timing->steady_ns[timing->kept++] = took;
 }
 
+struct cold { /* what the report on the first pass needs */
+    const struct cell_heap *heap;
+    uint64_t huge_before; /* bytes in huge pages before the heap was made */
+    bool huge_known;
+};
+
 /* What the cold pass cost the kernel and the door. */
-static void cold_report(const struct cell_setup *setup, const struct cell_heap *h, uint64_t faults)
+static void cold_report(const struct cell_setup *setup, const struct cold *cold, uint64_t faults)
 {
+    uint64_t huge;
+    if (cold->huge_known && huge_read(&huge))
+        outcome_set(setup->outcome, METRIC_anon_huge_bytes,
+                    huge > cold->huge_before ? (double)(huge - cold->huge_before) : 0);
     outcome_set(setup->outcome, METRIC_minor_faults_count, (double)faults);
     if (!(setup->spec->design->traits & ALLOCATOR_FOREIGN))
-        outcome_set(setup->outcome, METRIC_door_calls_count, (double)os_counts(h->os).calls_count);
+        outcome_set(setup->outcome, METRIC_door_calls_count,
+                    (double)os_counts(cold->heap->os).calls_count);
 }
 
-/* One pass and its epilogue; its time, or 0 if memory ran out. `cold`: the heap of the first pass,
-   else NULL. */
-static uint64_t pass_run(const struct cell_setup *setup, struct replay *r,
-                         const struct cell_heap *cold)
+/* One pass and its epilogue; its time, or 0 if memory ran out. `cold`: of the first pass, else
+   NULL. */
+static uint64_t pass_run(const struct cell_setup *setup, struct replay *r, const struct cold *cold)
 {
     uint64_t faults = cold ? faults_now() : 0;
     if (!replay_pass_begin(r) || !replay_runs(r, 0, r->plan->start_runs))
@@ -67,12 +77,12 @@ static uint64_t pass_run(const struct cell_setup *setup, struct replay *r,
     return took ? took : 1;
 }
 
-static bool passes_run(const struct cell_setup *setup, struct replay *r, const struct cell_heap *h,
+static bool passes_run(const struct cell_setup *setup, struct replay *r, const struct cold *cold,
                        struct timing *timing)
 {
     uint64_t wanted = setup->plan->ops ? (uint64_t)(setup->min_seconds * 1e9) : 0;
     timing->stride = 1;
-    timing->cold_ns = pass_run(setup, r, h);
+    timing->cold_ns = pass_run(setup, r, cold);
     uint64_t start = clock_now_ns();
     while (timing->cold_ns && (!timing->passes || clock_now_ns() - start < wanted)) {
         uint64_t took = pass_run(setup, r, NULL);
@@ -114,9 +124,11 @@ void throughput_pass(const struct cell_setup *setup)
 {
     static struct timing timing; /* touched before the clock starts; not on the heap under test */
     struct cell_heap h;
+    struct cold cold = {.heap = &h};
     struct replay replay;
     struct error err;
     memset(&timing, 0, sizeof timing);
+    cold.huge_known = huge_read(&cold.huge_before);
     if (!cell_heap_open(&h, setup, false))
         return;
     if (replay_open(&replay, setup->plan, setup->spec->design, h.heap, setup->touch, &err)) {
@@ -125,11 +137,11 @@ void throughput_pass(const struct cell_setup *setup)
     }
     outcome_set(setup->outcome, METRIC_harness_bytes,
                 (double)(setup->plan->bytes + replay.tables_bytes));
-    if (passes_run(setup, &replay, &h, &timing))
+    if (passes_run(setup, &replay, &cold, &timing))
         timing_report(setup, &timing);
     else
-        outcome_fail(setup->outcome, OUTCOME_OOM, "the allocator returned NULL in pass %llu",
-                     (unsigned long long)(timing.cold_ns ? timing.passes + 1 : 0));
+        cell_heap_exhausted(&h, setup, "the allocator returned NULL in pass %llu",
+                            (unsigned long long)(timing.cold_ns ? timing.passes + 1 : 0));
     if (setup->outcome->status == OUTCOME_OK)
         cell_heap_close(&h, setup);
     replay_close(&replay);

@@ -210,8 +210,8 @@ static bool verify_replay(struct verify *v)
     if (replay_pass_begin(&v->o.replay) && heap_check(v))
         result = observe_runs(&v->o, 0, plan->runs);
     if (result == OBSERVE_NO_MEMORY && !v->setup->outcome->status)
-        outcome_fail(v->setup->outcome, OUTCOME_OOM, "op %llu: the allocator returned NULL",
-                     (unsigned long long)v->o.op);
+        cell_heap_exhausted(&v->h, v->setup, "op %llu: the allocator returned NULL",
+                            (unsigned long long)v->o.op);
     if (result != OBSERVE_DONE || !heap_check(v))
         return false;
     replay_pass_end(&v->o.replay);

@@ -73,9 +73,14 @@ void os_hugetlb_shortage(size_t bytes, struct error *err)
     long long all = number_read(HUGETLB "nr_hugepages");
     long long unused = number_read(HUGETLB "free_hugepages");
     long long promised = number_read(HUGETLB "resv_hugepages");
-    unsigned long long wanted = (bytes + OS_HUGE_BYTES - 1) / OS_HUGE_BYTES;
+    unsigned long long wanted = bytes / OS_HUGE_BYTES;
     if (all < 0)
         error_set(err, "this kernel has no hugetlb pages of 2 MiB");
+    else if (!wanted)
+        error_set(err,
+                  "there are no hugetlb pages of 2 MiB: " HUGETLB "nr_hugepages is %lld; run: "
+                  "sysctl vm.nr_hugepages=N",
+                  all);
     else
         error_set(err,
                   "%llu hugetlb page%s of 2 MiB wanted, %lld free: " HUGETLB
@@ -84,15 +89,20 @@ void os_hugetlb_shortage(size_t bytes, struct error *err)
                   (unsigned long long)(all - unused + promised) + wanted);
 }
 
-int os_config_check(const struct os_config *config, struct error *err)
+int os_config_sane(const struct os_config *config, struct error *err)
 {
     if (config->hugetlb && config->thp != OS_THP_DEFAULT)
         return error_set(err, "thp and hugetlb exclude each other: a page is one or the other");
+    return config->numa == OS_NUMA_BIND ? os_node_check(config->node, err) : 0;
+}
+
+int os_config_check(const struct os_config *config, struct error *err)
+{
     if (config->hugetlb && number_read(HUGETLB "nr_hugepages") <= 0) {
-        os_hugetlb_shortage(OS_HUGE_BYTES, err);
+        os_hugetlb_shortage(0, err);
         return -1;
     }
     if (config->thp == OS_THP_ON && access(THP, F_OK))
         return error_set(err, "thp=on: this kernel has no transparent huge pages (no " THP ")");
-    return config->numa == OS_NUMA_BIND ? os_node_check(config->node, err) : 0;
+    return os_config_sane(config, err);
 }

@@ -13,8 +13,10 @@
 /* For option_parse into a struct os_config: "thp=on,numa=bind,node=1". */
 extern const struct option os_options[];
 
-/* 0, or -1 with what this machine lacks, or what excludes what. Huge pages must be there, but not
- * yet enough of them. */
+/* 0, or -1: the rows contradict each other, or name a memory node that this machine lacks. */
+int os_config_sane(const struct os_config *config, struct error *err);
+/* The same, or -1 with what this machine cannot do. Explicit huge pages must be there, but not yet
+ * enough of them. */
 int os_config_check(const struct os_config *config, struct error *err);
 
 /* Memory nodes that this process may use. */
@@ -27,7 +29,7 @@ struct os_nodes os_nodes(void);
 /* 0, or -1: there is no such node, and which there are. */
 int os_node_check(uint64_t node, struct error *err);
 
-/* Why there are no explicit huge pages for so many bytes, and what to do. */
+/* Why there are no explicit huge pages for so many bytes (0: any), and what to do. */
 void os_hugetlb_shortage(size_t bytes, struct error *err);
 
 #endif

@@ -27,9 +27,10 @@ static void verdicts_print(const struct session *s)
 }
 
 static int arguments_read(struct session *s, const char **allocators_text,
-                          const char **targets_text, int argc, char **argv, struct error *err)
+                          const char **targets_text, const char **door_text, int argc, char **argv,
+                          struct error *err)
 {
-    static const char *const names[] = {"-a", "-w", "--seed", "--via", NULL};
+    static const char *const names[] = {"-a", "-w", "--seed", "--via", "--door", NULL};
     struct args args = {.argc = argc, .argv = argv, .at = 1};
     int option;
     while ((option = args_next(&args, names, err)) >= 0) {
@@ -37,6 +38,8 @@ static int arguments_read(struct session *s, const char **allocators_text,
             *allocators_text = args.value;
         else if (option == 1)
             *targets_text = args.value;
+        else if (option == 4)
+            *door_text = args.value;
         else if (option == 3 ? via_parse(s, args.value, err)
                              : number_parse("--seed", args.value, 0, UINT64_MAX, &s->seed, err))
             return -1;
@@ -52,7 +55,7 @@ static int arguments_read(struct session *s, const char **allocators_text,
 static int check_main(int argc, char **argv)
 {
     struct error err;
-    const char *allocators_text = NULL, *targets_text = NULL;
+    const char *allocators_text = NULL, *targets_text = NULL, *door_text = "";
     struct session s = {.passes = {[PASS_VERIFY] = true},
                         .release = RELEASE_BOTH,
                         .via = VIA_VTABLE, /* each in its own way: nothing is ranked */
@@ -60,7 +63,9 @@ static int check_main(int argc, char **argv)
                         .seed = seed_default(),
                         .quiet = !isatty(STDERR_FILENO)};
     s.limits.seconds = 600;
-    int result = arguments_read(&s, &allocators_text, &targets_text, argc, argv, &err);
+    int result = arguments_read(&s, &allocators_text, &targets_text, &door_text, argc, argv, &err);
+    if (!result)
+        result = session_door(&s, door_text, &err);
     if (!result)
         result = session_contenders(&s, allocators_text, false, &err);
     if (!result)
@@ -82,7 +87,7 @@ static int check_main(int argc, char **argv)
 
 COMMAND(check) = {
     .name = "check",
-    .usage = "check [-a SPEC,..] -w WORKLOAD_OR_TRACE,.. [--seed N]",
+    .usage = "check [-a SPEC,..] -w WORKLOAD_OR_TRACE,.. [--door OPT=V,..] [--seed N]",
     .summary =
         "the oracle: alignment, overlap, content, zeroed memory, walk law, invariants, leaks",
     .main = check_main};

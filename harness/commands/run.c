@@ -12,7 +12,7 @@
 #include "harness/session_args.h"
 
 struct arguments {
-    const char *allocators, *targets, *directory, *base;
+    const char *allocators, *targets, *directory, *base, *door;
 };
 
 enum {
@@ -25,6 +25,7 @@ enum {
     ARG_RELEASE,
     ARG_BASE,
     ARG_VIA,
+    ARG_DOOR,
     ARG_SEED,
     ARG_SECONDS,
     ARG_MEMORY
@@ -39,6 +40,7 @@ static const char *const arg_names[] = {[ARG_ALLOCATORS] = "-a",
                                         [ARG_RELEASE] = "--release",
                                         [ARG_BASE] = "--base",
                                         [ARG_VIA] = "--via",
+                                        [ARG_DOOR] = "--door",
                                         [ARG_SEED] = "--seed",
                                         [ARG_SECONDS] = "--limit-seconds",
                                         [ARG_MEMORY] = "--limit-memory",
@@ -94,6 +96,9 @@ static int option_take(struct session *s, struct arguments *a, int option, char 
         break;
     case ARG_VIA:
         return via_parse(s, text, err);
+    case ARG_DOOR:
+        a->door = text;
+        break;
     case ARG_SEED:
         return number_parse("--seed", text, 0, UINT64_MAX, &s->seed, err);
     case ARG_SECONDS:
@@ -160,6 +165,8 @@ static int session_execute(struct session *s, struct arguments *a, int argc, cha
 {
     struct results results;
     enum via asked = s->via;
+    if (session_door(s, a->door ? a->door : "", err))
+        return -1;
     if (session_contenders(s, a->allocators, true, err) || session_targets(s, a->targets, err))
         return -1;
     if (via_judge(s, asked, err) || base_choose(s, a, err) || session_plan(s, err))
@@ -211,7 +218,7 @@ COMMAND(run) = {
     .usage = "run [-a SPEC,..] -w WORKLOAD_OR_TRACE,.. -o DIR [-r BLOCKS] [--passes "
              "throughput,memory,verify] "
              "[--touch none|first|line] [--release auto|free|scope|both] [--base SPEC] [--via "
-             "vtable|malloc] [--seed N] "
+             "vtable|malloc] [--door thp=on|off,numa=..,hugetlb=yes,commit_limit=BYTES] [--seed N] "
              "[--limit-seconds N] [--limit-memory BYTES]",
     .summary =
         "replays every workload on every allocator (default: all), measures, writes CSV files and "
