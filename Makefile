@@ -102,6 +102,7 @@ deps: ## install what is missing (Debian packages)
 
 -include $(LIB_OBJ:.o=.d) $(REC_OBJ:.o=.d)
 
+include scripts/dropin.mk
 include scripts/pool.mk
 include scripts/tests.mk
 
@@ -126,7 +127,7 @@ rivals: | deps ## install other people's allocators: jemalloc, mimalloc, tcmallo
 $(BUILD)/rivals: tests/bench/rivals.c $(BUILD)/flags
 	@mkdir -p $(@D); $(CC) $(CFLAGS) -fno-builtin -MF $@.d -o $@ $<
 
-bench-rivals: alloclab $(BUILD)/rivals | rivals ## race drop-ins (DESIGNS="segfit ..") against the rivals; BLOCKS=10 SEED=N THP=on
+bench-rivals: all $(BUILD)/rivals | rivals ## race drop-ins (DESIGNS="segfit ..") against the rivals; BLOCKS=10 SEED=N THP=on
 	@ALLOCLAB=$(ALLOCLAB) BUILD=$(BUILD) $(PYTHON) tests/bench/rivals.py $(if $(BLOCKS),--blocks $(BLOCKS)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(THP),--thp $(THP)) $(or $(DESIGNS),segfit)
 
