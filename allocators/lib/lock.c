@@ -1,8 +1,9 @@
 /*
- * lock.c - the waiting side of lock.h.
+ * lock.c - the waiting side of lock.h. errno stays as it was: a program's free must keep it.
  */
 #include "allocators/lib/lock.h"
 
+#include <errno.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -32,8 +33,10 @@ void lock_wait(struct lock *lock)
         }
         cpu_relax();
     }
+    int error = errno;
     while (atomic_exchange_explicit(&lock->state, LOCK_SLEEPERS, memory_order_acquire) != LOCK_FREE)
         syscall(SYS_futex, &lock->state, FUTEX_WAIT_PRIVATE, LOCK_SLEEPERS, NULL, NULL, 0);
+    errno = error;
     lock->waits++;
 }
 

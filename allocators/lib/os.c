@@ -379,16 +379,19 @@ static int policy_apply(const struct os_config *config, void *p, size_t bytes)
 
 /* ---- leaving the lock for the kernel: timed doors only ---- */
 
-static void kernel_enter(struct os *os)
+/* errno, which kernel_leave() puts back: a program's free must keep it. */
+static int kernel_enter(struct os *os)
 {
     if (os->config.observe)
-        return;
+        return errno;
     os->outside++;
     pthread_mutex_unlock(&os->lock);
+    return errno;
 }
 
-static void kernel_leave(struct os *os)
+static void kernel_leave(struct os *os, int error)
 {
+    errno = error;
     if (os->config.observe)
         return;
     pthread_mutex_lock(&os->lock);
@@ -423,10 +426,10 @@ static void *range_map(struct os *os, size_t bytes, size_t align, bool hugetlb)
 
 static struct reservation *reserve(struct os *os, size_t bytes, size_t align, bool hugetlb)
 {
-    kernel_enter(os);
+    int error = kernel_enter(os);
     void *p = range_map(os, bytes, align, hugetlb);
     int why = errno;
-    kernel_leave(os);
+    kernel_leave(os, error);
     if (!p) {
         reserve_refused(os, bytes, hugetlb, why);
         return NULL;
@@ -463,9 +466,9 @@ static void release(struct os *os, struct reservation *node)
     bitmap_give(os, node, node->lazy);
     bitmap_give(os, node, node->guard);
     meta_give(os, node, sizeof *node);
-    kernel_enter(os);
+    int error = kernel_enter(os);
     munmap((void *)all.start, all.bytes);
-    kernel_leave(os);
+    kernel_leave(os, error);
 }
 
 static int commit(struct os *os, struct reservation *node, struct range range)
@@ -538,9 +541,9 @@ static int give_back(struct os *os, struct reservation *node, struct range range
         return -ENOMEM;
     int result = 0;
     if (!node->hugetlb) {
-        kernel_enter(os);
+        int error = kernel_enter(os);
         result = pages_drop(os, range, lazy);
-        kernel_leave(os);
+        kernel_leave(os, error);
     } else if (!lazy) {
         result = huge_pages_clear(os, node, range);
     }
