@@ -306,7 +306,7 @@ def check_tidy(tree):
     if not sources:
         return
     command = ["clang-tidy", "--quiet", "--checks=" + ",".join(TIDY_CHECKS)] + sources
-    flags = ["-std=c11", "-D_GNU_SOURCE", "-I.", "-w", '-DBUILD_FLAGS=""', '-DBUILD_MODE=""']
+    flags = ["-std=c11", "-D_GNU_SOURCE", "-I.", "-Iapi", "-w", '-DBUILD_FLAGS=""', '-DBUILD_MODE=""']
     output = run_tool(command + ["--"] + flags).stdout
     for path, line, what in re.findall(r"^([^:\n]+):(\d+):\d+: (?:warning|error): (.*)$", output, re.MULTILINE):
         tree.report(os.path.relpath(path), int(line), "tidy", what, "mend it, or say why not: // NOLINT(ID): reason")

@@ -11,6 +11,7 @@ POOL_LIB := $(BUILD)/liballoclab.a
 POOL_H   := alloclab.h alloclab.hpp alloclab_mark.h
 
 all: $(POOL_LIB)
+test-programs: $(if $(filter release,$(MODE)),$(POOL_LIB))
 
 $(POOL_LIB): $(POOL_OBJ)
 	@echo "  LINK  $@"; $(CC) -r -nostdlib -o $(BUILD)/pic/alloclab.o $^
@@ -39,4 +40,4 @@ uninstall: root = $(DESTDIR)$(PREFIX)
 uninstall: ## remove what make install put there: the same PREFIX and DESTDIR
 	@rm -f "$(root)/bin/alloclab" $(POOL_H:%="$(root)/include/%") "$(root)/lib/liballoclab.a" \
 	  "$(root)/lib/pkgconfig/alloclab.pc" "$(root)"/lib/alloclab/liballoclab-*.so "$(root)/lib/alloclab/alloclab"
-	@if [ -d "$(root)/lib/alloclab" ]; then rmdir "$(root)/lib/alloclab"; fi
+	@rmdir "$(root)/lib/alloclab" 2>/dev/null || true
