@@ -32,4 +32,14 @@ static inline size_t size_class_bytes(unsigned size_class)
     return granules << SIZE_CLASS_SHIFT;
 }
 
+/* The first class from the size's on whose size is a multiple of the alignment, a power of two: in
+ * a span that is aligned so, its objects are too. */
+static inline unsigned size_class_aligned(size_t size, size_t align)
+{
+    unsigned size_class = size_class_of(size);
+    while (!is_aligned(size_class_bytes(size_class), align))
+        size_class++;
+    return size_class;
+}
+
 #endif
