@@ -8,6 +8,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -63,10 +64,23 @@ __attribute__((destructor)) static void report(void)
 CRASHING = "#include <stdlib.h>\nvoid *malloc(size_t n) { (void)n; abort(); }\n"
 SERVING_NOTHING = "int unrelated(void) { return 1; }\n"
 FORWARDING = "#include <stddef.h>\nvoid *__libc_malloc(size_t);\nvoid *malloc(size_t n) { return __libc_malloc(n); }\n"
+TELLING = FORWARDING + r"""
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+__attribute__((constructor)) static void tell(void)
+{
+    const char *options = getenv("ALLOCLAB_OPTIONS"), *path = getenv("TOLD");
+    int fd = options && path ? open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666) : -1;
+    if (fd >= 0 && write(fd, options, strlen(options)) > 0)
+        close(fd);
+}
+"""
 
 
-def run(*args, **variables):
-    return subprocess.run([ALLOCLAB, *args], capture_output=True, text=True, timeout=120, env={**os.environ, **variables})
+def run(*args, program=ALLOCLAB, **variables):
+    return subprocess.run([program, *args], capture_output=True, text=True, timeout=120, env={**os.environ, **variables})
 
 
 class Rivals(unittest.TestCase):
@@ -94,7 +108,7 @@ class Rivals(unittest.TestCase):
     def test_a_rivals_row_has_its_name(self):
         path = self.library("libjemalloc.so.2", FORWARDING)
         os.rename(path, path[:-len(".so")])
-        got = run("run", "-a", "jemalloc,glibc,bump", "-w", SMALL, "-o", self.out, "-r", "1",
+        got = run("run", "-a", "jemalloc,glibc,bump", "-w", SMALL, "-o", self.out, "--passes", "memory",
                   ALLOCLAB_LIBRARY_PATH=self.folder)
         self.assertEqual(got.returncode, 0, got.stderr)
         seen = {r["allocator"]: (r["options"], r["via"], r["rank_group"], r["status"]) for r in self.rows()}
@@ -150,6 +164,32 @@ class Rivals(unittest.TestCase):
             mallocs, others, frees = map(int, file.read().split())
         self.assertEqual((mallocs, others, frees), (100 * passes, 0, 100 * passes))
 
+    def test_our_designs_run_as_drop_ins(self):
+        """The drop-in library beside the program takes the design's place, with the design's options."""
+        told = os.path.join(self.folder, "told")
+        program = shutil.copy(ALLOCLAB, os.path.join(self.folder, "alloclab"))
+        path = self.library("liballoclab-segfit", TELLING)
+        for via, spec in ((["--via", "malloc"], "segfit:cache=2m,bump"), ([], "glibc,segfit:cache=2m,bump")):
+            got = run("run", "-a", spec, *via, "-w", SMALL, "-o", self.out, "--passes", "memory", program=program,
+                      TOLD=told)
+            self.assertEqual(got.returncode, 0, got.stderr)
+            rows = {r["allocator"]: r for r in self.rows()}
+            self.assertEqual((rows["segfit"]["via"], rows["segfit"]["rank_group"], rows["segfit"]["peak_committed_bytes"]),
+                             ("malloc", "ranked", ""))
+            self.assertEqual((rows["bump"]["via"], rows["bump"]["rank_group"]), ("vtable", "never_frees"))
+            with open(told) as file:
+                self.assertEqual(file.read(), rows["segfit"]["options"])
+            self.assertTrue(rows["segfit"]["options"].startswith("cache=2m,"))
+            self.assertEqual(self.facts()["segfit"]["library"], path)
+            os.remove(told)
+            shutil.rmtree(self.out)
+        os.remove(path)
+        got = run("run", "-a", "segfit", "--via", "malloc", "-w", SMALL, "-o", self.out, program=program)
+        self.assertEqual((got.returncode, got.stderr), (
+            2, f"alloclab run: {path}: cannot read it: No such file or directory; `make` builds it\n"))
+        got = run("run", "-a", "segfit", "-w", SMALL, "-o", self.out, "--passes", "memory", program=program)
+        self.assertEqual(got.returncode, 0, "the contract needs no library")
+
     def test_missing_library(self):
         got = run("run", "-a", "segfit,mimalloc", "-w", SMALL, "-o", self.out, ALLOCLAB_LIBRARY_PATH="/nowhere:/neither")
         self.assertEqual((got.returncode, got.stderr), (
@@ -175,12 +215,12 @@ class Rivals(unittest.TestCase):
         with open(text, "w") as file:
             file.write("no library\n")
         got = run("run", "-a", f"preload:{crashing},preload:{nothing},preload:{text},glibc", "-w", SMALL, "-o", self.out,
-                  "-r", "1", "--passes", "throughput")
+                  "--passes", "memory")
         self.assertEqual(got.returncode, 1, got.stderr)
         rows = {r["allocator"]: r for r in self.rows()}
         self.assertEqual((rows["crashing.so"]["status"], rows["crashing.so"]["detail"]), ("crash", "Aborted"))
         for name, path in (("nothing.so", nothing), ("text.so", text)):
-            self.assertEqual((rows[name]["status"], rows[name]["ns_per_op"]), ("failed", ""))
+            self.assertEqual((rows[name]["status"], rows[name]["peak_resident_bytes"]), ("failed", ""))
             self.assertRegex(rows[name]["detail"], rf"^malloc is served by \S*/libc\.so\.6, not by {re.escape(path)}: "
                                                    "it was not loaded, or defines no malloc$")
         self.assertEqual(rows["glibc"]["status"], "ok", "the session went on")
