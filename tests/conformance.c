@@ -16,6 +16,7 @@
 #include "allocators/lib/bits.h"
 #include "allocators/lib/option.h"
 #include "harness/registry.h"
+#include "tests/lib/forking.h"
 #include "tests/lib/rig.h"
 #include "tests/lib/steps.h"
 #include "tests/lib/world.h"
@@ -748,6 +749,13 @@ static void test_remote_free(void **state)
     rig_close(&rig);
 }
 
+static void test_survives_fork(void **state)
+{
+    skip_if(!(design_of(state)->traits & ALLOCATOR_SHARED));
+    skip_traits(state, ALLOCATOR_FAKE | ALLOCATOR_FOREIGN);
+    forking_try(design_of(state), seed);
+}
+
 /* ---- the table ---- */
 
 static const struct promise {
@@ -782,6 +790,7 @@ static const struct promise {
     {"trims what a scope left", test_trim_after_scope},
     {"is shared by threads", test_threads_share},
     {"frees through another thread's view", test_remote_free},
+    {"survives fork", test_survives_fork},
 };
 
 enum { PROMISES = sizeof promises / sizeof *promises };

@@ -47,11 +47,11 @@ static void span_carve(struct central *c, struct span *span, struct chain *chain
     chain->count += count;
 }
 
-/* Takes what the chain lacks to a batch out of one span. */
-static void span_take(struct central *c, struct span *span, struct chain *chain)
+/* Takes what the chain lacks to `wanted` out of one span. */
+static void span_take(struct central *c, struct span *span, struct chain *chain, uint32_t wanted)
 {
     struct block *b = span->free;
-    while (b && chain->count < c->batch) {
+    while (b && chain->count < wanted) {
         struct block *next = next_of(c, b);
         block_link(c->secret, b, chain->head);
         chain->head = b;
@@ -60,7 +60,7 @@ static void span_take(struct central *c, struct span *span, struct chain *chain)
         b = next;
     }
     span->free = b;
-    uint32_t fresh = (uint32_t)size_min(c->batch - chain->count, c->objects - span->carved);
+    uint32_t fresh = (uint32_t)size_min(wanted - chain->count, c->objects - span->carved);
     if (fresh)
         span_carve(c, span, chain, fresh);
     if (!span_has_room(c, span)) {
@@ -69,29 +69,29 @@ static void span_take(struct central *c, struct span *span, struct chain *chain)
     }
 }
 
-struct chain central_take(struct central *c)
+struct chain central_take(struct central *c, uint32_t count)
 {
     struct chain chain = {NULL, 0};
     lock_take(&c->lock);
-    c->used = true;
+    c->used = c->stirred = true;
     c->refills++;
     if (c->chain_count)
         chain = c->chains[--c->chain_count];
-    while (chain.count < c->batch) {
+    while (chain.count < count) {
         struct list *first = c->partial.next;
         struct span *span = LIST_ENTRY(first, struct span, link);
         if (first == &c->partial)
             span = chain.count ? NULL : span_new(c);
         if (!span)
             break;
-        span_take(c, span, &chain);
+        span_take(c, span, &chain, count);
     }
     lock_give(&c->lock);
     return chain;
 }
 
-/* Back into the spans; the caller has the lock. */
-static void chain_sort(struct central *c, struct block *b)
+/* Back into the spans; those that are empty then leave for `empty`. The caller has the lock. */
+static void chain_sort(struct central *c, struct block *b, struct list *empty)
 {
     while (b) {
         struct block *next = next_of(c, b);
@@ -102,35 +102,69 @@ static void chain_sort(struct central *c, struct block *b)
         span->free = b;
         if (!--span->live) {
             list_remove(&span->link);
-            pages_give(c->pages, span);
+            list_insert_after(empty, &span->link);
+            span->tag = TAG_META;
             c->spans_given++;
         }
         b = next;
     }
 }
 
+/* To the pages; the lock was given back. */
+static void spans_give(struct central *c, struct list *empty)
+{
+    while (!list_empty(empty)) {
+        struct span *span = LIST_ENTRY(empty->next, struct span, link);
+        list_remove(&span->link);
+        pages_give(c->pages, span);
+    }
+}
+
 void central_give(struct central *c, struct chain chain, bool sort)
 {
+    struct list empty;
+    list_init(&empty);
     lock_take(&c->lock);
     c->flushes++;
+    if (!sort)
+        c->stirred = true;
     if (!sort && c->chain_count < CHAINS && chain.count == c->batch) {
         c->used = true;
         c->chains[c->chain_count++] = chain;
     } else {
-        chain_sort(c, chain.head);
+        chain_sort(c, chain.head, &empty);
     }
     lock_give(&c->lock);
+    spans_give(c, &empty);
 }
 
 void central_tick(struct central *c, uint64_t now_ns, uint64_t age_ns)
 {
+    struct list empty;
+    list_init(&empty);
     lock_take(&c->lock);
     if (c->used)
         c->used_ns = now_ns;
     c->used = false;
     while (c->chain_count && now_ns - c->used_ns >= age_ns)
-        chain_sort(c, c->chains[--c->chain_count].head);
+        chain_sort(c, c->chains[--c->chain_count].head, &empty);
     lock_give(&c->lock);
+    spans_give(c, &empty);
+}
+
+bool central_sweep(struct central *c)
+{
+    struct list empty;
+    list_init(&empty);
+    lock_take(&c->lock);
+    bool idle = !c->stirred;
+    c->stirred = false;
+    c->swept += idle && c->chain_count;
+    while (idle && c->chain_count)
+        chain_sort(c, c->chains[--c->chain_count].head, &empty);
+    lock_give(&c->lock);
+    spans_give(c, &empty);
+    return idle;
 }
 
 /* The fewest units with room for at least eight objects up to 1 KiB, four up to 8 KiB, one beyond,

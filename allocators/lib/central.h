@@ -20,8 +20,9 @@
  * where objects in chains and caches count as live.
  *
  * Threads: the class's lock guards the list, its spans and the free objects in them; it is taken by
- * the functions that say nothing else, and the pages' lock within. The fields that do not change
- * are read by anyone.
+ * the functions that say nothing else, and the pages' lock within. Empty spans go to the pages, and
+ * may go on to the kernel, after it was given back; on that way they are nobody's (TAG_META). The
+ * fields that do not change are read by anyone.
  */
 #ifndef ALLOCLAB_CENTRAL_H
 #define ALLOCLAB_CENTRAL_H
@@ -43,12 +44,12 @@ enum { CHAINS = 8 };
 
 struct central {
     struct lock lock;
-    bool used; /* since the last central_tick() */
+    bool used, stirred; /* since the last central_tick(); central_sweep() */
     uint64_t used_ns;
     struct list partial;
     uint32_t chain_count;
     struct chain chains[CHAINS];
-    uint64_t refills, flushes, spans_taken, spans_given;
+    uint64_t refills, flushes, swept, spans_taken, spans_given;
     /* What follows does not change. */
     struct pages *pages;
     const char *design; /* for misuse */
@@ -60,12 +61,16 @@ struct central {
 /* The caller has set pages, design, secret, bytes, batch, tag and used_ns in zeroed memory. */
 void central_open(struct central *c);
 
-/* A batch, or what there is; an empty chain = no memory. */
-struct chain central_take(struct central *c);
+/* So many, at most a batch, or what there is; a batch of the depot as a whole, however many are
+ * wanted. An empty chain = no memory. */
+struct chain central_take(struct central *c, uint32_t count);
 /* `sort`: into the spans, even if the depot has room. */
 void central_give(struct central *c, struct chain chain, bool sort);
 /* Sorts the depot into the spans if it was not used for age_ns; 0 = in any case. */
 void central_tick(struct central *c, uint64_t now_ns, uint64_t age_ns);
+
+/* Sorts the depot if nobody took or gave since the last sweep; whether it did. */
+bool central_sweep(struct central *c);
 
 /* Observation, no lock; a span of this class. */
 void central_span_walk(const struct central *c, const struct span *span, walk_fn *fn, void *arg);

@@ -4,6 +4,7 @@
 #include "allocators/lib/gate.h"
 
 #include <linux/membarrier.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -15,4 +16,10 @@ bool gates_open(void)
 void gates_fence(void)
 {
     syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+}
+
+void gate_wait(struct gate *gate)
+{
+    while (atomic_load_explicit(&gate->state, memory_order_acquire) == GATE_INSIDE)
+        sched_yield();
 }

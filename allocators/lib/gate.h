@@ -39,6 +39,8 @@ struct gate {
 bool gates_open(void);  /* once, before the first visit: false = visits are not possible here */
 void gates_fence(void); /* between closing gates and looking at their states */
 
+void gate_wait(struct gate *gate); /* visitor, after gates_fence(): until the owner is outside */
+
 /* Owner: false = a visitor is there; nothing was entered. */
 static inline bool gate_enter(struct gate *gate)
 {

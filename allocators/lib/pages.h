@@ -1,7 +1,7 @@
 /*
  * pages.h - a page-run allocator: runs of 8-KiB units, called spans once they have an owner, cut
  * from segments of 32 MiB. Free runs coalesce at once with both neighbours; their memory goes back
- * to the kernel later, by age and by limit.
+ * to the kernel later, by age and by limit, or packed into huge pages.
  *
  *     segment, aligned to its size
  *     | pages, bitmaps | info: 4 bytes a unit | a struct span a unit (lazy) | unit 35 ... unit 4095
@@ -20,16 +20,27 @@
  * Free runs are in bins by length (exact up to 16 units, then eight a doubling), newest first; a
  * request takes the best of its own bin, else any run of the next bin that is not empty. Those with
  * committed pages are also in `kept`, newest first. A unit has two bits: committed, and touched,
- * which means that it may not read as zero.
+ * which means that it may not read as zero: the kernel takes lazily returned pages when it likes.
+ *
+ * With `huge`, 256 units are a huge page, and free runs merge within one, or if both are whole huge
+ * pages. Those are in the bins and in `kept`; shorter ones are in huge.h's lists, which are asked
+ * first, and keep their memory unless `subrelease`. A span of less than a huge page is taken
+ * from within one; a longer one begins a whole one, and what it leaves of its last is filled like
+ * any other. With `thp` the door asks the kernel for huge pages, and each is committed as a whole.
  *
  * Invariants (pages_check)
- *   1. spans and free runs tile each segment from unit 35 on; no two neighbours are free.
+ *   1. spans and free runs tile each segment from unit 35 on; no two free neighbours could merge.
  *   2. info is as above for every free run.
- *   3. the bins hold exactly the free runs, each in its own; a bin's bit says if it is not empty.
- *   4. `kept` holds exactly the free runs with committed units, which sum to kept_units.
- *   5. touched units are committed; those of spans all are.
+ *   3. the bins, and the huge pages, hold exactly the free runs, each in its own; a bin's bit says
+ *      if it is not empty.
+ *   4. `kept` holds exactly the free runs with committed units that may go back, which sum to
+ *      kept_units.
+ *   5. the units of spans are committed; touched ones too, unless they went back lazily.
  *
- * Threads: one lock for everything, taken by each function below except where it says so. info and
+ * Threads: one lock for everything, taken by each function below except where it says so. While
+ * memory goes back to the kernel the lock is open, and the run is in no list and has no neighbour
+ * that would merge with it; the kernel is asked for a new segment, or for an object with its own
+ * reservation, with the lock taken (one call for 32 MiB, and for such an object). info and
  * numbers are read without it, by relaxed atomic loads: a program that may use an object has got it
  * over some release and acquire since the span's info was written, so it cannot read an older
  * value; who frees what is no object may read anything, and every value is handled.
@@ -43,6 +54,7 @@
 
 #include "allocators/lib/allocator.h"
 #include "allocators/lib/bits.h"
+#include "allocators/lib/huge.h"
 #include "allocators/lib/large.h"
 #include "allocators/lib/list.h"
 #include "allocators/lib/lock.h"
@@ -56,6 +68,7 @@ enum {
     RUN_BINS = 88,
     NUMBERS = 1024,
     SPAN_GROUP = 128, /* so many struct spans are committed together */
+    SEGMENT_HUGES = SEGMENT_UNITS / HUGE_UNITS,
 };
 
 #define UNIT_BYTES    ((size_t)1 << UNIT_SHIFT)
@@ -92,31 +105,37 @@ _Static_assert(sizeof(struct span) == 64, "the layout counts on it");
 
 struct segment {
     struct list link;
-    uint32_t span_groups; /* which groups of `spans` are committed, a bit each */
+    uint32_t header_bytes; /* committed at its start, without `spans` */
+    uint32_t span_groups;  /* which groups of `spans` are committed, a bit each */
     uint64_t committed[SEGMENT_UNITS / 64], touched[SEGMENT_UNITS / 64];
+    struct huge_page huge[SEGMENT_HUGES];
     _Atomic uint32_t info[SEGMENT_UNITS + 1]; /* the last is a fence */
     _Alignas(8192) struct span spans[SEGMENT_UNITS];
 };
 _Static_assert(sizeof(struct segment) == HEADER_UNITS * UNIT_BYTES, "the header's units");
 
-enum return_policy { RETURN_DECOMMIT, RETURN_NEVER };
+enum return_policy { RETURN_DECOMMIT, RETURN_LAZY, RETURN_NEVER };
 
 struct pages {
     _Atomic uint32_t numbers[NUMBERS];
     struct os *os;
     struct lock lock;
     enum return_policy policy;
-    uint64_t age_ns, now_ns; /* of the last pages_tick() */
+    bool huge, thp, subrelease; /* huge pages: packed into; asked for; broken up to give back */
+    uint64_t age_ns, now_ns;    /* of the last pages_tick() */
     size_t limit_units;
     struct list segments, kept;
     size_t segment_count, kept_units;
     uint64_t returned_units, commits;
+    size_t returning; /* runs that are going back at this moment */
     uint64_t bin_bits[(RUN_BINS + 63) / 64];
     struct list bins[RUN_BINS];
     struct large_table large;
+    struct huge_index index;
 };
 
-/* The caller has set os, policy, age_ns, now_ns and limit_units in zeroed memory; no lock. */
+/* The caller has set os, policy, the huge pages' three, age_ns, now_ns and limit_units in zeroed
+ * memory; no lock. */
 bool pages_open(struct pages *pages);
 void pages_close(struct pages *pages);
 
@@ -137,10 +156,14 @@ size_t pages_large_find(struct pages *pages, const void *p);
 bool pages_large_free(struct pages *pages, const void *p);
 bool pages_large_resize(struct pages *pages, const void *p, size_t size);
 
-/* Gives back what has been free for age_ns. */
+/* The two are called by one thread at a time. Gives back what has been free for age_ns. */
 void pages_tick(struct pages *pages, uint64_t now_ns);
-/* Gives back all that is free, whatever the policy. */
+/* Gives back all that is free, whatever the policy, at once. */
 void pages_trim(struct pages *pages);
+
+/* Nobody is inside, nor does memory go back, between the two. */
+void pages_fork_before(struct pages *pages);
+void pages_fork_after(struct pages *pages);
 
 /* Observation, no lock: calls for every span. */
 typedef void pages_span_fn(void *arg, struct span *span);
@@ -148,6 +171,12 @@ void pages_each(const struct pages *pages, pages_span_fn *fn, void *arg);
 /* Every committed byte that is not in a span. */
 void pages_walk(const struct pages *pages, walk_fn *fn, void *arg);
 const char *pages_check(const struct pages *pages);
+
+/* The most units that a span may have; longer ones are pages_large_alloc()'s. */
+static inline size_t pages_run_max(const struct pages *pages)
+{
+    return pages->huge ? SEGMENT_UNITS - HUGE_UNITS : RUN_UNITS_MAX;
+}
 
 static inline struct segment *segment_of(const void *p)
 {
