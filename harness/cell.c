@@ -187,6 +187,7 @@ static void child_finish(const struct cell *cell, struct running *child, struct 
 static void outcome_guard(struct outcome *o)
 {
     o->detail[sizeof o->detail - 1] = 0;
+    o->mode[sizeof o->mode - 1] = 0;
     bool sane = o->status > OUTCOME_NONE && o->status <= OUTCOME_MEMORY_LIMIT &&
                 o->samples <= OUTCOME_SAMPLES && o->heapmap_samples <= HEAPMAP_SAMPLES &&
                 o->heapmap_buckets <= HEAPMAP_BUCKETS;

@@ -102,6 +102,14 @@ void cell_heap_exhausted(const struct cell_heap *h, const struct cell_setup *set
     outcome_fail(setup->outcome, OUTCOME_OOM, "%s%s%s", where, refusal[0] ? ": " : "", refusal);
 }
 
+static void mode_note(const struct cell_heap *h, const struct cell_setup *setup)
+{
+    const struct allocator *design = setup->spec->design;
+    const char *mode = design->mode ? design->mode(h->heap) : NULL;
+    struct outcome *o = setup->outcome;
+    snprintf(o->mode, sizeof o->mode, "%s", mode ? mode : "");
+}
+
 bool cell_heap_open(struct cell_heap *h, const struct cell_setup *setup, bool observe)
 {
     struct os_config config = setup->door;
@@ -129,8 +137,10 @@ bool cell_heap_open(struct cell_heap *h, const struct cell_setup *setup, bool ob
                      SPEC_MAX_DEPTH);
     } else {
         h->heap = setup->spec->design->create(&h->env[0]);
-        if (h->heap)
+        if (h->heap) {
+            mode_note(h, setup);
             return true;
+        }
         cell_heap_exhausted(h, setup, "create() returned no heap");
     }
     os_close(h->os);

@@ -39,6 +39,9 @@
       "ranked; never_frees: does not reuse what is freed, and no scope exit gave memory back; "    \
       "other_via: called through the contract in a session that ranks what is called through "     \
       "malloc; floor: null")                                                                       \
+    X(mode, "", none, id,                                                                          \
+      "what the machine made the heap choose (per-cpu magazines by rseq, or under locks); empty "  \
+      "where the design has no choice")                                                            \
     X(detail, "", none, id, "what a cell that is not ok said")
 
 #define METRIC_VALUES(X)                                                                           \

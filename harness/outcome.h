@@ -44,6 +44,7 @@ struct outcome {
     uint32_t samples, heapmap_samples, heapmap_buckets;
     uint64_t heapmap_bucket_bytes;
     char detail[512];
+    char mode[96]; /* what the machine made the heap choose; "" = nothing */
     double value[METRIC_COUNT];
     bool known[METRIC_COUNT];
     struct sample sample[OUTCOME_SAMPLES];

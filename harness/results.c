@@ -123,6 +123,8 @@ static void row_put(const struct results *r, const struct row_ids *ids, const st
     fputc(',', f);
     text_put(f, ids->door);
     fprintf(f, ",%s,%u,%s,%s,", ids->pass, ids->repeat, status_names[o->status], ids->rank_group);
+    text_put(f, o->mode);
+    fputc(',', f);
     text_put(f, o->status == OUTCOME_OK ? "" : o->detail);
     for (int i = 0; i < METRIC_COUNT; i++) {
         if (o->known[i])

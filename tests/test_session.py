@@ -45,6 +45,16 @@ class Session(unittest.TestCase):
     def tearDown(self):
         self.folder.cleanup()
 
+    def test_mode(self):
+        """What the machine made a heap choose is in its rows; virtual CPUs are not the machine's."""
+        got = run("run", "-a", "bump,slab,slab:percpu=off", "-w", SMALL, "-o", self.out, "-r", "1")
+        self.assertEqual(got.returncode, 0, got.stderr)
+        seen = {(r["allocator"], "percpu=off" in r["options"], r["pass"]): r["mode"] for r in rows_of(self.out)}
+        self.assertEqual(seen["bump", False, "throughput"], "")
+        self.assertRegex(seen["slab", False, "throughput"], "^per-cpu magazines (by rseq|under locks: no rseq here)$")
+        self.assertEqual(seen["slab", False, "memory"], "per-cpu magazines under locks: cpus are virtual here")
+        self.assertEqual(seen["slab", True, "throughput"], "no per-cpu magazines")
+
     def test_files(self):
         got = run("run", "-a", "bump,libc", "-w", SMALL, "-o", self.out, "-r", "3", "--seed", "5")
         self.assertEqual(got.returncode, 0, got.stderr)
