@@ -104,6 +104,7 @@ deps: ## install what is missing (Debian packages)
 
 include scripts/dropin.mk
 include scripts/pool.mk
+include scripts/bench.mk
 include scripts/tests.mk
 
 .PHONY: demo figures bench-replay rivals bench-rivals golden docs handbook
@@ -112,7 +113,7 @@ demo: alloclab ## record a program, replay real recordings on every allocator, l
 
 figures: ## draw all figures of a results folder: make figures DIR=out/...
 	@test -n "$(DIR)" || { echo "figures: which results? make figures DIR=out/..." >&2; exit 2; }
-	@status=0; for figure in $(filter-out plots/style.py,$(wildcard plots/*.py)); do \
+	@status=0; for figure in $(filter-out plots/style.py plots/blowup.py,$(wildcard plots/*.py)); do \
 	  $(PYTHON) $$figure "$(DIR)" || status=$$?; done; exit $$status
 
 $(BUILD)/replay_floor: tests/bench/replay_floor.c $(ALL_LIB)
