@@ -20,6 +20,20 @@ static int unknown_workload(const char *name, struct error *err)
     return spec_unknown("workload", name, names, err);
 }
 
+static int workload_settle(struct workload_spec *spec, struct error *err)
+{
+    const struct workload *workload = spec->workload;
+    if (!workload->settle)
+        return 0;
+    if (workload->settle(spec->options, err)) {
+        free(spec->options);
+        spec->options = NULL;
+        return -1;
+    }
+    option_format(workload->options, spec->options, spec->options_text, sizeof spec->options_text);
+    return 0;
+}
+
 int workload_spec_parse(const char *text, struct workload_spec *out, struct error *err)
 {
     *out = (struct workload_spec){0};
@@ -37,7 +51,7 @@ int workload_spec_parse(const char *text, struct workload_spec *out, struct erro
         result = spec_options(copy, out->workload->options, out->workload->options_size, options,
                               &out->options, out->options_text, sizeof out->options_text, err);
     free(copy);
-    return result;
+    return result ? result : workload_settle(out, err);
 }
 
 void workload_spec_free(struct workload_spec *spec)

@@ -20,6 +20,7 @@ struct workload_spec {
     char options_text[512];
 };
 
+/* 0, or -1 with a message, nothing to free, and `workload` set if only its options were wrong. */
 int workload_spec_parse(const char *text, struct workload_spec *out, struct error *err);
 void workload_spec_free(struct workload_spec *spec);
 

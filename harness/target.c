@@ -53,14 +53,26 @@ static int workload_emit(const struct workload_spec *spec, uint64_t seed, int fd
     return trace_finish(writer, err);
 }
 
+/* The name says what the options were settled to, as what they name may change. */
+static int settled_name_take(struct target *t, const struct workload_spec *spec, struct error *err)
+{
+    char text[sizeof spec->options_text + 64];
+    snprintf(text, sizeof text, "%s:%s", spec->workload->name, spec->options_text);
+    return name_take(t, text, err);
+}
+
 static int workload_open(struct target *t, const char *text, uint64_t seed, struct error *err)
 {
     struct workload_spec spec;
     if (name_take(t, text, err))
         return -1;
     if (workload_spec_parse(text, &spec, err)) {
-        if (strchr(text, '/') || strstr(text, ".trace"))
+        if (!spec.workload && (strchr(text, '/') || strstr(text, ".trace")))
             error_set(err, "%s: no such trace file, and no workload: %s", text, strerror(ENOENT));
+        return -1;
+    }
+    if (spec.workload->settle && settled_name_take(t, &spec, err)) {
+        workload_spec_free(&spec);
         return -1;
     }
     t->live = !spec.workload->emit;

@@ -97,6 +97,10 @@ static int value_error(const struct context *c)
     case OPTION_CHOICE:
         text_add(allowed, sizeof allowed, "one of %s", c->row->choices);
         break;
+    case OPTION_TEXT:
+        text_add(allowed, sizeof allowed, "at most %zu bytes of text, without control characters",
+                 (size_t)c->row->max - 1);
+        return error_set(c->err, "%s: option %s: give %s", c->owner, c->row->name, allowed);
     }
     if (c->row->min != 0 || c->row->max != 0) {
         text_add(allowed, sizeof allowed, " from ");
@@ -160,8 +164,22 @@ static int choice_parse(const struct context *c, unsigned *out)
     }
 }
 
+static int text_parse(const struct context *c, char *out)
+{
+    if (c->value.length >= (size_t)c->row->max)
+        return value_error(c);
+    for (size_t i = 0; i < c->value.length; i++)
+        if (iscntrl((unsigned char)c->value.text[i]))
+            return value_error(c);
+    memcpy(out, c->value.text, c->value.length);
+    out[c->value.length] = 0;
+    return 0;
+}
+
 static int value_parse(const struct context *c, void *field)
 {
+    if (c->row->type == OPTION_TEXT)
+        return text_parse(c, field);
     char text[VALUE_BYTES];
     if (c->value.length == 0 || c->value.length >= sizeof text)
         return value_error(c);
@@ -180,6 +198,8 @@ static int value_parse(const struct context *c, void *field)
         return 0;
     case OPTION_CHOICE:
         return choice_parse(c, field);
+    case OPTION_TEXT:
+        break;
     }
     return value_error(c);
 }
@@ -262,6 +282,8 @@ void option_format(const struct option *rows, const void *options, char *text, s
             real_format(*(const double *)field, text, bytes);
         } else if (row->type == OPTION_BOOL) {
             text_add(text, bytes, "%s", *(const unsigned *)field ? "yes" : "no");
+        } else if (row->type == OPTION_TEXT) {
+            text_add(text, bytes, "%s", (const char *)field);
         } else {
             const char *at = row->choices;
             for (unsigned i = *(const unsigned *)field; i; i--)

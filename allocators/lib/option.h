@@ -21,6 +21,7 @@ enum option_type {
     OPTION_REAL,   /* double */
     OPTION_BOOL,   /* unsigned, 0 or 1; text yes or no */
     OPTION_CHOICE, /* unsigned, position in `choices` */
+    OPTION_TEXT,   /* char[max], terminated: a path, a name; no comma, no control characters */
 };
 
 struct option {
@@ -28,9 +29,9 @@ struct option {
     enum option_type type;
     size_t offset;        /* of the field in the option struct */
     const char *fallback; /* the default, as text */
-    double min, max;      /* inclusive range of numbers; both 0 = any */
-    const char *choices;  /* OPTION_CHOICE: "first|next|best" */
-    const char *summary;  /* one line, with the unit */
+    double min, max; /* inclusive range of numbers; both 0 = any. OPTION_TEXT: max = the field */
+    const char *choices; /* OPTION_CHOICE: "first|next|best" */
+    const char *summary; /* one line, with the unit */
 };
 
 /*

@@ -86,16 +86,16 @@ static void number_format(const struct option *row, double number, char *text, s
 
 static void option_print(const struct option *row)
 {
-    static const char *const types[] = {[OPTION_SIZE] = "size",
-                                        [OPTION_COUNT] = "count",
-                                        [OPTION_REAL] = "number",
-                                        [OPTION_BOOL] = "yes|no",
-                                        [OPTION_CHOICE] = "choice"};
+    static const char *const types[] = {
+        [OPTION_SIZE] = "size",   [OPTION_COUNT] = "count",   [OPTION_REAL] = "number",
+        [OPTION_BOOL] = "yes|no", [OPTION_CHOICE] = "choice", [OPTION_TEXT] = "text"};
     char low[64], high[64], allowed[160] = "any";
     if (row->type == OPTION_CHOICE) {
         snprintf(allowed, sizeof allowed, "%s", row->choices);
     } else if (row->type == OPTION_BOOL) {
         snprintf(allowed, sizeof allowed, "yes|no");
+    } else if (row->type == OPTION_TEXT) {
+        snprintf(allowed, sizeof allowed, "up to %.0f bytes", row->max - 1);
     } else if (row->min != 0 || row->max != 0) {
         number_format(row, row->min, low, sizeof low);
         number_format(row, row->max, high, sizeof high);

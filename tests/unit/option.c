@@ -15,6 +15,7 @@ struct values {
     uint64_t size, count;
     double share;
     unsigned deferred, fit;
+    char path[8];
 };
 
 static const struct option rows[] = {
@@ -23,6 +24,7 @@ static const struct option rows[] = {
     {"share", OPTION_REAL, offsetof(struct values, share), "0.25", -1, 1, NULL, "of all"},
     {"deferred", OPTION_BOOL, offsetof(struct values, deferred), "no", 0, 0, NULL, "later"},
     {"fit", OPTION_CHOICE, offsetof(struct values, fit), "best", 0, 0, "first|next|best", "which"},
+    {"path", OPTION_TEXT, offsetof(struct values, path), "", 0, 8, NULL, "where"},
     {.name = NULL},
 };
 
@@ -46,6 +48,7 @@ static void test_defaults(void **state)
         assert_true(v.share == 0.25);
         assert_int_equal(v.deferred, 0);
         assert_int_equal(v.fit, 2);
+        assert_string_equal(v.path, "");
     }
 }
 
@@ -65,6 +68,8 @@ static void test_values(void **state)
     assert_int_equal(parse("count=18446744073709551615").count, UINT64_MAX);
     assert_int_equal(parse("fit=first").fit, 0);
     assert_true(parse("share=1e-3").share == 0.001);
+    assert_string_equal(parse("path=a:b/c=d").path, "a:b/c=d");
+    assert_string_equal(parse("path=x,count=5").path, "x"); /* a comma ends it */
 }
 
 static void test_refusals(void **state)
@@ -98,7 +103,9 @@ static void test_refusals(void **state)
         {"fit=firs", "give one of first|next|best"},
         {"fit=first|next", "give one of first|next|best"},
         {"fit=", "give one of first|next|best"},
-        {"fits=best", "unknown option \"fits\": it has size, count, share, deferred, fit"},
+        {"fits=best", "unknown option \"fits\": it has size, count, share, deferred, fit, path"},
+        {"path=12345678", "demo: option path: give at most 7 bytes of text"},
+        {"path=a\nb", "without control characters"},
         {"=3", "unknown option \"\""},
         {"size", "demo: option size has no value: write size=VALUE"},
         {"size=64,size=64", "demo: option size is given twice"},
@@ -146,12 +153,13 @@ static void test_format(void **state)
     static const struct {
         const char *in, *out;
     } cases[] = {
-        {"", "size=64k,count=3,share=0.25,deferred=no,fit=best"},
-        {"size=1000,share=0.1,deferred=yes", "size=1000,count=3,share=0.1,deferred=yes,fit=best"},
-        {"size=1536k,share=1,fit=first", "size=1536k,count=3,share=1,deferred=no,fit=first"},
+        {"", "size=64k,count=3,share=0.25,deferred=no,fit=best,path="},
+        {"size=1000,share=0.1,deferred=yes",
+         "size=1000,count=3,share=0.1,deferred=yes,fit=best,path="},
+        {"size=1536k,share=1,fit=first", "size=1536k,count=3,share=1,deferred=no,fit=first,path="},
         {"size=1g,share=-0.3333333333333333",
-         "size=1g,count=3,share=-0.3333333333333333,deferred=no,fit=best"},
-        {"fit=next,share=0", "size=64k,count=3,share=0,deferred=no,fit=next"},
+         "size=1g,count=3,share=-0.3333333333333333,deferred=no,fit=best,path="},
+        {"fit=next,share=0,path=a/b", "size=64k,count=3,share=0,deferred=no,fit=next,path=a/b"},
     };
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[256];

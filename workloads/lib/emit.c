@@ -16,9 +16,11 @@ static void put(struct emit *e, struct trace_op op)
     e->failed = trace_put(e->out, &op, e->err) != 0;
 }
 
-static uint64_t put_new(struct emit *e, uint8_t kind, unsigned thread, uint64_t size, unsigned site)
+static uint64_t put_new(struct emit *e, uint8_t kind, unsigned thread, uint64_t size, unsigned site,
+                        unsigned align_log2)
 {
     put(e, (struct trace_op){.kind = kind,
+                             .align_log2 = (uint8_t)align_log2,
                              .thread = thread,
                              .object = e->objects,
                              .size = size,
@@ -35,12 +37,18 @@ static void put_scope(struct emit *e, uint8_t kind, unsigned thread, uint64_t sc
 
 uint64_t emit_alloc(struct emit *e, unsigned thread, uint64_t size, unsigned site)
 {
-    return put_new(e, TRACE_ALLOC, thread, size, site);
+    return put_new(e, TRACE_ALLOC, thread, size, site, 0);
 }
 
 uint64_t emit_calloc(struct emit *e, unsigned thread, uint64_t size, unsigned site)
 {
-    return put_new(e, TRACE_CALLOC, thread, size, site);
+    return put_new(e, TRACE_CALLOC, thread, size, site, 0);
+}
+
+uint64_t emit_aligned(struct emit *e, unsigned thread, uint64_t size, unsigned align_log2,
+                      unsigned site)
+{
+    return put_new(e, TRACE_ALIGNED, thread, size, site, align_log2);
 }
 
 uint64_t emit_scope_begin(struct emit *e, unsigned thread)
@@ -63,6 +71,16 @@ void emit_free(struct emit *e, unsigned thread, uint64_t object)
 {
     put(e, (struct trace_op){
                .kind = TRACE_FREE, .thread = thread, .object = object, .scope = TRACE_NO_SCOPE});
+}
+
+void emit_free_sized(struct emit *e, unsigned thread, uint64_t object, uint64_t size)
+{
+    put(e, (struct trace_op){.kind = TRACE_FREE,
+                             .flags = TRACE_SIZED,
+                             .thread = thread,
+                             .object = object,
+                             .size = size,
+                             .scope = TRACE_NO_SCOPE});
 }
 
 void emit_scope_end(struct emit *e, unsigned thread, uint64_t scope)

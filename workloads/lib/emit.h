@@ -26,10 +26,13 @@ struct emit {
  * not said. */
 uint64_t emit_alloc(struct emit *e, unsigned thread, uint64_t size, unsigned site);
 uint64_t emit_calloc(struct emit *e, unsigned thread, uint64_t size, unsigned site);
+uint64_t emit_aligned(struct emit *e, unsigned thread, uint64_t size, unsigned align_log2,
+                      unsigned site);
 uint64_t emit_scope_begin(struct emit *e, unsigned thread);
 
 void emit_realloc(struct emit *e, unsigned thread, uint64_t object, uint64_t size, unsigned site);
 void emit_free(struct emit *e, unsigned thread, uint64_t object);
+void emit_free_sized(struct emit *e, unsigned thread, uint64_t object, uint64_t size);
 void emit_scope_end(struct emit *e, unsigned thread, uint64_t scope);
 void emit_scope_switch(struct emit *e, unsigned thread, uint64_t scope); /* TRACE_NO_SCOPE: none */
 void emit_thread_begin(struct emit *e, unsigned thread);

@@ -17,6 +17,9 @@ struct workload {
     const char *name, *summary, *source; /* file stem; one line; where the pattern is described */
     size_t options_size;
     const struct option *options;
+    /* Optional: completes options, as they were parsed, from what they name (a file's hash), so
+     * that they say all that the trace depends on. 0, or -1 with a message. */
+    int (*settle)(void *options, struct error *err);
     /* Writes the whole trace (not trace_finish). 0, or -1 with a message. */
     int (*emit)(const void *options, uint64_t seed, struct trace_writer *out, struct error *err);
     /* Instead of emit: plays against a design whose addresses it may look at (player.h). */
