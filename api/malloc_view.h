@@ -29,6 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 #include "allocators/lib/lock.h"
@@ -93,6 +94,7 @@ static void *dropin_ticker(void *arg)
     struct timespec pause = {.tv_sec = (time_t)(dropin.tick_ms / 1000),
                              .tv_nsec = (long)(dropin.tick_ms % 1000 * 1000000)};
     struct heap *root = arg;
+    prctl(PR_SET_NAME, "alloclab-tick");
     for (;;) {
         nanosleep(&pause, NULL);
         lock_take(&dropin.tick_lock);
