@@ -65,6 +65,7 @@
 #include <string.h>
 
 #include "allocators/lib/allocator.h"
+#include "allocators/lib/bulk.h"
 #include "allocators/lib/misuse.h"
 #include "allocators/lib/object_cache.h"
 #include "allocators/lib/option.h"
@@ -114,8 +115,6 @@ enum {
 };
 
 #define SMALL_MAX ((size_t)64 * 1024)
-/* Larger requests cannot be had, and sums with these do not overflow. */
-#define OBJECT_MAX ((size_t)1 << 46)
 
 struct heap {
     struct object_caches shared;
@@ -144,77 +143,39 @@ static struct object_cache *cache_of(struct heap *h, size_t size, size_t align)
 
 /* ---- alloc ---- */
 
-/* *fresh: reads as zero. */
-static void *alloc_large(struct heap *h, size_t size, size_t align, bool *fresh)
-{
-    *fresh = true;
-    if (size > OBJECT_MAX || align > OBJECT_MAX)
-        return NULL;
-    size_t units = align_up(size, UNIT_BYTES) >> UNIT_SHIFT;
-    size_t align_units = size_max(align >> UNIT_SHIFT, 1);
-    if (units + align_units - 1 > RUN_UNITS_MAX)
-        return pages_large_alloc(&h->shared.pages, size, align);
-    struct span *span = pages_take(&h->shared.pages, units, align_units, TAG_LARGE);
-    if (!span)
-        return NULL;
-    *fresh = span->fresh;
-    return span_start(span);
-}
-
-static __attribute__((noinline)) void *alloc_any(struct heap *h, size_t size, size_t align,
-                                                 bool *fresh)
+static __attribute__((noinline)) void *alloc_rare(struct heap *h, size_t size, size_t align)
 {
     struct object_cache *c = cache_of(h, size, align);
-    *fresh = false;
-    return c ? object_take(c) : alloc_large(h, size, align, fresh);
+    return c ? object_take(c) : bulk_alloc(&h->shared.pages, size, align);
 }
 
 static void *slab_alloc(struct heap *h, size_t size, size_t align)
 {
-    bool fresh;
     if (__builtin_expect(size <= SMALL_MAX && align <= ALLOCATOR_ALIGN, 1))
         return object_take(&h->caches[size_class_of(size)]);
-    return alloc_any(h, size, align, &fresh);
+    return alloc_rare(h, size, align);
 }
 
 static void *slab_zalloc(struct heap *h, size_t size, size_t align)
 {
-    bool fresh;
-    void *p = alloc_any(h, size, align, &fresh);
-    return p && !fresh ? memset(p, 0, size) : p;
+    void *p = slab_alloc(h, size, align);
+    if (!p)
+        return NULL;
+    struct found f = bulk_find(&h->shared.pages, "slab", p);
+    bool fresh = f.tag == TAG_NONE || (f.tag == TAG_LARGE && f.span->fresh);
+    return fresh ? p : memset(p, 0, size);
 }
 
 /* ---- free ---- */
 
-struct found {
-    struct object_cache *cache; /* NULL: large */
-    struct span *span;          /* NULL: a reservation of its own */
-    size_t bytes;               /* usable */
-};
-
-/* What of the program's begins at `p`; ends the program if nothing does. */
+/* What of the program's begins at `p`, with its usable bytes; ends the program if nothing does. */
 static struct found object_find(struct heap *h, const void *p)
 {
-    struct pages *pages = &h->shared.pages;
-    struct found f = {NULL, NULL, 0};
-    struct segment *segment = pages_number_ok(pages, p) ? segment_of(p) : pages_search(pages, p);
-    if (!segment) {
-        f.bytes = pages_large_find(pages, p);
-        if (!f.bytes)
-            misuse_abort("slab", "invalid free", p);
-        return f;
-    }
-    uint32_t info = segment_info(segment, segment_unit(p));
-    unsigned tag = info_tag(info);
-    f.span = &segment->spans[info_first(info)];
-    if (tag - 1 < CACHES) {
-        f.cache = &h->caches[tag - 1];
-        f.bytes = f.cache->bytes;
-        object_live(f.cache, f.span, p);
-    } else if (tag == TAG_LARGE && !info_offset(info, p)) {
-        f.bytes = f.span->units * UNIT_BYTES;
-    } else {
-        misuse_abort("slab", tag == TAG_FREE ? "double free" : "invalid free", p);
+    struct found f = bulk_find(&h->shared.pages, "slab", p);
+    if (!found_bulk(&f)) {
+        const struct object_cache *c = &h->caches[f.tag - 1];
+        object_live(c, f.span, p);
+        f.bytes = c->bytes;
     }
     return f;
 }
@@ -223,15 +184,13 @@ static struct found object_find(struct heap *h, const void *p)
 static __attribute__((noinline)) void free_slow(struct heap *h, void *p, size_t size)
 {
     struct found f = object_find(h, p);
-    size_t unit = f.span ? UNIT_BYTES : os_page_bytes();
-    if (size && (f.cache ? size > f.bytes : align_up(size, unit) != f.bytes))
+    if (found_bulk(&f)) {
+        bulk_free(&h->shared.pages, "slab", &f, p, size);
+        return;
+    }
+    if (size > f.bytes)
         misuse_abort("slab", "wrong size", p);
-    if (f.cache)
-        object_give(f.cache, f.span, p);
-    else if (f.span)
-        pages_give(&h->shared.pages, f.span);
-    else
-        pages_large_free(&h->shared.pages, p);
+    object_give(&h->caches[f.tag - 1], f.span, p);
 }
 
 static void slab_free(struct heap *h, void *p, size_t size)
@@ -248,20 +207,12 @@ static void slab_free(struct heap *h, void *p, size_t size)
 
 /* ---- realloc, usable ---- */
 
-static bool object_resize(struct heap *h, void *p, const struct found *f, size_t size)
-{
-    if (f->cache)
-        return size <= f->bytes && size + 4 * ALLOCATOR_ALIGN > f->bytes / 2;
-    if (f->span)
-        return size > SMALL_MAX && size <= OBJECT_MAX &&
-               pages_resize(&h->shared.pages, f->span, align_up(size, UNIT_BYTES) >> UNIT_SHIFT);
-    return size > f->bytes / 2 && pages_large_resize(&h->shared.pages, p, size);
-}
-
 static void *slab_realloc(struct heap *h, void *p, size_t old, size_t size, size_t align)
 {
     struct found f = object_find(h, p);
-    if (is_aligned((uintptr_t)p, align) && object_resize(h, p, &f, size))
+    if (is_aligned((uintptr_t)p, align) &&
+        (found_bulk(&f) ? bulk_resize(&h->shared.pages, &f, p, size, SMALL_MAX)
+                        : size <= f.bytes && size + 4 * ALLOCATOR_ALIGN > f.bytes / 2))
         return p;
     void *moved = slab_alloc(h, size, align);
     if (moved) {

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "allocators/lib/bulk.h"
+
 _Static_assert(sizeof((struct span *)0)->kept >= OFF_SLAB_OBJECTS * sizeof(object_mark),
                "marks off the slab");
 _Static_assert(MARK_END <= UINT16_MAX, "in a mark, and in a span's `unused`");
@@ -305,7 +307,9 @@ void object_caches_tick(struct object_caches *s, uint64_t now_ns)
     }
     for (unsigned i = 0; i < s->count; i++)
         cache_reap(&s->cache[i], now_ns, s->config.age_ns);
+    lock_take(&s->upkeep);
     pages_tick(&s->pages, now_ns);
+    lock_give(&s->upkeep);
 }
 
 void object_caches_trim(struct object_caches *s)
@@ -313,7 +317,9 @@ void object_caches_trim(struct object_caches *s)
     magazines_visit(s, true);
     for (unsigned i = 0; i < s->count; i++)
         cache_reap(&s->cache[i], 0, 0);
+    lock_take(&s->upkeep);
     pages_trim(&s->pages);
+    lock_give(&s->upkeep);
 }
 
 /* Magazines need no closing here, as a fork copies them whole; but who finds one closed waits for
@@ -321,14 +327,15 @@ void object_caches_trim(struct object_caches *s)
 void object_caches_fork(struct object_caches *s, enum allocator_fork when)
 {
     if (when == ALLOCATOR_FORK_BEFORE) {
+        lock_take(&s->upkeep);
         if (!percpu_visit(&s->percpu))
             lock_take(&s->percpu.lock);
         for (unsigned i = 0; i < s->count; i++)
             lock_take(&s->cache[i].lock);
-        lock_take(&s->pages.lock);
+        pages_fork_before(&s->pages);
         return;
     }
-    lock_give(&s->pages.lock);
+    pages_fork_after(&s->pages);
     for (unsigned i = s->count; i-- > 0;)
         lock_give(&s->cache[i].lock);
     if (when == ALLOCATOR_FORK_CHILD) {
@@ -336,6 +343,7 @@ void object_caches_fork(struct object_caches *s, enum allocator_fork when)
         s->forked = true;
     }
     percpu_leave(&s->percpu);
+    lock_give(&s->upkeep);
 }
 
 /* ---- open, close ---- */
@@ -513,7 +521,8 @@ const char *object_caches_check(struct object_caches *s)
         broken = broken ? broken : slabs_check(c, &c->full, true, false, &slabs, &cached);
         broken = broken ? broken : slabs_check(c, &c->empty, false, true, &empties, &cached);
         broken = broken ? broken : magazines_check(c, cached);
-        if (!broken && (slabs + empties != spans[c->tag] || empties != c->empties))
+        size_t listed = slabs + empties, lost = spans[c->tag] - listed;
+        if (!broken && (listed > spans[c->tag] || empties != c->empties || (lost && !s->forked)))
             broken = "slabs: the lists do not hold all of them";
     }
     return broken;
@@ -612,13 +621,8 @@ void *object_cache_take(struct object_cache *c)
 
 void object_cache_give(struct object_cache *c, void *p)
 {
-    struct pages *pages = &c->shared->pages;
-    struct segment *segment = pages_number_ok(pages, p) ? segment_of(p) : pages_search(pages, p);
-    uint32_t info = segment ? segment_info(segment, segment_unit(p)) : TAG_NONE;
-    if (info_tag(info) != c->tag)
-        misuse_abort(c->shared->config.design,
-                     info_tag(info) == TAG_FREE ? "double free" : "invalid free", p);
-    object_give(c, &segment->spans[info_first(info)], p);
+    struct found f = bulk_find(&c->shared->pages, c->shared->config.design, p);
+    object_give(c, f.span, p);
 }
 
 void object_cache_reap(struct object_cache *c)

@@ -31,7 +31,8 @@
  * the cache's number + 1.
  *
  * Invariants (object_caches_check)
- *   1. every slab is in the list that its objects say, and the lists hold all slabs.
+ *   1. every slab is in the list that its objects say, and the lists hold all slabs, unless a fork
+ *      lost some that another thread was just reaping.
  *   2. a slab's free list and its LIVE, CACHED and UNUSED marks sum to its objects.
  *   3. a slab's colour is a step that fits.
  *   4. rounds of magazines are marked CACHED, and no others are, unless a fork lost some that were
@@ -41,8 +42,8 @@
  * the lists, are guarded by the cache's lock. The fields of a span that find objects do not change
  * while it is one, and were written before any of its objects was handed out. Constructors and
  * destructors run outside of all locks, on objects that nobody else can reach: they may use other
- * caches, and this one too. Lock order: percpu's visitors, CPU, cache, pages; a CPU's lock is never
- * held together with a cache's but by a visitor.
+ * caches, and this one too. Lock order: upkeep, percpu's visitors, CPU, cache, pages; a CPU's lock
+ * is never held together with a cache's but by a visitor.
  */
 #ifndef ALLOCLAB_OBJECT_CACHE_H
 #define ALLOCLAB_OBJECT_CACHE_H
@@ -109,7 +110,8 @@ struct object_caches {
     struct object_caches_config config;
     _Atomic uint64_t now_ns;     /* of the last tick; relaxed: an age may be a tick off */
     _Atomic uint64_t visited_ns; /* likewise */
-    bool forked;
+    struct lock upkeep; /* of what the pages want done by one thread at a time, and forks */
+    bool forked;        /* a child: what other threads were about is lost to it */
     unsigned count;
     struct object_cache *cache; /* the owner's array */
 };
