@@ -187,7 +187,7 @@ int via_parse(struct session *s, const char *text, struct error *err)
 int session_door(struct session *s, const char *text, struct error *err)
 {
     struct os_config config;
-    struct error why;
+    struct error why = {""};
     if (door_parse(text, &config, err))
         return -1;
     if (os_config_sane(&config, &why))

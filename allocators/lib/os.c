@@ -379,19 +379,16 @@ static int policy_apply(const struct os_config *config, void *p, size_t bytes)
 
 /* ---- leaving the lock for the kernel: timed doors only ---- */
 
-/* errno, which kernel_leave() puts back: a program's free must keep it. */
-static int kernel_enter(struct os *os)
+static void kernel_enter(struct os *os)
 {
     if (os->config.observe)
-        return errno;
+        return;
     os->outside++;
     pthread_mutex_unlock(&os->lock);
-    return errno;
 }
 
-static void kernel_leave(struct os *os, int error)
+static void kernel_leave(struct os *os)
 {
-    errno = error;
     if (os->config.observe)
         return;
     pthread_mutex_lock(&os->lock);
@@ -426,10 +423,10 @@ static void *range_map(struct os *os, size_t bytes, size_t align, bool hugetlb)
 
 static struct reservation *reserve(struct os *os, size_t bytes, size_t align, bool hugetlb)
 {
-    int error = kernel_enter(os);
+    kernel_enter(os);
     void *p = range_map(os, bytes, align, hugetlb);
     int why = errno;
-    kernel_leave(os, error);
+    kernel_leave(os);
     if (!p) {
         reserve_refused(os, bytes, hugetlb, why);
         return NULL;
@@ -466,9 +463,9 @@ static void release(struct os *os, struct reservation *node)
     bitmap_give(os, node, node->lazy);
     bitmap_give(os, node, node->guard);
     meta_give(os, node, sizeof *node);
-    int error = kernel_enter(os);
+    kernel_enter(os);
     munmap((void *)all.start, all.bytes);
-    kernel_leave(os, error);
+    kernel_leave(os);
 }
 
 static int commit(struct os *os, struct reservation *node, struct range range)
@@ -541,9 +538,9 @@ static int give_back(struct os *os, struct reservation *node, struct range range
         return -ENOMEM;
     int result = 0;
     if (!node->hugetlb) {
-        int error = kernel_enter(os);
+        kernel_enter(os);
         result = pages_drop(os, range, lazy);
-        kernel_leave(os, error);
+        kernel_leave(os);
     } else if (!lazy) {
         result = huge_pages_clear(os, node, range);
     }
@@ -597,16 +594,20 @@ static struct os_coverage coverage(const struct os *os)
     return all;
 }
 
-static void enter(struct os *os, enum os_call call)
+/* errno, which leave() puts back: a program's free must keep it. */
+static int enter(struct os *os, enum os_call call)
 {
+    int error = errno;
     pthread_mutex_lock(&os->lock);
     os->counts.calls_count++;
     os->counts.calls[call]++;
+    return error;
 }
 
-static void leave(struct os *os)
+static void leave(struct os *os, int error)
 {
     pthread_mutex_unlock(&os->lock);
+    errno = error;
 }
 
 /* Whole pages; a size that cannot be rounded up stays too large for anything. */
@@ -615,13 +616,19 @@ static size_t page_round(size_t bytes, size_t page)
     return bytes > SIZE_MAX - page ? align_down(SIZE_MAX, page) : align_up(bytes, page);
 }
 
-/* Enters for a call on a part of a reservation; `range` becomes whole pages. */
-static struct reservation *enter_range(struct os *os, enum os_call call, const void *p,
-                                       size_t bytes, const char *what, struct range *range)
+struct entry { /* a call on a part of a reservation */
+    struct reservation *node;
+    struct range range; /* whole pages */
+    int error;
+};
+
+static struct entry enter_range(struct os *os, enum os_call call, const void *p, size_t bytes,
+                                const char *what)
 {
-    enter(os, call);
-    *range = (struct range){(uintptr_t)p, page_round(bytes, os->page)};
-    return tree_find(os, p, range->bytes, what);
+    struct entry entry = {.error = enter(os, call)};
+    entry.range = (struct range){(uintptr_t)p, page_round(bytes, os->page)};
+    entry.node = tree_find(os, p, entry.range.bytes, what);
+    return entry;
 }
 
 /* NULL: os->refusal says why, unless nothing was asked for. */
@@ -634,10 +641,10 @@ static struct reservation *reserve_call(struct os *os, size_t bytes, size_t alig
 
 static void *reserve_and_leave(struct os *os, size_t bytes, size_t align, bool hugetlb)
 {
-    enter(os, OS_RESERVE);
+    int error = enter(os, OS_RESERVE);
     struct reservation *node = reserve_call(os, bytes, align, hugetlb);
     void *p = node ? (void *)node->start : NULL;
-    leave(os);
+    leave(os, error);
     return p;
 }
 
@@ -709,90 +716,78 @@ void *os_reserve_hugetlb(struct os *os, size_t bytes, size_t align)
 
 void *os_map(struct os *os, size_t bytes, size_t align)
 {
-    enter(os, OS_RESERVE);
+    int error = enter(os, OS_RESERVE);
     struct reservation *node = reserve_call(os, bytes, align, false);
     if (node && commit(os, node, (struct range){node->start, page_round(bytes, os->page)})) {
         release(os, node);
         node = NULL;
     }
     void *p = node ? (void *)node->start : NULL;
-    leave(os);
+    leave(os, error);
     return p;
 }
 
 int os_commit(struct os *os, void *p, size_t bytes)
 {
-    struct range range;
-    struct reservation *node =
-        enter_range(os, OS_COMMIT, p, bytes, "commit outside a reservation", &range);
-    int result = commit(os, node, range);
-    leave(os);
+    struct entry e = enter_range(os, OS_COMMIT, p, bytes, "commit outside a reservation");
+    int result = commit(os, e.node, e.range);
+    leave(os, e.error);
     return result;
 }
 
 int os_decommit(struct os *os, void *p, size_t bytes)
 {
-    struct range range;
-    struct reservation *node =
-        enter_range(os, OS_DECOMMIT, p, bytes, "decommit outside a reservation", &range);
-    int result = give_back(os, node, range, false);
-    leave(os);
+    struct entry e = enter_range(os, OS_DECOMMIT, p, bytes, "decommit outside a reservation");
+    int result = give_back(os, e.node, e.range, false);
+    leave(os, e.error);
     return result;
 }
 
 int os_decommit_lazy(struct os *os, void *p, size_t bytes)
 {
-    struct range range;
-    struct reservation *node =
-        enter_range(os, OS_LAZY, p, bytes, "lazy decommit outside a reservation", &range);
-    int result = give_back(os, node, range, true);
-    leave(os);
+    struct entry e = enter_range(os, OS_LAZY, p, bytes, "lazy decommit outside a reservation");
+    int result = give_back(os, e.node, e.range, true);
+    leave(os, e.error);
     return result;
 }
 
 int os_guard(struct os *os, void *p, size_t bytes)
 {
-    struct range range;
-    struct reservation *node =
-        enter_range(os, OS_GUARD, p, bytes, "guard outside a reservation", &range);
-    int result = guard(os, node, range);
-    leave(os);
+    struct entry e = enter_range(os, OS_GUARD, p, bytes, "guard outside a reservation");
+    int result = guard(os, e.node, e.range);
+    leave(os, e.error);
     return result;
 }
 
 int os_huge(struct os *os, void *p, size_t bytes, bool on)
 {
-    struct range range;
-    enter_range(os, OS_HUGE, p, bytes, "huge-page advice outside a reservation", &range);
-    int result = madvise(p, range.bytes, on ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) ? -errno : 0;
-    leave(os);
+    struct entry e = enter_range(os, OS_HUGE, p, bytes, "huge-page advice outside a reservation");
+    int result = madvise(p, e.range.bytes, on ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) ? -errno : 0;
+    leave(os, e.error);
     return result;
 }
 
 int os_place(struct os *os, void *p, size_t bytes, enum os_numa where, unsigned node)
 {
-    struct range range;
-    enter_range(os, OS_PLACE, p, bytes, "placement outside a reservation", &range);
+    struct entry e = enter_range(os, OS_PLACE, p, bytes, "placement outside a reservation");
     bool there = where != OS_NUMA_BIND || !os_node_check(node, &os->refusal);
-    int result = there ? place_range(p, range.bytes, where, node) : -EINVAL;
+    int result = there ? place_range(p, e.range.bytes, where, node) : -EINVAL;
     if (there && result)
         error_set(&os->refusal, "the kernel refused a placement: errno %d (%s)", -result,
                   strerrordesc_np(-result));
-    leave(os);
+    leave(os, e.error);
     return result;
 }
 
 void os_release(struct os *os, void *p, size_t bytes)
 {
-    struct range range;
-    struct reservation *node =
-        enter_range(os, OS_RELEASE, p, bytes, "release outside a reservation", &range);
-    if (node->hugetlb)
-        range.bytes = page_round(range.bytes, OS_HUGE_BYTES);
-    if (node->start != (uintptr_t)p || node->end - node->start != range.bytes)
+    struct entry e = enter_range(os, OS_RELEASE, p, bytes, "release outside a reservation");
+    if (e.node->hugetlb)
+        e.range.bytes = page_round(e.range.bytes, OS_HUGE_BYTES);
+    if (e.node->start != (uintptr_t)p || e.node->end - e.node->start != e.range.bytes)
         misuse_abort("os", "release of a part of a reservation", p);
-    release(os, node);
-    leave(os);
+    release(os, e.node);
+    leave(os, e.error);
 }
 
 void os_fork_before(struct os *os)

@@ -15,7 +15,7 @@
  * decommit, read as zero. All functions may be called from several threads at once, on ranges that
  * do not overlap. Cost: a lock, a search over the reservations (O(log n); O(n) to reserve in
  * observing mode), at most one system call, which timed doors make outside the lock where it is
- * one of reserve, decommit or release. Nothing here calls malloc.
+ * one of reserve, decommit or release. Nothing here calls malloc, and errno stays as it was.
  *
  * Errors: NULL or -errno when memory is short; a call that breaks the rules above (a range that is
  * not inside one reservation, a release of a part) ends in misuse_abort(). docs/memory-os.md says
