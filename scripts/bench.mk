@@ -1,6 +1,6 @@
 # bench.mk - the benches of what memory does: how much a producer and a consumer need, and what goes back to the kernel.
 
-.PHONY: bench-blowup
+.PHONY: bench-blowup bench-typed
 $(BUILD)/bench-%: tests/bench/%.c $(ALL_LIB)
 	@$(CC) $(CFLAGS) -MF $@.d -o $@ $< $(ALL_LIB) $(LIBS)
 -include $(wildcard $(BUILD)/bench-*.d)
@@ -10,3 +10,6 @@ BLOWUP := out/blowup
 bench-blowup: $(BUILD)/bench-blowup ## producer to consumer beside each design's bound; OBJECTS=N for another number than 100 million
 	@mkdir -p $(BLOWUP); status=0; $< $(or $(OBJECTS),100000000) $(BLOWUP)/blowup.csv || status=$$?; \
 	  $(PYTHON) plots/blowup.py $(BLOWUP) && exit $$status
+
+bench-typed: $(BUILD)/bench-typed ## what keeping objects constructed saves, beside constructing at each allocation
+	@$<
