@@ -85,10 +85,12 @@ unsigned alloclab_promises(const struct alloclab_heap *heap);
 
 struct alloclab_config {           /* zeroed: the defaults */
     size_t commit_limit_bytes;     /* requests beyond it fail with ENOMEM; 0 = no limit */
+    const char *memory;            /* how pages are had: "thp=on", "numa=bind,node=1", .. */
     uint64_t seed;                 /* of designs that draw random numbers */
     uint64_t (*now_ns)(void *ctx); /* NULL = the monotonic clock */
-    unsigned (*cpu)(void *ctx);    /* NULL = the processor that the thread runs on */
-    void *ctx;
+    unsigned (*cpu)(void *ctx);    /* NULL = the processor that the thread runs on; given, as in a
+                                      simulation: one thread plays all */
+    void *ctx;                     /* argument of both */
 };
 
 /*
@@ -171,6 +173,37 @@ void alloclab_stats(struct alloclab_heap *heap, alloclab_stats_fn *fn, void *arg
 /* Around fork(2), for heaps that the child goes on using; all three by the thread that forks. */
 enum alloclab_fork_step { ALLOCLAB_FORK_BEFORE, ALLOCLAB_FORK_PARENT, ALLOCLAB_FORK_CHILD };
 void alloclab_fork(struct alloclab_heap *heap, enum alloclab_fork_step when);
+
+/* ---- object caches ---- */
+
+/*
+ * A cache of objects of one kind that keep their constructed state while they are free: what a
+ * constructor sets up (a lock, a list head, a buffer) is set up once, and not at every use. Any
+ * threads may use it at once. Source: Bonwick, "The Slab Allocator" (USENIX 1994).
+ */
+struct alloclab_cache;
+typedef void alloclab_object_fn(void *object, void *arg);
+
+/*
+ * `size` up to 1 MiB, `align` a power of two up to 8 KiB or 0 for 16 bytes. `ctor` is called of an
+ * object before it is first had, `dtor` before its memory goes back; both may be NULL, must not use
+ * this cache's handle before create() has returned, and cannot fail. `name` is told in reports of
+ * misuse. `config` may be NULL; its seed and cpu do not count. NULL: errno is EINVAL or ENOMEM.
+ */
+struct alloclab_cache *alloclab_cache_create(const char *name, size_t size, size_t align,
+                                             alloclab_object_fn *ctor, alloclab_object_fn *dtor,
+                                             void *arg, const struct alloclab_config *config);
+/* Gives all memory back; returns how many objects were still out: their memory is gone, and their
+ * destructor is not called. NULL does nothing. No other call in flight. */
+size_t alloclab_cache_destroy(struct alloclab_cache *cache);
+
+void *alloclab_cache_get(struct alloclab_cache *cache); /* NULL: ENOMEM */
+/* In its constructed state. NULL does nothing; what is no object of this cache ends the program. */
+void alloclab_cache_put(struct alloclab_cache *cache, void *object);
+void alloclab_cache_tick(struct alloclab_cache *cache); /* gives back what was free for a second */
+void alloclab_cache_reap(struct alloclab_cache *cache); /* gives back what is free, now */
+struct alloclab_memory alloclab_cache_usage(const struct alloclab_cache *cache);
+const char *alloclab_cache_check(struct alloclab_cache *cache); /* as alloclab_check() */
 
 #ifdef __cplusplus
 }

@@ -14,7 +14,6 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "allocators/lib/bits.h"
 #include "allocators/lib/generic.h"
@@ -22,6 +21,7 @@
 #include "allocators/lib/os.h"
 #include "api/alloclab.h"
 #include "api/pool/design_spec.h"
+#include "api/pool/door.h"
 
 #define SAME(name) ((unsigned)ALLOCLAB_##name == (unsigned)ALLOCATOR_##name)
 _Static_assert(SAME(REUSES) && SAME(ANY_ALIGN) && SAME(SHARED) && SAME(REMOTE_FREE) &&
@@ -76,14 +76,6 @@ unsigned alloclab_promises(const struct alloclab_heap *heap)
 
 /* ---- heaps ---- */
 
-static uint64_t real_now_ns(void *ctx)
-{
-    (void)ctx;
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 static unsigned real_cpu(void *ctx)
 {
     (void)ctx;
@@ -103,17 +95,15 @@ static int pool_open(struct pool *pool, const char *text, const struct alloclab_
                   design->name);
         return EINVAL;
     }
-    struct os_config door = {.commit_limit_bytes = config->commit_limit_bytes};
-    pool->os = os_open(&door);
-    if (!pool->os) {
-        error_set(err, "%s: no memory for a heap: %s", text, strerror(errno));
-        return ENOMEM;
-    }
+    int status = door_open(&pool->os, config, err);
+    if (status)
+        return status;
     struct alloc_env common = {.os = pool->os,
                                .seed = config->seed,
-                               .now_ns = config->now_ns ? config->now_ns : real_now_ns,
+                               .now_ns = config->now_ns ? config->now_ns : door_now_ns,
                                .cpu = config->cpu ? config->cpu : real_cpu,
-                               .ctx = config->ctx};
+                               .ctx = config->ctx,
+                               .observed = config->cpu != NULL};
     if (!spec_envs(&pool->spec, &common, pool->envs)) {
         error_set(err, "%s: more than %d designs in one composition", text, SPEC_MAX_DEPTH);
         return EINVAL;
@@ -323,9 +313,7 @@ void alloclab_trim(struct alloclab_heap *heap)
 
 struct alloclab_memory alloclab_usage(const struct alloclab_heap *heap)
 {
-    struct os_counts counts = os_counts(heap->pool->os);
-    return (struct alloclab_memory){counts.reserved_bytes, counts.committed_bytes,
-                                    counts.peak_reserved_bytes, counts.peak_committed_bytes};
+    return door_usage(heap->pool->os);
 }
 
 const char *alloclab_check(struct alloclab_heap *heap)

@@ -112,6 +112,12 @@ class Examples(PoolTest):
         out = self.passes(EXAMPLES / "compiler_pass.c")
         self.assertRegex(out, r"(?m)^committed: (\d+) KiB after the first, \1 KiB after the last$")
 
+    def test_object_cache(self):
+        out = self.passes(EXAMPLES / "object_cache.c")
+        made = re.search(r"(?m)^200000 uses of 50 connections at once: (\d+) constructed$", out)
+        self.assertLess(int(made.group(1)), 200)
+        self.assertRegex(out, r"(?m)^a use: \d+ ns from the cache, \d+ ns set up anew$")
+
     def test_pmr(self):
         out = self.passes(EXAMPLES / "pmr.cpp")
         self.assertRegex(out, r"^\d+ distinct words; committed: (\d+) KiB after 5 texts, \1 KiB after 100$")

@@ -194,6 +194,12 @@ static void specs_are_refused_in_words(void **state)
         if (!strstr(why, cases[i].says))
             fail_msg("%s: \"%s\" does not say \"%s\"", cases[i].spec, why, cases[i].says);
     }
+    const struct alloclab_config often = {.memory = "thp=often"};
+    char said[300] = "";
+    errno = 0;
+    assert_null(alloclab_open("arena", &often, said, sizeof said));
+    assert_int_equal(errno, EINVAL);
+    assert_non_null(strstr(said, "memory: option thp=often: give one of default|on|off"));
     char few[8];
     assert_null(alloclab_open("segfti", NULL, few, sizeof few));
     assert_string_equal(few, "no allo");
