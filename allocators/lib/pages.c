@@ -4,6 +4,7 @@
 #include "allocators/lib/pages.h"
 
 #include <sched.h>
+#include <string.h>
 
 #include "allocators/lib/bitmap.h"
 #include "allocators/lib/os.h"
@@ -414,6 +415,9 @@ static struct span *run_cut(struct pages *pages, struct span *run, size_t units,
     span->units = (uint32_t)units;
     span->tag = (uint8_t)tag;
     span->fresh = fresh;
+    span->free = NULL;
+    span->live = span->carved = 0;
+    memset(&span->share, 0, sizeof span->share);
     info_set(segment, first, tag, first);
     runs_put(pages, segment, start, first - start);
     runs_put(pages, segment, first + units, end - first - units);
