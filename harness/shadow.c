@@ -7,11 +7,13 @@
 
 #include <sys/mman.h>
 
-#define GRANULE_LOG2  4
+#define GRANULE_LOG2  3
 #define MAP_LOG2      27 /* bytes of address space a map covers */
 #define TABLE_ENTRIES ((size_t)1 << (47 - MAP_LOG2))
 #define MAP_GRANULES  ((size_t)1 << (MAP_LOG2 - GRANULE_LOG2))
 #define MAP_BYTES     (MAP_GRANULES / 8)
+
+_Static_assert(SHADOW_GRANULE == (size_t)1 << GRANULE_LOG2, "the same granule");
 
 struct shadow {
     uint64_t *maps[TABLE_ENTRIES];
@@ -73,7 +75,8 @@ static bool maps_ready(struct shadow *s, uintptr_t first, uintptr_t last)
 
 uintptr_t shadow_take(struct shadow *s, uintptr_t address, size_t bytes)
 {
-    uintptr_t first = address >> GRANULE_LOG2, last = (address + bytes + 15) >> GRANULE_LOG2;
+    uintptr_t first = address >> GRANULE_LOG2,
+              last = (address + bytes + SHADOW_GRANULE - 1) >> GRANULE_LOG2;
     if ((address + bytes) >> 47 || !maps_ready(s, first, last))
         return UINTPTR_MAX;
     uintptr_t taken = granules_visit(s, first, last, VISIT_FIND);
@@ -85,12 +88,14 @@ uintptr_t shadow_take(struct shadow *s, uintptr_t address, size_t bytes)
 
 void shadow_give(struct shadow *s, uintptr_t address, size_t bytes)
 {
-    granules_visit(s, address >> GRANULE_LOG2, (address + bytes + 15) >> GRANULE_LOG2, VISIT_GIVE);
+    granules_visit(s, address >> GRANULE_LOG2,
+                   (address + bytes + SHADOW_GRANULE - 1) >> GRANULE_LOG2, VISIT_GIVE);
 }
 
 uintptr_t shadow_find(const struct shadow *s, uintptr_t address, size_t bytes)
 {
-    uintptr_t first = (address + 15) >> GRANULE_LOG2, last = (address + bytes) >> GRANULE_LOG2;
+    uintptr_t first = (address + SHADOW_GRANULE - 1) >> GRANULE_LOG2,
+              last = (address + bytes) >> GRANULE_LOG2;
     if (first >= last || last > TABLE_ENTRIES * MAP_GRANULES) /* nothing there, or no address */
         return 0;
     uintptr_t found = granules_visit(s, first, last, VISIT_FIND);

@@ -1,10 +1,11 @@
 /*
- * shadow.h - which memory is in use, for the oracle: one bit for every 16 bytes of the address
+ * shadow.h - which memory is in use, for the oracle: one bit for every 8 bytes of the address
  * space that was ever handed out, in 1 MiB maps made on first use.
  *
- * Blocks start on multiples of 16 bytes, so two of them overlap exactly if they share a 16-byte
- * granule: one look finds partial overlap, a block inside another, and one around another alike.
- * Cost O(bytes / 1024) a block, independent of how many are live.
+ * Blocks start on multiples of 8 bytes (those of less than 16 that a rival hands out; others on
+ * multiples of 16), so two of them overlap exactly if they share a granule: one look finds partial
+ * overlap, a block inside another, and one around another alike. Cost O(bytes / 512) a block,
+ * independent of how many are live.
  */
 #ifndef ALLOCLAB_SHADOW_H
 #define ALLOCLAB_SHADOW_H
@@ -12,6 +13,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#define SHADOW_GRANULE ((size_t)8)
 
 struct shadow;
 

@@ -98,12 +98,24 @@ static bool content_check(struct verify *v, const struct object_at *object, size
 
 /* ---- the object's hooks ---- */
 
+/*
+ * The alignment that the object must have. Whatever malloc a process has promises less than the
+ * contract: fewer than 16 bytes need hold only objects that fit into them.
+ */
+static size_t align_due(const struct verify *v, const struct object_at *object)
+{
+    bool fits_less = v->design->traits & ALLOCATOR_FOREIGN && object->size < ALLOCATOR_ALIGN &&
+                     object->align == ALLOCATOR_ALIGN;
+    return fits_less ? ALLOCATOR_ALIGN / 2 : object->align;
+}
+
 static bool block_take(struct verify *v, const struct object_at *object)
 {
     uintptr_t address = (uintptr_t)object->p;
     size_t usable = v->design->usable ? v->design->usable(object->view, object->p) : object->size;
-    if (address % object->align)
-        return refuse(v, object->p, "not aligned to %zu bytes", object->align);
+    size_t align = align_due(v, object);
+    if (address % align)
+        return refuse(v, object->p, "not aligned to %zu bytes", align);
     if (usable < object->size)
         return refuse(v, object->p, "usable() is %zu bytes, %zu were asked for", usable,
                       object->size);

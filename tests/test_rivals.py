@@ -64,6 +64,32 @@ __attribute__((destructor)) static void report(void)
 CRASHING = "#include <stdlib.h>\nvoid *malloc(size_t n) { (void)n; abort(); }\n"
 SERVING_NOTHING = "int unrelated(void) { return 1; }\n"
 FORWARDING = "#include <stddef.h>\nvoid *__libc_malloc(size_t);\nvoid *malloc(size_t n) { return __libc_malloc(n); }\n"
+# Hands out a pool front to back, objects of 16 bytes and more aligned to ALIGN, smaller ones to 8.
+POOL = r"""
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+static char pool[256 << 20];
+static size_t used = 8;
+static void *take(size_t size, size_t align)
+{
+    size_t at = (used + 8 + align - 1) & ~(align - 1);
+    memcpy(pool + at - 8, &size, 8);
+    used = at + ((size + 7) & ~(size_t)7);
+    return pool + at;
+}
+void *malloc(size_t size) { return take(size, size < 16 ? 8 : ALIGN); }
+void free(void *p) { (void)p; }
+size_t malloc_usable_size(void *p) { size_t size; memcpy(&size, (char *)p - 8, 8); return size; }
+void *calloc(size_t n, size_t size) { return malloc(n * size); }
+int posix_memalign(void **p, size_t align, size_t size) { *p = take(size, align); return 0; }
+void *realloc(void *p, size_t size)
+{
+    void *moved = malloc(size);
+    size_t old = p ? malloc_usable_size(p) : 0;
+    return memcpy(moved, p ? p : moved, old < size ? old : size);
+}
+"""
 TELLING = FORWARDING + r"""
 #include <fcntl.h>
 #include <stdlib.h>
@@ -247,6 +273,21 @@ class Rivals(unittest.TestCase):
         got = run("check", "-a", f"preload:{path},freelist", "-w", SMALL)
         self.assertEqual(got.returncode, 0, got.stderr)
         self.assertRegex(got.stdout, r"(?m)^ok +freelist on .*, \d+ walks$", "through the contract")
+
+    def test_the_oracle_asks_of_a_rival_what_the_language_does(self):
+        """Less than 16 bytes need no more alignment than what fits into them; two of 8 may share 16 bytes."""
+        weak, wrong = (self.library(name, POOL.replace("ALIGN", align)) for name, align in (("weak", "16"), ("wrong", "8")))
+        text = os.path.join(self.folder, "t.txt")
+        with open(text, "w") as file:
+            file.write("alloclab trace text 1\n")
+            file.writelines(f"alloc {i} {8 + i % 3 * 8}\n" for i in range(300))
+            file.writelines(f"free {i}\n" for i in range(300))
+        trace = os.path.join(self.folder, "t.trace")
+        self.assertEqual(run("trace", "convert", text, "-o", trace).returncode, 0)
+        got = run("check", "-a", f"preload:{weak},preload:{wrong}", "-w", trace)
+        self.assertEqual(got.returncode, 1, got.stderr)
+        self.assertIn(f"ok           preload:{weak} on t (release free): 600 ops\n", got.stdout)
+        self.assertRegex(got.stdout, rf"failed       preload:{re.escape(wrong)} on t .*: not aligned to 16 bytes\n")
 
 
 if __name__ == "__main__":

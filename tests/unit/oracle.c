@@ -260,7 +260,8 @@ static void shadow_agrees_with_an_array(void **state)
     (void)state;
     struct shadow *shadow = shadow_new();
     unsigned char used[GRANULES] = {0};
-    const uintptr_t base = ((uintptr_t)1 << 27) * 5 - 16 * GRANULES / 2; /* across two maps */
+    const uintptr_t base =
+        ((uintptr_t)1 << 27) * 5 - SHADOW_GRANULE * GRANULES / 2; /* across two maps */
     uint64_t seed = 42;
     print_message("seed %llu\n", (unsigned long long)seed);
     for (int step = 0; step < 20000; step++) {
@@ -271,16 +272,17 @@ static void shadow_agrees_with_an_array(void **state)
         bool any = false;
         for (size_t i = first; i < first + count; i++)
             any |= used[i];
-        size_t bytes = count * 16 - (seed >> 50 & 15);
+        size_t bytes = count * SHADOW_GRANULE - (seed >> 50 & (SHADOW_GRANULE - 1));
         if (seed >> 62 && !any) {
-            assert_int_equal(shadow_take(shadow, base + 16 * first, bytes), 0);
+            assert_int_equal(shadow_take(shadow, base + SHADOW_GRANULE * first, bytes), 0);
             memset(used + first, 1, count);
         } else if (seed >> 62) {
-            uintptr_t found = shadow_take(shadow, base + 16 * first, bytes);
-            assert_in_range(found, base + 16 * first, base + 16 * (first + count) - 1);
-            assert_true(used[(found - base) / 16]);
+            uintptr_t found = shadow_take(shadow, base + SHADOW_GRANULE * first, bytes);
+            assert_in_range(found, base + SHADOW_GRANULE * first,
+                            base + SHADOW_GRANULE * (first + count) - 1);
+            assert_true(used[(found - base) / SHADOW_GRANULE]);
         } else {
-            shadow_give(shadow, base + 16 * first, bytes);
+            shadow_give(shadow, base + SHADOW_GRANULE * first, bytes);
             memset(used + first, 0, count);
         }
     }
