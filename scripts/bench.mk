@@ -1,6 +1,6 @@
 # bench.mk - the benches of what memory does: how much a producer and a consumer need, and what goes back to the kernel.
 
-.PHONY: bench-blowup bench-typed
+.PHONY: bench-blowup bench-idle
 $(BUILD)/bench-%: tests/bench/%.c $(ALL_LIB)
 	@$(CC) $(CFLAGS) -MF $@.d -o $@ $< $(ALL_LIB) $(LIBS)
 -include $(wildcard $(BUILD)/bench-*.d)
@@ -11,5 +11,5 @@ bench-blowup: $(BUILD)/bench-blowup ## producer to consumer beside each design's
 	@mkdir -p $(BLOWUP); status=0; $< $(or $(OBJECTS),100000000) $(BLOWUP)/blowup.csv || status=$$?; \
 	  $(PYTHON) plots/blowup.py $(BLOWUP) && exit $$status
 
-bench-typed: $(BUILD)/bench-typed ## what keeping objects constructed saves, beside constructing at each allocation
-	@$<
+bench-idle: $(BUILD)/bench-idle ## what 15 idle seconds give back, and what it costs; DESIGNS="segfit ..", VIRTUAL=1 does not wait
+	@$< $(if $(VIRTUAL),virtual) $(if $(COST),cost) $(DESIGNS)

@@ -151,6 +151,14 @@ static int rows_write(const struct flow *f, const struct entrant *e, uint64_t bo
     return fflush(csv) ? 1 : 0;
 }
 
+static void mib_print(uint64_t bytes)
+{
+    if (bytes == NOTHING)
+        printf("%9s ", "-");
+    else
+        printf("%9.2f ", (double)bytes / MIB);
+}
+
 /* The row of the table; 1 if a promise was broken. */
 static int flow_judge(const struct flow *f, const struct entrant *e, uint64_t bound, double seconds)
 {
@@ -160,13 +168,11 @@ static int flow_judge(const struct flow *f, const struct entrant *e, uint64_t bo
     for (unsigned i = 0; i < f->count; i++)
         resident = f->points[i].resident > resident ? f->points[i].resident : resident;
     bool broken = grows ? peak < passed * SIZE : bound != NOTHING && peak > bound;
-    printf("%-18s %9.1f M %10.2f %10.2f ", e->spec, (double)passed / 1e6, (double)peak / MIB,
-           (double)resident / MIB);
-    if (bound == NOTHING)
-        printf("%8s", "-");
-    else
-        printf("%8.2f", (double)bound / MIB);
-    printf("  %-8s %6.1f  %s\n",
+    printf("%-18s %9.1f M ", e->spec, (double)passed / 1e6);
+    mib_print(f->design->traits & ALLOCATOR_FOREIGN ? NOTHING : peak);
+    mib_print(resident);
+    mib_print(bound);
+    printf(" %-8s %6.1f  %s\n",
            broken             ? "BROKEN"
            : grows            ? "grows"
            : bound == NOTHING ? "-"
@@ -256,7 +262,7 @@ int main(int argc, char **argv)
     }
     fprintf(csv, "design,formula,objects,committed_bytes,resident_bytes,bound_bytes\n");
     printf("%lu objects of %d bytes, at most %d in use, 2 threads; MiB\n", objects, SIZE, RING + 2);
-    printf("%-18s %11s %10s %10s %8s  %-8s %6s\n", "design", "objects", "committed", "resident",
+    printf("%-18s %11s %9s %9s %9s  %-8s %6s\n", "design", "objects", "committed", "resident",
            "bound", "", "ns");
     int result = 0;
     for (size_t i = 0; i < sizeof entrants / sizeof *entrants; i++) {
