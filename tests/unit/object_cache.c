@@ -578,6 +578,45 @@ static void test_forks(void **state)
     }
 }
 
+/* A sequence for a CPU that the thread is not on ends before it has touched anything. */
+static void test_wrong_cpu(void **state)
+{
+    (void)state;
+#ifdef PERCPU_RSEQ
+    struct lab lab;
+    struct object_caches_config config = config_of(PERCPU_AUTO);
+    lab_open(&lab, &config, 64, 8, false);
+    struct percpu *p = &lab.cache->shared->percpu;
+    void *object = NULL, *held[40];
+    cpu_set_t before;
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    for (unsigned i = 0; i < 40; i++)
+        held[i] = take(&lab);
+    for (unsigned i = 0; p->way == PERCPU_BY_RSEQ && i < PERCPU_CPUS; i++) {
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(i, &one);
+        if (sched_setaffinity(0, sizeof one, &one)) /* no such CPU, or not for us */
+            continue;
+        object_cache_give(lab.cache, take(&lab));
+        unsigned other = i ^ 1;
+        size_t where = lab.cache->magazine;
+        assert_int_equal(sequence_pop(p, other, where, &object), SEQUENCE_MOVED);
+        assert_int_equal(sequence_push(p, other, where, 32, &one), SEQUENCE_MOVED);
+        assert_int_equal(sequence_pop(p, i, where, &object), SEQUENCE_DONE);
+        assert_int_equal(sequence_push(p, i, where, 0, object), SEQUENCE_FAILED);
+        assert_int_equal(sequence_push(p, i, where, 32, object), SEQUENCE_DONE);
+        sequence_clear(p);
+    }
+    assert_int_equal(sched_setaffinity(0, sizeof before, &before), 0);
+    for (unsigned i = 0; i < 40; i++)
+        object_cache_give(lab.cache, held[i]);
+    lab_close(&lab);
+#else
+    skip();
+#endif
+}
+
 /* ---- which way ---- */
 
 static void test_modes(void **state)
@@ -645,6 +684,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_threads_migrate),
         cmocka_unit_test(test_threads_visited),
+        cmocka_unit_test(test_wrong_cpu),
         cmocka_unit_test(test_forks),
         cmocka_unit_test(test_modes),
         cmocka_unit_test(test_valgrind),
