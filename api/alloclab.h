@@ -170,7 +170,9 @@ void alloclab_walk(struct alloclab_heap *heap, alloclab_walk_fn *fn, void *arg);
 /* The design's own counters. */
 void alloclab_stats(struct alloclab_heap *heap, alloclab_stats_fn *fn, void *arg);
 
-/* Around fork(2), for heaps that the child goes on using; all three by the thread that forks. */
+/* Around fork(2), for heaps that the child goes on using, by the thread that forks: BEFORE, then
+ * PARENT in the one and CHILD in the other process. Other threads may be in the heap; what they are
+ * in the middle of is finished before. Their views are of no use in the child. */
 enum alloclab_fork_step { ALLOCLAB_FORK_BEFORE, ALLOCLAB_FORK_PARENT, ALLOCLAB_FORK_CHILD };
 void alloclab_fork(struct alloclab_heap *heap, enum alloclab_fork_step when);
 
@@ -204,6 +206,7 @@ void alloclab_cache_tick(struct alloclab_cache *cache); /* gives back what was f
 void alloclab_cache_reap(struct alloclab_cache *cache); /* gives back what is free, now */
 struct alloclab_memory alloclab_cache_usage(const struct alloclab_cache *cache);
 const char *alloclab_cache_check(struct alloclab_cache *cache); /* as alloclab_check() */
+void alloclab_cache_fork(struct alloclab_cache *cache, enum alloclab_fork_step when);
 
 #ifdef __cplusplus
 }

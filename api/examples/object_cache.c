@@ -54,13 +54,17 @@ static void connection_destruct(void *object, void *arg)
     free(c->out);
 }
 
+static void fail(void)
+{
+    perror("object_cache");
+    exit(1);
+}
+
 /* A constructor cannot fail, so who takes a connection looks. It is left as it was found. */
 static void connection_use(struct connection *c)
 {
-    if (!c || !c->in || !c->out) {
-        fprintf(stderr, "object_cache: no memory for a connection\n");
-        exit(1);
-    }
+    if (!c->in || !c->out)
+        fail();
     pthread_mutex_lock(&c->lock);
     struct slot *slot = c->free_slots;
     c->free_slots = slot->next;
@@ -84,16 +88,17 @@ int main(void)
     struct alloclab_cache *cache =
         alloclab_cache_create("connections", sizeof(struct connection), 0, connection_construct,
                               connection_destruct, NULL, NULL);
-    if (!cache) {
-        perror("object_cache");
-        return 1;
-    }
+    if (!cache)
+        fail();
     struct connection *open[OPEN] = {NULL};
     double begin = seconds();
     for (unsigned use = 0; use < USES; use++) {
         struct connection **place = &open[use * 7 % OPEN];
         alloclab_cache_put(cache, *place);
-        connection_use(*place = alloclab_cache_get(cache));
+        *place = alloclab_cache_get(cache);
+        if (!*place)
+            fail();
+        connection_use(*place);
     }
     double cached = (seconds() - begin) / USES;
     unsigned first = constructed;
@@ -102,8 +107,9 @@ int main(void)
     begin = seconds();
     for (unsigned use = 0; use < USES; use++) {
         struct connection *c = malloc(sizeof *c);
-        if (c)
-            connection_construct(c, NULL);
+        if (!c)
+            fail();
+        connection_construct(c, NULL);
         connection_use(c);
         connection_destruct(c, NULL);
         free(c);

@@ -87,6 +87,15 @@ struct alloclab_memory alloclab_cache_usage(const struct alloclab_cache *cache)
     return door_usage(cache->os);
 }
 
+void alloclab_cache_fork(struct alloclab_cache *cache, enum alloclab_fork_step when)
+{
+    if (when != ALLOCLAB_FORK_BEFORE)
+        os_fork_after(cache->os);
+    object_caches_fork(cache->cache->shared, (enum allocator_fork)when);
+    if (when == ALLOCLAB_FORK_BEFORE)
+        os_fork_before(cache->os);
+}
+
 const char *alloclab_cache_check(struct alloclab_cache *cache)
 {
     return object_cache_check(cache->cache);

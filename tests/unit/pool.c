@@ -3,12 +3,15 @@
  * limits hold, scopes and thread views do what the header says, and errors are its errors.
  */
 #include <errno.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <pthread.h>
@@ -354,6 +357,78 @@ static void threads_share_a_heap(void **state)
     assert_true(shared >= 2);
 }
 
+/* ---- fork ---- */
+
+struct busy {
+    struct alloclab_heap *heap;
+    _Atomic int stop, ready;
+};
+
+static void *keep_busy(void *arg)
+{
+    struct busy *busy = arg;
+    struct alloclab_heap *view = alloclab_thread_enter(busy->heap);
+    void *objects[16] = {NULL};
+    for (unsigned n = 0; view && !busy->stop; n++) {
+        alloclab_free(view, objects[n % 16], 0);
+        objects[n % 16] = alloclab_alloc(view, 1 + n % 5000, 0);
+        busy->ready = 1;
+    }
+    for (unsigned n = 0; view && n < 16; n++)
+        alloclab_free(view, objects[n], 0);
+    if (view)
+        alloclab_thread_leave(view);
+    return NULL;
+}
+
+/* In the child: 0 if the heap serves. */
+static int child_use(struct alloclab_heap *heap)
+{
+    for (unsigned n = 0; n < 3000; n++) {
+        size_t size = 1 + n * 7 % 6000;
+        char *p = alloclab_zalloc(heap, size, 0);
+        if (!p || p[0] || p[size - 1])
+            return 1;
+        if (n % 3)
+            alloclab_free(heap, p, size);
+    }
+    return alloclab_check(heap) ? 2 : 0;
+}
+
+static void heaps_serve_in_forked_children(void **state)
+{
+    (void)state;
+    char spec[64];
+    struct alloclab_design design;
+    for (unsigned i = 0; spec_at(i, spec, sizeof spec, &design); i++) {
+        if (!(design.promises & ALLOCLAB_SHARED) ||
+            design.promises & (ALLOCLAB_FOREIGN | ALLOCLAB_NEEDS_SIZE))
+            continue;
+        struct busy busy = {.heap = must_open(spec, 0)};
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, keep_busy, &busy), 0);
+        while (!busy.ready)
+            sched_yield();
+        for (unsigned n = 0; n < 10; n++) {
+            int status;
+            alloclab_fork(busy.heap, ALLOCLAB_FORK_BEFORE);
+            pid_t pid = fork();
+            alloclab_fork(busy.heap, pid ? ALLOCLAB_FORK_PARENT : ALLOCLAB_FORK_CHILD);
+            if (pid == 0) {
+                alarm(20);
+                _exit(child_use(busy.heap));
+            }
+            assert_true(pid > 0 && waitpid(pid, &status, 0) == pid);
+            if (status)
+                fail_msg("%s: the child ended with status %#x", spec, (unsigned)status);
+        }
+        busy.stop = 1;
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        assert_whole(busy.heap);
+        alloclab_destroy(busy.heap);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -366,6 +441,7 @@ int main(void)
         cmocka_unit_test(frames_reuse_their_memory),
         cmocka_unit_test(what_a_design_lacks_is_said),
         cmocka_unit_test(threads_share_a_heap),
+        cmocka_unit_test(heaps_serve_in_forked_children),
     };
     return cmocka_run_group_tests_name("pool", tests, NULL, NULL);
 }

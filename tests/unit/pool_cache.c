@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <pthread.h>
@@ -178,6 +180,28 @@ static void threads_share_a_cache(void **state)
     assert_int_equal(constructed, destructed);
 }
 
+static void a_forked_child_has_its_own(void **state)
+{
+    (void)state;
+    struct alloclab_cache *cache = cache_make(NULL);
+    struct thing *mine = alloclab_cache_get(cache);
+    int status;
+    alloclab_cache_fork(cache, ALLOCLAB_FORK_BEFORE);
+    pid_t pid = fork();
+    alloclab_cache_fork(cache, pid ? ALLOCLAB_FORK_PARENT : ALLOCLAB_FORK_CHILD);
+    if (pid == 0) {
+        struct thing *other = alloclab_cache_get(cache);
+        int wrong = !other || other == mine || other->stamp != STAMP;
+        alloclab_cache_put(cache, mine);
+        _exit(wrong || alloclab_cache_check(cache));
+    }
+    assert_true(pid > 0 && waitpid(pid, &status, 0) == pid);
+    assert_int_equal(status, 0);
+    alloclab_cache_put(cache, mine);
+    assert_null(alloclab_cache_check(cache));
+    assert_int_equal(alloclab_cache_destroy(cache), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -185,6 +209,7 @@ int main(void)
         cmocka_unit_test(ticks_give_back_what_is_idle),
         cmocka_unit_test(requests_and_limits),
         cmocka_unit_test(threads_share_a_cache),
+        cmocka_unit_test(a_forked_child_has_its_own),
     };
     return cmocka_run_group_tests_name("pool_cache", tests, NULL, NULL);
 }
