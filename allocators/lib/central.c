@@ -14,6 +14,12 @@ static bool span_has_room(const struct central *c, const struct span *span)
     return span->free || span->carved < c->objects;
 }
 
+static struct list *place_of(struct central *c, uint32_t live)
+{
+    uint32_t quarter = (c->objects + QUARTERS - 1) / QUARTERS;
+    return &c->partial[(live > quarter) + (live > 2 * quarter) + (live > 3 * quarter)];
+}
+
 static struct block *next_of(const struct central *c, const struct block *b)
 {
     return block_next(c->design, c->secret, b);
@@ -26,7 +32,7 @@ static struct span *span_new(struct central *c)
         return NULL;
     span->free = NULL;
     span->live = span->carved = 0;
-    list_insert_after(&c->partial, &span->link);
+    list_insert_after(place_of(c, 0), &span->link);
     c->spans_taken++;
     return span;
 }
@@ -63,10 +69,19 @@ static void span_take(struct central *c, struct span *span, struct chain *chain,
     uint32_t fresh = (uint32_t)size_min(wanted - chain->count, c->objects - span->carved);
     if (fresh)
         span_carve(c, span, chain, fresh);
-    if (!span_has_room(c, span)) {
-        list_remove(&span->link);
-        list_init(&span->link);
-    }
+    list_remove(&span->link);
+    list_init(&span->link);
+    if (span_has_room(c, span))
+        list_insert_after(place_of(c, span->live), &span->link);
+}
+
+/* The first of the fullest quarter that has one; NULL = none has room. */
+static struct span *span_fullest(struct central *c)
+{
+    for (unsigned i = QUARTERS; i-- > 0;)
+        if (!list_empty(&c->partial[i]))
+            return LIST_ENTRY(c->partial[i].next, struct span, link);
+    return NULL;
 }
 
 struct chain central_take(struct central *c, uint32_t count)
@@ -78,10 +93,9 @@ struct chain central_take(struct central *c, uint32_t count)
     if (c->chain_count)
         chain = c->chains[--c->chain_count];
     while (chain.count < count) {
-        struct list *first = c->partial.next;
-        struct span *span = LIST_ENTRY(first, struct span, link);
-        if (first == &c->partial)
-            span = chain.count ? NULL : span_new(c);
+        struct span *span = span_fullest(c);
+        if (!span && !chain.count)
+            span = span_new(c);
         if (!span)
             break;
         span_take(c, span, &chain, count);
@@ -96,13 +110,15 @@ static void chain_sort(struct central *c, struct block *b, struct list *empty)
     while (b) {
         struct block *next = next_of(c, b);
         struct span *span = span_of(b);
-        if (!span_has_room(c, span))
-            list_insert_before(&c->partial, &span->link);
+        struct list *from = span_has_room(c, span) ? place_of(c, span->live) : NULL;
         block_link(c->secret, b, span->free);
         span->free = b;
-        if (!--span->live) {
+        struct list *to = --span->live ? place_of(c, span->live) : empty;
+        if (to != from) {
             list_remove(&span->link);
-            list_insert_after(empty, &span->link);
+            list_insert_after(to, &span->link);
+        }
+        if (to == empty) {
             span->tag = TAG_META;
             c->spans_given++;
         }
@@ -128,7 +144,7 @@ void central_give(struct central *c, struct chain chain, bool sort)
     c->flushes++;
     if (!sort)
         c->stirred = true;
-    if (!sort && c->chain_count < CHAINS && chain.count == c->batch) {
+    if (!sort && c->chain_count < c->chains_max && chain.count == c->batch) {
         c->used = true;
         c->chains[c->chain_count++] = chain;
     } else {
@@ -175,7 +191,9 @@ void central_open(struct central *c)
     size_t units = align_up(least * bytes, UNIT_BYTES) >> UNIT_SHIFT;
     while (units * UNIT_BYTES % bytes > units * UNIT_BYTES / 8)
         units++;
-    list_init(&c->partial);
+    for (unsigned i = 0; i < QUARTERS; i++)
+        list_init(&c->partial[i]);
+    c->chains_max = bytes > BATCH_BYTES ? 0 : CHAINS;
     c->span_units = (uint32_t)units;
     c->objects = (uint32_t)(units * UNIT_BYTES / bytes);
 }

@@ -3,8 +3,10 @@
  * batches in front of them. Caches take batches from it and give them back; nothing else touches
  * its spans.
  *
- *     chains     |batch|batch| ...    at most CHAINS, as they were given
- *     partial    span -> span -> ...  those with a free object, or not carved to their end
+ *     chains      |batch|batch| ...    at most CHAINS, as they were given; none of objects
+ *                                   that are larger than BATCH_BYTES
+ *     partial[3]  span -> span -> ...  those with a free object, or not carved to their end, by
+ *            [0]  span -> ...          quarters: at most 1/4 of a span in [0] is in use
  *
  *     span         | object | object | ... | object | not carved yet | rest |
  *     free object  | next 8 | seal 8 | ............ |     seal = next ^ address ^ secret
@@ -12,11 +14,11 @@
  * The seal tells free objects from live ones: an object in use looks sealed with probability 2^-64,
  * as long as who takes an object out of a list breaks the seal. It also tells when a free object
  * was written over. A span is carved from its start, a batch at a time, so that what was never
- * handed out is never touched. Objects are given back to the last span of the list and taken from
- * the first, so that those behind have time to become empty; an empty span goes back to the pages.
+ * handed out is never touched. Objects are taken from the fullest quarter that has a span, so that
+ * the emptier ones have time to become empty; an empty span goes back to the pages.
  *
  * Invariants (central_span_check): a span's free, live and not carved objects sum to its objects;
- * all free ones are sealed; it is in the list exactly if it has room; none is without live objects,
+ * all free ones are sealed; it is in a list exactly if it has room; none is without live objects,
  * where objects in chains and caches count as live.
  *
  * Threads: the class's lock guards the list, its spans and the free objects in them; it is taken by
@@ -40,13 +42,13 @@ struct chain {
     uint32_t count;
 };
 
-enum { CHAINS = 8 };
+enum { CHAINS = 8, BATCH_BYTES = 8192, QUARTERS = 4 };
 
 struct central {
     struct lock lock;
     bool used, stirred; /* since the last central_tick(); central_sweep() */
     uint64_t used_ns;
-    struct list partial;
+    struct list partial[QUARTERS];
     uint32_t chain_count;
     struct chain chains[CHAINS];
     uint64_t refills, flushes, swept, spans_taken, spans_given;
@@ -55,7 +57,8 @@ struct central {
     const char *design; /* for misuse */
     uintptr_t secret;
     uint32_t bytes, batch, objects, span_units; /* bytes of an object; objects of a span */
-    unsigned tag;                               /* of its spans */
+    uint32_t chains_max;
+    unsigned tag; /* of its spans */
 };
 
 /* The caller has set pages, design, secret, bytes, batch, tag and used_ns in zeroed memory. */

@@ -24,6 +24,12 @@ static uint16_t start_of(const struct central *c)
     return (uint16_t)size_min(size_max(START_BYTES / c->bytes, 1), c->batch);
 }
 
+/* Large objects are not cached before they have gone and come again. */
+static uint32_t limit_of(const struct central *c)
+{
+    return c->bytes > BATCH_BYTES ? 0 : c->batch;
+}
+
 /* The first `count` objects of a bin go to the central list. */
 static void bin_give(struct heap *v, unsigned tag, uint32_t count, bool sort)
 {
@@ -46,29 +52,39 @@ static bool view_reset(struct heap *v, bool drain)
     bool gave = false;
     for (unsigned tag = 1; tag < TAGS; tag++) {
         struct bin *bin = &v->bins[tag];
-        uint32_t batch = v->shared->classes[tag].batch, keep = drain ? 0 : batch;
-        bin->limit = batch;
+        const struct central *c = &v->shared->classes[tag];
+        bin->limit = limit_of(c);
+        uint32_t keep = drain ? 0 : bin->limit;
         if (drain)
-            bin->take = start_of(&v->shared->classes[tag]);
+            bin->take = start_of(c);
         if (bin->count > keep) {
             bin_give(v, tag, bin->count - keep, drain);
             gave = true;
         }
         bin->gave = false;
     }
-    v->budget = v->shared->opt.cache;
+    v->grown = 0;
     return gave;
+}
+
+/* How far limits may grow by now. */
+static size_t view_budget(const struct heap *v)
+{
+    size_t cache = v->shared->opt.cache;
+    return size_min(size_max(cache / BUDGET_START, v->moved / BUDGET_PACE), cache);
 }
 
 static void bin_grow(struct heap *v, struct bin *bin)
 {
-    size_t more = (size_t)bin->limit * bin->bytes;
-    if (more > v->budget && more <= v->shared->opt.cache)
+    size_t more = size_max(bin->limit, 1), cache = v->shared->opt.cache;
+    if (v->grown + more * bin->bytes > view_budget(v) && view_budget(v) == cache &&
+        more * bin->bytes <= cache) {
         view_reset(v, false);
-    more = (size_t)bin->limit * bin->bytes;
-    if (more <= v->budget) {
-        v->budget -= more;
-        bin->limit *= 2;
+        more = size_max(bin->limit, 1);
+    }
+    if (v->grown + more * bin->bytes <= view_budget(v)) {
+        v->grown += more * bin->bytes;
+        bin->limit += (uint32_t)more;
     }
     bin->gave = false;
 }
@@ -103,10 +119,9 @@ static unsigned classes_next(const struct heap *v)
 /* Looks at one class; inside the gate. */
 static void view_sweep(struct heap *v)
 {
-    struct front *s = v->shared;
     unsigned tag = classes_next(v);
     struct bin *bin = &v->bins[tag];
-    v->until_sweep = SWEEP_EVERY;
+    struct central *c = &v->shared->classes[tag];
     v->swept = tag;
     if (!tag)
         return;
@@ -114,22 +129,23 @@ static void view_sweep(struct heap *v)
         bin->active = false;
         return;
     }
-    v->budget = size_min(v->budget + (size_t)(bin->limit - s->classes[tag].batch) * bin->bytes,
-                         s->opt.cache);
-    bin->limit = s->classes[tag].batch;
-    bin->take = start_of(&s->classes[tag]);
+    v->grown -= (size_t)(bin->limit - limit_of(c)) * bin->bytes;
+    bin->limit = limit_of(c);
+    bin->take = start_of(c);
     if (bin->count)
-        bin_give(v, tag, bin->count, true);
+        bin_give(v, tag, bin->count - size_min(bin->count / 2, bin->limit), true);
     bin->gave = bin->active = false;
-    if (central_sweep(&s->classes[tag]))
+    if (central_sweep(c) && !bin->count)
         v->classes[tag / 64] &= ~(UINT64_C(1) << (tag % 64));
 }
 
-/* After a refill or flush of a bin, inside the gate. */
-static void view_worked(struct heap *v, unsigned tag)
+/* After a refill or flush of so many objects, inside the gate. */
+static void view_worked(struct heap *v, unsigned tag, uint32_t count)
 {
+    size_t bytes = (size_t)count * v->bins[tag].bytes;
     v->classes[tag / 64] |= UINT64_C(1) << (tag % 64);
-    if (!--v->until_sweep)
+    size_t looks = (v->moved % SWEEP_BYTES + bytes) / SWEEP_BYTES;
+    for (v->moved += bytes; looks; looks--)
         view_sweep(v);
 }
 
@@ -153,8 +169,9 @@ void *front_alloc_slow(struct heap *v, struct bin *bin)
     if (bin->head) {
         p = bin_pop(v, bin);
     } else if (bin_refill(v, tag)) {
+        uint32_t count = bin->count;
         p = bin_pop(v, bin);
-        view_worked(v, tag);
+        view_worked(v, tag, count);
     }
     gate_leave(&v->gate);
     return p;
@@ -264,8 +281,9 @@ void front_free_slow(struct heap *v, void *p, size_t size)
         view_enter(v);
         bin_push(v, bin, p);
         if (bin->count > bin->limit) {
-            bin_give(v, o.tag, v->shared->classes[o.tag].batch, false);
-            view_worked(v, o.tag);
+            uint32_t batch = v->shared->classes[o.tag].batch;
+            bin_give(v, o.tag, batch, false);
+            view_worked(v, o.tag, batch);
         }
         gate_leave(&v->gate);
     }
@@ -307,14 +325,14 @@ static void view_open(struct front *s, struct heap *v)
     v->secret = s->root.secret;
     v->pages = &s->pages;
     v->shared = s;
-    v->budget = s->opt.cache;
-    v->until_sweep = SWEEP_EVERY;
     for (size_t i = 0; i < sizeof v->table; i++)
         v->table[i] = (uint8_t)(size_class_of(size_max(i * 16, 1)) + 1);
     for (unsigned tag = 1; tag < TAGS; tag++) {
         const struct central *c = &s->classes[tag];
-        v->bins[tag] = (struct bin){
-            .limit = c->batch, .magic = magic_of(c->bytes), .bytes = c->bytes, .take = start_of(c)};
+        v->bins[tag] = (struct bin){.limit = limit_of(c),
+                                    .magic = magic_of(c->bytes),
+                                    .bytes = c->bytes,
+                                    .take = start_of(c)};
     }
     lock_take(&s->views_lock);
     list_insert_before(&s->views, &v->link);

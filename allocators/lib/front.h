@@ -16,12 +16,16 @@
  *
  * Slow start: a bin's first refill takes START_BYTES of objects, and each takes twice as many as
  * the one before, up to a batch, so that a program that needs few objects of a class touches few.
- * Limits start at a batch, and double when a bin that had to give must take again, as long as the
- * view's budget (`cache`) lasts; when it is spent, all limits start anew.
+ * Limits start at a batch, but at nothing for objects larger than BATCH_BYTES, and double when a
+ * bin that had to give must take again, as long as the view's budget lasts: 1/BUDGET_START of
+ * `cache` at first, later 1/BUDGET_PACE of all bytes that it has refilled and flushed, at most
+ * `cache`, so that only busy threads have large caches. When all of that is spent, all limits start
+ * anew.
  *
- * Sweep: after every SWEEP_EVERY refills and flushes, a view looks at the next of the classes it
- * has used. A bin that had no refill and no flush since the last look is sorted back into its
- * spans, and so is the depot of a class that nobody has used since. So memory that a program's
+ * Sweep: with every SWEEP_BYTES that a view refills and flushes, it looks at the next of the
+ * classes it has used. Of a bin that had no refill and no flush since the last look, one half is
+ * sorted back into its spans (a half, as it may be in use all the same, without ever being empty or
+ * full), and so is the depot of a class that nobody has used since. So memory that a program's
  * former phase left in caches becomes free while it works on, without a clock; tick does the same
  * by time.
  *
@@ -55,9 +59,10 @@
 enum {
     CLASSES = 80,
     TAGS = CLASSES + 1, /* a span's tag is its class + 1; 0 is TAG_NONE */
-    BATCH_BYTES = 8192,
     START_BYTES = 2048,
-    SWEEP_EVERY = 16,
+    SWEEP_BYTES = 32 * 1024,
+    BUDGET_START = 16,
+    BUDGET_PACE = 128,
     TABLE_MAX = 1024,
 };
 _Static_assert((size_t)(CLASSES) == (16 - 7) * 8 + 8, "eight classes a doubling, from 128 to 64 K");
@@ -112,10 +117,11 @@ struct heap { /* a view */
     struct front *shared;
     uint8_t table[TABLE_MAX / 16 + 1]; /* tag by size in granules */
     struct bin bins[TAGS];             /* by tag */
-    size_t budget;                     /* bytes by which limits may still grow */
+    size_t grown;                      /* bytes by which limits have grown */
     uint64_t used_ns;                  /* the last tick that found it used; views' lock */
     uint64_t classes[2];               /* tags that it has used since they were last idle */
-    uint32_t until_sweep, swept;       /* refills and flushes; the tag looked at last */
+    uint64_t moved;                    /* bytes refilled and flushed */
+    unsigned swept;                    /* the tag looked at last */
     struct list link;
 };
 _Static_assert(sizeof(struct heap) <= UNIT_BYTES, "a view takes one unit");

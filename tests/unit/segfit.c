@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "allocators/lib/central.h"
 #include "allocators/lib/pages.h"
 #include "allocators/lib/size_class.h"
 #include "harness/registry.h"
@@ -512,6 +513,56 @@ static void test_runs_merge(void **state)
     stop();
 }
 
+/* ---- which span a central list takes from ---- */
+
+/* Gives back so many objects of a span. */
+static void span_drain(struct central *c, struct chain *span, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct block *b = span->head;
+        span->head = block_next("test", 1, b);
+        block_link(1, b, NULL);
+        central_give(c, (struct chain){b, 1}, true);
+    }
+}
+
+static uintptr_t span_taken(struct central *c, uint32_t count)
+{
+    struct chain chain = central_take(c, count);
+    assert_int_equal(chain.count, count);
+    return align_down((uintptr_t)chain.head, UNIT_BYTES);
+}
+
+/* The fullest quarter first, so that the emptiest span has time to become empty. */
+static void test_fullest_span(void **state)
+{
+    (void)state;
+    const struct os_config config = {.observe = true};
+    static const uint32_t drained[] = {7, 3, 5, 1, 0}; /* of 8 */
+    static const unsigned order[] = {3, 1, 2, 0};
+    struct pages *pages = test_calloc(1, sizeof *pages);
+    struct central c = {.pages = pages, .secret = 1, .bytes = 1024, .batch = 8, .tag = 1};
+    struct chain spans[5];
+    pages->os = os_open(&config);
+    assert_non_null(pages->os);
+    assert_true(pages_open(pages));
+    c.design = "test";
+    central_open(&c);
+    assert_int_equal(c.objects, 8);
+    for (unsigned i = 0; i < 5; i++)
+        spans[i] = central_take(&c, 8);
+    uintptr_t start[5];
+    for (unsigned i = 0; i < 5; i++)
+        start[i] = align_down((uintptr_t)spans[i].head, UNIT_BYTES);
+    for (unsigned i = 0; i < 5; i++)
+        span_drain(&c, &spans[i], drained[i]);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(span_taken(&c, drained[order[i]]), start[order[i]]);
+    pages_close(pages);
+    os_close(pages->os);
+    test_free(pages);
+}
+
 /* ---- segments far apart, and memory that runs out ---- */
 
 /* Segments that share a place in the table of numbers are found by the search. */
@@ -587,6 +638,7 @@ int main(void)
         cmocka_unit_test(test_very_large),
         cmocka_unit_test(test_zalloc_fresh),
         cmocka_unit_test(test_runs_merge),
+        cmocka_unit_test(test_fullest_span),
         cmocka_unit_test(test_segments_collide),
         cmocka_unit_test(test_limit_finds_free_memory),
     };
