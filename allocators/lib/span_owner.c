@@ -153,10 +153,8 @@ bool span_owner_push(struct span_owner *o, struct span *span, struct block *b)
     return true;
 }
 
-void span_owner_leave(struct span_owner *o)
+static void bins_leave(struct span_owner *o)
 {
-    reclaimer_scan(&o->domain->reclaim, &o->reclaimer);
-    waiting_find(o, TAG_NONE); /* the owed are retired */
     for (unsigned tag = 1; tag < SPAN_TAGS; tag++)
         for (struct list *l = o->bins[tag].spans.next, *next; l != &o->bins[tag].spans; l = next) {
             struct span *span = LIST_ENTRY(l, struct span, link);
@@ -167,6 +165,19 @@ void span_owner_leave(struct span_owner *o)
                 span_leave(o, span);
             }
         }
+}
+
+/* Again while spans that were owed have come into limbo, which may be gone by the next scan. */
+void span_owner_leave(struct span_owner *o)
+{
+    const struct reclaim *reclaim = &o->domain->reclaim;
+    uint32_t count;
+    do {
+        reclaimer_scan(&o->domain->reclaim, &o->reclaimer);
+        count = reclaimer_count(reclaim, &o->reclaimer);
+        waiting_find(o, TAG_NONE); /* retires the owed */
+        bins_leave(o);
+    } while (reclaimer_count(reclaim, &o->reclaimer) > count);
 }
 
 /* ---- open ---- */

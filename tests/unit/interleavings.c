@@ -141,7 +141,7 @@ static void pile_seen(const volatile void *address, void *value, size_t bytes)
             (address == &r->hazard.slot || address == &r->epoch.announced))
             memset(value, 0, bytes);
         if (!strcmp(pile.fault, "one epoch too early") && address == &pile.reclaim.epoch.epoch &&
-            t == self && r->epoch.count)
+            t == self && interleave_last_write() == address)
             *(uint64_t *)value += 1;
     }
 }
@@ -166,7 +166,7 @@ static struct interleave_result pile_explore(enum reclaim_method method, const c
 }
 
 static const char *const cases[][THREADS] = {
-    {"p", "p"}, {"p", "ppu"}, {"pp", "pp"}, {"pu", "ppu"}, {"p", "p", "p"},
+    {"p", "p"}, {"p", "ppu"}, {"pp", "pp"}, {"ppu", "ppu"}, {"p", "p", "p"},
 };
 
 static void pile_test(enum reclaim_method method)
@@ -192,11 +192,227 @@ static void test_epoch(void **state)
     pile_test(RECLAIM_EPOCH);
 }
 
+/* A slow pop against pops that retire, and a push of what was reclaimed. */
+static void planted(enum reclaim_method method, const char *fault)
+{
+    static const char *const scripts[THREADS] = {"p", "pppu"};
+    assert_null(pile_explore(method, scripts, NULL).failure);
+    assert_non_null(pile_explore(method, scripts, fault).failure);
+}
+
+static void test_planted_no_second_look(void **state)
+{
+    (void)state;
+    planted(RECLAIM_HAZARD, "no second look");
+}
+
+static void test_planted_slots_ignored(void **state)
+{
+    (void)state;
+    planted(RECLAIM_HAZARD, "announcements ignored");
+}
+
+static void test_planted_readers_ignored(void **state)
+{
+    (void)state;
+    planted(RECLAIM_EPOCH, "announcements ignored");
+}
+
+static void test_planted_early(void **state)
+{
+    (void)state;
+    planted(RECLAIM_EPOCH, "one epoch too early");
+}
+
+/* ---- lockfree ---- */
+
+/*
+ * Objects of a class with four in a span. The first view allocates `objects` of them before, and
+ * `freed` is then freed by the second. Scripts: a = alloc, 0..9 = free that object, t = trim,
+ * x = leave the heap, and go on with the first view.
+ */
+enum { BYTES = 4096, OBJECTS = 10 };
+
+struct spans_case {
+    const char *options;
+    unsigned objects;
+    const char *freed;
+    const char *scripts[THREADS];
+};
+
+static struct {
+    const struct spans_case *c;
+    struct os *os;
+    struct heap *heap, *views[THREADS];
+    void *objects[OBJECTS], *more[THREADS][4];
+    unsigned live, mores[THREADS];
+    size_t walked;
+} spans;
+
+static uint64_t spans_now(void *ctx)
+{
+    (void)ctx;
+    return 0;
+}
+
+static void spans_op(struct heap *view, unsigned self, char op)
+{
+    if (op == 'a') {
+        void *p = lockfree_alloc(view, BYTES, 16);
+        if (!p)
+            interleave_fail("no memory");
+        spans.more[self][spans.mores[self]++] = p;
+        memset(p, 1, 64);
+        spans.live++;
+    } else if (op == 't') {
+        lockfree_trim(spans.heap);
+    } else if (op == 'x') {
+        lockfree_thread_exit(view);
+        spans.views[self] = NULL;
+    } else {
+        lockfree_free(view, spans.objects[op - '0'], 0);
+        spans.live--;
+    }
+}
+
+static void spans_setup(void)
+{
+    static struct lockfree_options options;
+    struct error err;
+    assert_int_equal(option_parse("lockfree", lockfree_options, sizeof options, spans.c->options,
+                                  &options, &err),
+                     0);
+    const struct alloc_env env = {
+        .os = spans.os, .options = &options, .seed = 1, .now_ns = spans_now};
+    if (spans.heap)
+        lockfree_destroy(spans.heap);
+    spans.heap = lockfree_create(&env);
+    assert_non_null(spans.heap);
+    memset(spans.mores, 0, sizeof spans.mores);
+    for (unsigned t = 0; t < THREADS; t++)
+        assert_non_null(spans.views[t] = lockfree_thread_enter(spans.heap));
+    spans.live = spans.c->objects;
+    for (unsigned i = 0; i < spans.c->objects; i++) {
+        spans.objects[i] = lockfree_alloc(spans.views[0], BYTES, 16);
+        memset(spans.objects[i], 1, 64);
+    }
+    for (const char *op = spans.c->freed; *op; op++)
+        spans_op(spans.views[1], 1, *op);
+}
+
+static void spans_thread(unsigned self)
+{
+    for (const char *op = spans.c->scripts[self]; *op; op++)
+        spans_op(spans.views[self] ? spans.views[self] : spans.views[0], self, *op);
+}
+
+static void spans_count(void *arg, const struct walk_item *item)
+{
+    (void)arg;
+    spans.walked += item->kind == WALK_LIVE;
+}
+
+/* The heap is whole, every object that should be live is, and none was handed out twice. */
+static void spans_finish(void)
+{
+    const char *broken = lockfree_check(spans.heap);
+    if (broken)
+        interleave_fail(broken);
+    spans.walked = 0;
+    lockfree_walk(spans.heap, spans_count, NULL);
+    if (spans.walked != spans.live)
+        interleave_fail("not exactly the objects in use are live");
+    for (unsigned t = 0; t < THREADS; t++)
+        for (unsigned i = 0; i < spans.mores[t]; i++)
+            for (unsigned u = 0; u < THREADS; u++)
+                for (unsigned k = 0; k < spans.mores[u]; k++)
+                    if ((t != u || i != k) && spans.more[t][i] == spans.more[u][k])
+                        interleave_fail("an object was handed out twice");
+}
+
+/* Scans see no announcement. */
+static void spans_seen(const volatile void *address, void *value, size_t bytes)
+{
+    for (struct record *r = views_of(spans.heap->shared)->head; r; r = r->next)
+        if (address == &((struct hazard_record *)r)->slot)
+            memset(value, 0, bytes);
+}
+
+static struct interleave_result spans_explore(const struct spans_case *c, bool planted_fault)
+{
+    struct interleave model = {.setup = spans_setup,
+                               .thread = spans_thread,
+                               .finish = spans_finish,
+                               .fault = planted_fault ? spans_seen : NULL};
+    const struct os_config config = {.observe = false};
+    spans.c = c;
+    spans.heap = NULL;
+    assert_non_null(spans.os = os_open(&config));
+    while (model.threads < THREADS && c->scripts[model.threads])
+        model.threads++;
+    struct interleave_result result = interleave_run(&model);
+    printf("# lockfree:%s, %u objects, free %s; %s %s %s: %llu runs, %llu cut, %s\n", c->options,
+           c->objects, c->freed, c->scripts[0], c->scripts[1], c->scripts[2] ? c->scripts[2] : "",
+           (unsigned long long)result.runs, (unsigned long long)result.cut,
+           result.failure ? result.failure : "all well");
+    lockfree_destroy(spans.heap);
+    os_close(spans.os);
+    return result;
+}
+
+static const struct spans_case spans_cases[] = {
+    /* The owner of an exhausted span looks, leaves it, or finds what two others free. */
+    {"", 4, "", {"a", "0", "1"}},
+    {"", 4, "", {"aa", "01"}},
+    /* A full span: taken back by its last owner, or listed by another's free. */
+    {"", 5, "", {"0", "1", "2"}},
+    {"", 5, "", {"01", "23"}},
+    {"", 5, "", {"0a", "12"}},
+    /* A listed span: two adopt, one frees. */
+    {"", 5, "0", {"2", "a", "a"}},
+    {"reclaim=epoch", 5, "0", {"2", "a", "a"}},
+    /* The owner leaves the heap while others free; a sweep while others free and adopt. */
+    {"", 4, "", {"x", "0", "1"}},
+    {"", 5, "0", {"x", "12", "a"}},
+    {"", 5, "0", {"t", "12"}},
+    {"", 5, "0", {"t", "1", "a"}},
+    {"reclaim=epoch", 5, "0", {"t", "1", "a"}},
+};
+
+static void test_spans(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof spans_cases / sizeof *spans_cases; i++) {
+        struct interleave_result result = spans_explore(&spans_cases[i], false);
+        if (result.failure)
+            fail_msg("case %zu: %s", i, result.failure);
+        assert_true(result.complete);
+    }
+}
+
+/* ABA in the heap: a slow adoption of a span with another below it, while a second thread adopts
+ * both, leaves, and frees into the upper one, so that it is on top again. */
+static void test_planted_aba(void **state)
+{
+    (void)state;
+    static const struct spans_case c = {"", 9, "04", {"", "aax5", "a"}};
+    struct interleave_result result = spans_explore(&c, false);
+    assert_null(result.failure);
+    assert_true(result.complete);
+    assert_non_null(spans_explore(&c, true).failure);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hazard),
         cmocka_unit_test(test_epoch),
+        cmocka_unit_test(test_planted_no_second_look),
+        cmocka_unit_test(test_planted_slots_ignored),
+        cmocka_unit_test(test_planted_readers_ignored),
+        cmocka_unit_test(test_planted_early),
+        cmocka_unit_test(test_spans),
+        cmocka_unit_test(test_planted_aba),
     };
     return cmocka_run_group_tests_name("interleavings", tests, NULL, NULL);
 }
