@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 NUMBERS = "objects committed_bytes resident_bytes bound_bytes".split()
-DASHED, DOTTED = (0, (4, 2)), (0, (1, 1.2))
+DASHED, DOTTED = (0, (4, 5)), (0, (1, 1.2))
 
 
 def read(folder):
@@ -59,7 +59,8 @@ def draw(folder, out):
         axes.plot(rows["objects"], values, color=colour, linewidth=max(5 - i, 1.5), linestyle=DOTTED if foreign else "-",
                   zorder=3)
         if not np.isnan(rows["bound_bytes"]).any():
-            axes.axhline(rows["bound_bytes"][0], color=colour, linewidth=1.3, linestyle=DASHED, zorder=2)
+            axes.axhline(rows["bound_bytes"][0], color=colour, linewidth=1.3, linestyle=(4.5 * i, (4, 5)),
+                         zorder=2)
             highs.append(rows["bound_bytes"][0])
         elif rows["objects"].max() < most:
             axes.plot(rows["objects"][-1:], values[-1:], marker="x", markersize=8, markeredgewidth=2, color=colour)
