@@ -287,22 +287,28 @@ static void report_add(void *arg, const char *name, uint64_t value)
     r->used += n > 0 && (size_t)n < room ? (size_t)n : 0;
 }
 
-/* The design's own counters, while nobody is inside; only if others can be kept out. */
+/* The design's own counters, and whether its invariants hold, while nobody is inside; only if
+ * others can be kept out. */
 static void report_add_design(struct report *r)
 {
     struct heap *root = atomic_load(&dropin.root);
-    bool closes = dropin_is_shared(design) && design->fork;
-    if (!design->stats || (dropin_is_shared(design) && !design->fork))
+    bool shared = dropin_is_shared(design);
+    if (shared && !design->fork)
         return;
     lock_take(&dropin.tick_lock);
     lock_take(&dropin.lock);
-    if (closes)
+    if (shared)
         design->fork(root, ALLOCATOR_FORK_BEFORE);
-    design->stats(root, report_add, r);
-    if (closes)
+    if (design->stats)
+        design->stats(root, report_add, r);
+    const char *broken = design->check ? design->check(root) : NULL;
+    if (shared)
         design->fork(root, ALLOCATOR_FORK_PARENT);
     lock_give(&dropin.lock);
     lock_give(&dropin.tick_lock);
+    if (broken)
+        setting_warn(design->name, broken);
+    report_add(r, "broken", broken != NULL);
 }
 
 /* One write at the end of the file, so that the reports of several processes do not mix. */

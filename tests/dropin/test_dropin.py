@@ -33,12 +33,15 @@ class SmallProgramsTest(DropinTest):
                       C_FLAGS + LIBRARY_FLAGS + ["-nostdlib", "-Wl,-z,initfirst"])]
         compile_all(cls.bin, c + cxx + libraries)
 
-    def on_all(self, program, *args, designs=None):
-        for design in designs or DESIGNS:
+    def on_all(self, program, *args, **more):
+        """The program is content with each design; and at its end the heap's own invariants hold."""
+        for design in DESIGNS:
             with self.subTest(design=design):
-                out = self.execute([*on(design), self.bin / program, *args])
+                stats = self.folder() / "stats"
+                out = self.execute([*on(design, "--stats", stats), self.bin / program, *args], **more)
                 self.assertEqual(out, b"ok\n")
                 self.assertEqual(self.err, "")
+                self.assertRegex(stats.read_text(), r"(?m)^broken 0$")
 
     def test_every_entry_point_does_at_its_edges_what_the_manual_says(self):
         self.on_all("family")
@@ -53,13 +56,18 @@ class SmallProgramsTest(DropinTest):
         self.on_all("threads", 4000 if FULL else 200)
 
     def test_a_program_with_threads_forks(self):
-        self.on_all("forks", 400 if FULL else 20)
+        self.on_all("forks", 400 if FULL else 12)
 
     def test_with_ticks_a_program_with_threads_forks(self):
         self.execute([*on(RETURNS, "--tick", "1"), self.bin / "forks", 400 if FULL else 30])
 
     def test_destructors_of_threads_and_of_the_program_allocate(self):
         self.on_all("last_words")
+
+    def test_threads_end_when_setting_a_key_allocates(self):
+        early = {"LD_PRELOAD": str(self.bin / "early_plugin.so")}
+        self.on_all("last_words", env=early)
+        self.on_all("threads", 40, env=early)
 
     def test_plugins_allocate_while_they_are_loaded_and_throw_without_a_cxx_program(self):
         self.on_all("plugin_host", self.bin / "c_plugin.so", self.bin / "cxx_plugin.so")

@@ -39,6 +39,8 @@ static void key_end(void *arg)
     CHECK(!strcmp(v->text, "some text of a value"));
     free(v->text);
     calls++;
+    for (int i = 0; i < 20; i++) // other threads end just now, too
+        free(strdup(i % 2 ? "a short one" : std::string(500, 'l').c_str()));
     if (++v->rounds == ROUNDS) {
         free(v);
         return;
@@ -52,6 +54,8 @@ static void key_end(void *arg)
     CHECK(!"a key is free");
 }
 
+static pthread_barrier_t together;
+
 static void work()
 {
     threads_word.list.push_back("used");
@@ -61,6 +65,7 @@ static void work()
         v->text = strdup("some text of a value");
         pthread_setspecific(keys[i], v);
     }
+    pthread_barrier_wait(&together);
 }
 
 static void at_end()
@@ -73,6 +78,7 @@ static void at_end()
 int main()
 {
     atexit(at_end);
+    pthread_barrier_init(&together, nullptr, 4);
     for (int i = 0; i < KEYS; i++)
         CHECK(!pthread_key_create(&keys[i], key_end));
     for (int n = 0; n < 25; n++) {
