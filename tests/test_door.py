@@ -117,8 +117,12 @@ class Door(unittest.TestCase):
         self.assertEqual({r["status"] for r in rows}, {"ok"})
 
     def test_nodes(self):
-        with open("/sys/devices/system/node/has_memory") as file:
-            one = re.fullmatch(r"\d+\n", file.read())
+        path = "/sys/devices/system/node/has_memory"
+        nodes = "0\n"
+        if os.path.exists(path):  # not in kernels without nodes
+            with open(path) as file:
+                nodes = file.read()
+        one = re.fullmatch(r"\d+\n", nodes)
         got, rows = self.session("-a", "bump", "--door", "numa=interleave", "--passes", "memory")
         self.assertEqual({r["status"] for r in rows}, {"ok"})
         note = "--door: this machine has one memory node: numa has no effect\n"
