@@ -23,7 +23,7 @@
 #define DESIGN_FILE "allocators/segfit.c"
 #endif
 
-#include DESIGN_FILE
+#include DESIGN_FILE /* NOLINT(bugprone-suspicious-include): a template */
 
 #include <errno.h>
 #include <fcntl.h>

@@ -5,7 +5,6 @@ run.py: modes=release timeout=240
 """
 
 import hashlib
-import os
 import pathlib
 import shutil
 import subprocess
