@@ -138,17 +138,28 @@ static void assert_lists(const struct object_cache *c, size_t partial, size_t fu
 
 /* ---- construction ---- */
 
-/* On one CPU: what lies in the magazine of another would not be found. */
-static void test_constructed_once(void **state)
+/* To the CPU that the thread is on, as what lies in the magazine of another is not found. */
+static cpu_set_t cpu_pin(void)
 {
-    (void)state;
-    enum { COUNT = 500 };
-    static struct object *p[COUNT];
     cpu_set_t before, one;
     assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
     CPU_ZERO(&one);
     CPU_SET((unsigned)sched_getcpu(), &one);
     assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+    return before;
+}
+
+static void cpu_unpin(const cpu_set_t *before)
+{
+    assert_int_equal(sched_setaffinity(0, sizeof *before, before), 0);
+}
+
+static void test_constructed_once(void **state)
+{
+    (void)state;
+    enum { COUNT = 500 };
+    static struct object *p[COUNT];
+    const cpu_set_t before = cpu_pin();
     for (unsigned mode = 0; mode < 3; mode++) {
         struct lab lab;
         struct object_caches_config config = config_of(choices[mode]);
@@ -185,7 +196,7 @@ static void test_constructed_once(void **state)
         object_cache_give(lab.cache, p[0]);
         lab_close(&lab);
     }
-    assert_int_equal(sched_setaffinity(0, sizeof before, &before), 0);
+    cpu_unpin(&before);
 }
 
 static void test_close_counts_live(void **state)
@@ -322,6 +333,7 @@ static void test_reaped_by_age(void **state)
     static struct object *p[400];
     struct lab lab;
     struct object_caches_config config = config_of(PERCPU_LOCKS);
+    const cpu_set_t before = cpu_pin();
     config.empties = 1000;
     lab_open(&lab, &config, sizeof(struct object), 8, true);
     for (unsigned i = 0; i < 400; i++)
@@ -339,6 +351,7 @@ static void test_reaped_by_age(void **state)
     assert_int_equal(lab.counts.ended, lab.counts.made);
     lab_check(&lab);
     lab_close(&lab);
+    cpu_unpin(&before);
 }
 
 static void test_empties_limited(void **state)
@@ -588,8 +601,7 @@ static void test_wrong_cpu(void **state)
     lab_open(&lab, &config, 64, 8, false);
     struct percpu *p = &lab.cache->shared->percpu;
     void *object = NULL, *held[40];
-    cpu_set_t before;
-    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    const cpu_set_t before = cpu_pin();
     for (unsigned i = 0; i < 40; i++)
         held[i] = take(&lab);
     for (unsigned i = 0; p->way == PERCPU_BY_RSEQ && i < PERCPU_CPUS; i++) {
@@ -608,7 +620,7 @@ static void test_wrong_cpu(void **state)
         assert_int_equal(sequence_push(p, i, where, 32, object), SEQUENCE_DONE);
         sequence_clear(p);
     }
-    assert_int_equal(sched_setaffinity(0, sizeof before, &before), 0);
+    cpu_unpin(&before);
     for (unsigned i = 0; i < 40; i++)
         object_cache_give(lab.cache, held[i]);
     lab_close(&lab);
