@@ -5,82 +5,78 @@
  * keeps another one from going on.
  *
  *     span of class c    | obj | obj | obj | ... | not carved yet | rest |
- *     its struct span    free    what the owner has: free objects, live, carved       owner only
- *                        remote  state | count | first of the objects others freed    one word
+ *     its struct span    free    free objects that the owner has; live, carved       owner only
+ *                        remote  state | count | first of those others have freed    one word
  *
- *                    owner leaves, all in use                last eighth freed by others
- *       OWNED  ----------------------------------->  FULL  --------------------------->  LISTED
- *         ^ ^-----------------------------------------'  (its last owner frees one: takes it back)
- *         |                                                                                 |
- *         '---- adopted by the next thread that needs a span of class c  <---- stack of c --'
+ *                    owner leaves, all in use              an eighth freed by others
+ *       OWNED  ---------------------------------->  FULL  ----------------------->  LISTED
+ *         ^ ^----------------------------------------'                                 |
+ *         |      its last owner frees one: takes it back                               |
+ *         '--- adopted by the next thread that needs a span of c  <--- stack of c -----'
  *
  * Objects have no header: the class and the span of an address come from a mask (lib/pages.h), and
- * sizes up to 64 KiB have classes (lib/size_class.h). A view has a list of the spans it owns for
- * each class, all with room; it takes objects from the first, until that has none, nothing was
- * freed into it by others, and nothing is left to carve. Then the owner leaves the span: it becomes
- * FULL, nobody's, in no list. Who frees an eighth of its objects makes it LISTED and puts it on the
- * class's stack (lib/shared_stack.h). A view without spans of a class adopts the top of the stack
- * and collects all that was freed into it at once. Only then it takes a new span from the pages.
+ * sizes up to 64 KiB have classes (lib/size_class.h). A view (thread) has a list of the spans it
+ * owns for each class; it takes objects from the first, until that has none, nothing was freed into
+ * it by others, and nothing is left to carve. Then it leaves the span: FULL, nobody's, in no list.
+ * Who frees an eighth of its objects makes it LISTED and pushes it on the class's stack. A view
+ * without a span of a class adopts the top of the stack, with all that was freed into it, and only
+ * if the stack is empty takes a new span from the pages. So frees by others find their way back to
+ * whoever allocates, and one's own never leave. A span that becomes empty goes back to the pages,
+ * unless it is the first of its list or within `keep`.
  *
- * remote. Threads push to it and the owner takes the whole list by one exchange, so a
- * compare-and-swap that succeeds after changes back and forth does no harm: the word it replaces
- * says all that it relies on. The state is in the same word, so a span has one state at any moment,
- * and exactly one thread makes each change of it.
+ * Limbo. A span popped from a stack may still be looked at by a slow popper, and were it pushed
+ * again meanwhile, that one's compare-and-swap would succeed and put a wrong span on top (ABA).
+ * So who adopts a span retires it, under hazard pointers (lib/hazard.h) or epochs (lib/epoch.h), by
+ * the option `reclaim`; until it is reclaimed its owner uses it, but does not leave it
+ * (lib/span_owner.h). There is no ABA in `remote`: a push replaces exactly the word that it linked
+ * its object to, so a word that came back serves as well, and all others take the whole list.
  *
- * Limbo. A span that was popped from a stack may still be looked at by a slow popper. So it is
- * retired (hazard pointers or epochs, by the option `reclaim`), which keeps it with its adopter:
- * until it is reclaimed it can be used, but not left. If it is exhausted it waits, in a list of the
- * view; when nothing else is there the view looks whether enough was freed into it meanwhile. At
- * most `limbo` spans of a view are retired; what it adopts beyond, because a reader does not move
- * on, is owed: it stays with the view in the same way and is retired later. So a reader that stops
- * costs nobody progress, and no memory beyond what the bound below says.
+ * Invariants: those of lib/pages.h, lib/span_share.h, lib/span_owner.h, and
+ *   1. The owned spans are exactly those in the views' lists.
+ *   2. The listed spans are exactly those in the stack of their class.
+ *   3. The spans in limbo are exactly those that the views have retired, at most `limbo` each.
  *
- * Invariants: those of lib/pages.h, and
- *   1. A span's objects: carved = live + free; remote holds at most those live; the sealed ones are
- *      exactly those in the two lists.
- *   2. A span is OWNED exactly if it is in one list of one view, and `owner` names that view.
- *   3. A FULL span is carved to its end, has nothing free, and less than an eighth in remote.
- *   4. LISTED spans are exactly those in the stack of their class.
- *   5. A view has retired at most `limbo` spans, all of them its own; spans that wait are held.
- *
- * Cost. alloc and free of one's own objects: some 20 and 35 instructions, no atomic
- * read-modify-write, fence, lock or call. Free of another's: one compare-and-swap, for one in an
- * eighth of a span's objects two. Adoption: O(1), and once in `limbo` of them a look at all views'
- * announcements.
- *   Lock-free are alloc and free of small objects, but for the following: a new span and an empty
- * one given back go through the pages' lock, as do thread_enter with a new record, and objects
- * above 64 KiB. When memory is short, alloc sweeps as tick does.
- *   Space: classes waste less than 1/9 of an object from 128 bytes on, 15 bytes below. A new span
- * is taken only when the class's stack was empty and no own span has room. So if at most L bytes of
- * objects are alive at once and objects die by others' hands, a class takes at most 8/7 L, and for
- * each view one span in use, `limbo` spans that wait and one about to be listed: however many
- * objects pass from producers to consumers. What a view's own frees leave in its spans is that
- * view's until it exits. While a reader stands still under epochs, the adopted spans stay with
- * their views as well: then L counts once for each view that allocates. One empty span of each
- * class is kept by a view. A sweep has up to 1024 listed spans of a class in hand.
+ * Cost. alloc and free of one's own objects: no atomic read-modify-write, fence, lock, division or
+ * call. Free of another's: one compare-and-swap, and once in an eighth of a span's objects a second
+ * one. Adoption: one exchange and one compare-and-swap, and once in `limbo` of them a look at all
+ * views' announcements.
+ *   Not lock-free, as the pages have a lock: taking a new span and giving an empty one back, a
+ * thread's first entry when there is no record to reuse, and objects above 64 KiB. tick and trim
+ * exclude each other; when memory is short, alloc sweeps as trim does.
+ *   Space: classes waste less than 1/9 of an object from 128 bytes on, 15 bytes below. A span is
+ * taken only when the class's stack was empty and no own span has room. So if at most L bytes of a
+ * class are alive at once, and die by others' hands, it takes at most 8/7 L, and for each view one
+ * span in use and one about to be listed; beside that each view has `limbo` spans, `keep` bytes,
+ * and an empty span of each class. That is the bound from producer to consumer, however many
+ * objects pass, with ticks that find up to 1024 listed spans a class in hand for a moment. What a
+ * view's own frees leave in its spans is that view's until it exits.
+ *   Garbage: views * limbo spans are retired at most (limbo_bound_spans). A reader that stands
+ * still keeps one of them waiting under hazard pointers, all of them under epochs. What is adopted
+ * beyond is owed: it stays with its view in the same way, and in use. So nobody waits, but L counts
+ * once for each view that allocates, as long as the reader stands.
  *
  * Source: Michael, Scalable Lock-Free Dynamic Memory Allocation (2004), for spans that change
  * state by compare-and-swap; Michael, Hazard Pointers (2004); Fraser, Practical Lock-Freedom
  * (2004), for epochs; Leijen, Zorn, de Moura, Mimalloc (2019), for the remote list of a page.
  *
  * Trade-off: frees of others' objects cost an atomic operation on a shared line each, where thread
- * caches batch them; memory freed by an idle thread stays with it. In return no thread ever waits.
+ * caches batch them; memory freed by an idle thread stays with it. In return nobody waits for a
+ * thread that is stopped.
  *
- * Detected, in exact words, at the free: "double free", "invalid free", "wrong size", as in segfit;
- * not if two threads free the same object at the same time. "corrupted free block": a free object
- * that was written over in its first 16 bytes, when it is next taken.
+ * Detected, in exact words, at the free: an object that is free already, "double free", if not two
+ * threads free it at the same moment; an address that is no object's, "invalid free"; a size that
+ * the object is too small for, or that a large object cannot have had, "wrong size". A free object
+ * that was written over in its first 16 bytes: "corrupted free block", when it is next taken.
  *
- * Threads. Plain fields of a span, and of a view, are their owner's. `remote`: a push is a release,
- * so who takes the list sees the objects as they were left; leaving (to FULL or LISTED) is a
- * release and taking (exchange at adoption, compare-and-swap at taking back) an acquire, so the
- * plain fields pass from owner to owner; pushes in between are read-modify-writes and continue the
- * release. `owner` and `home` are relaxed: a view finds its own number in `owner` only if it put it
- * there itself and has not left since; `home` is a hint. Records of views pass by release and
- * acquire (lib/record.h), stacks and reclamation are argued in lib. Lock order: sweep, pages.
- *   fork: BEFORE takes both locks; others may be stopped anywhere else. In the child, views of
- * threads that are gone are never used again: what they own, at most their spans' free objects, and
- * a span that was between two states in each, is lost to the child; objects in it stay valid and
- * can be freed. Readers that are gone are forgotten.
+ * Threads. A view and the plain fields of its spans are written by its thread alone. The words that
+ * others write are `remote`, `owner` and `home` of a span (orders in lib/span_share.h), the stacks'
+ * heads (lib/shared_stack.h), announcements (lib/hazard.h, lib/epoch.h) and records (lib/record.h,
+ * by which a view passes from a thread that exits to the next that enters, with the spans that are
+ * still in limbo). Lock order: sweep, pages.
+ *   fork: BEFORE takes both locks; other threads may be stopped anywhere else. In the child their
+ * views are never used again: what they own, the free objects of their spans, the spans in their
+ * hands, and an object each, is lost to the child. Objects in those spans stay valid and can be
+ * freed. Their announcements are cleared, so that reclamation goes on.
  */
 #include <string.h>
 
@@ -96,7 +92,7 @@
 
 struct lockfree_options {
     unsigned reclaim, policy;
-    uint64_t limbo, age_ms, limit;
+    uint64_t limbo, keep, age_ms, limit;
 };
 
 #define OPTION(name_text, field_name, kind, fallback_text, low, high, choice_text, text)           \
@@ -111,6 +107,8 @@ static const struct option lockfree_options[] = {
            "how a span popped from a shared stack is kept until no other thread looks at it"),
     OPTION("limbo", limbo, COUNT, "16", 1, HAZARD_LIMIT_MAX, NULL,
            "spans of a view that wait for that at most"),
+    OPTION("keep", keep, SIZE, "256k", 0, 1 << 30, NULL,
+           "bytes of its empty spans that a view keeps beside one of each class"),
     OPTION("age_ms", age_ms, COUNT, "1000", 0, 1e9, NULL,
            "milliseconds between sweeps by tick, and of disuse after which it returns pages"),
     OPTION("return", policy, CHOICE, "decommit", 0, 0, "decommit|lazy|never",
@@ -422,6 +420,7 @@ static struct heap *lockfree_create(const struct alloc_env *env)
         return NULL;
     }
     s->root.secret = (env->seed + 1) * UINT64_C(0x9E3779B97F4A7C15);
+    s->domain.keep = opt->keep;
     span_domain_open(&s->domain, (enum reclaim_method)opt->reclaim, (uint32_t)opt->limbo);
     for (unsigned tag = 1; tag < SPAN_TAGS; tag++)
         class_open(s, tag);

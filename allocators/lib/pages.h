@@ -82,7 +82,7 @@ struct span_share { /* room for an owner that shares spans without locks */
     _Atomic(void *) below;
     _Atomic uint16_t owner, home;
     uint8_t held;
-    bool waiting;
+    bool waiting, kept;
 };
 
 struct span {
@@ -140,7 +140,8 @@ bool pages_open(struct pages *pages);
 void pages_close(struct pages *pages);
 
 /* A span of so many units at a multiple of `align_units`, all committed; its first info has the
- * tag, and what is the owner's in the struct is zero. NULL = no memory. Both numbers are at least 1. */
+ * tag, and what is the owner's in the struct is zero. NULL = no memory. Both numbers are at
+ * least 1. */
 struct span *pages_take(struct pages *pages, size_t units, size_t align_units, unsigned tag);
 void pages_give(struct pages *pages, struct span *span);
 /* In place; false = it cannot, and nothing has changed. */

@@ -14,13 +14,25 @@ static void bin_insert(struct span_owner *o, struct span *span)
         bin->current = span;
 }
 
+static void span_keep(struct span_owner *o, struct span *span, bool keep)
+{
+    if (span->share.kept != keep)
+        o->kept += keep ? span->units * UNIT_BYTES : 0 - span->units * UNIT_BYTES;
+    span->share.kept = keep;
+}
+
 static void bin_remove(struct span_owner *o, struct span *span)
 {
     struct bin *bin = &o->bins[span->tag];
     list_remove(&span->link);
-    if (bin->current == span)
-        bin->current = list_empty(&bin->spans) ? &o->domain->none
-                                               : LIST_ENTRY(bin->spans.next, struct span, link);
+    span_keep(o, span, false);
+    if (bin->current != span)
+        return;
+    bin->current = &o->domain->none;
+    if (!list_empty(&bin->spans)) {
+        bin->current = LIST_ENTRY(bin->spans.next, struct span, link);
+        span_keep(o, bin->current, false);
+    }
 }
 
 /* It is in no list, and not held. */
@@ -134,9 +146,13 @@ struct span *span_owner_grow(struct span_owner *o, unsigned tag)
 
 void span_owner_emptied(struct span_owner *o, struct span *span)
 {
-    const struct bin *bin = &o->bins[span->tag];
-    if (span->share.held != HELD_NO || bin->spans.next == bin->spans.prev)
+    size_t bytes = span->units * UNIT_BYTES;
+    if (span->share.held != HELD_NO || span == o->bins[span->tag].current)
         return;
+    if (o->kept + bytes <= o->domain->keep) {
+        span_keep(o, span, true);
+        return;
+    }
     bin_remove(o, span);
     span_leave(o, span);
 }
@@ -204,7 +220,8 @@ void span_owner_open(struct span_owner *o, struct span_domain *domain, uint16_t 
 
 /* ---- observation ---- */
 
-static const char *list_check(const struct span_owner *o, const struct list *head, size_t *owned)
+static const char *list_check(const struct span_owner *o, const struct list *head, size_t *owned,
+                              size_t *kept)
 {
     bool waiting = head == &o->waiting;
     for (struct list *l = head->next; l != head; l = l->next) {
@@ -213,6 +230,9 @@ static const char *list_check(const struct span_owner *o, const struct list *hea
             return "owners: a list has a span of another list or owner";
         if (waiting && span->share.held == HELD_NO)
             return "owners: a span waits for nothing";
+        if (span->share.kept && (waiting || span->live || span == o->bins[span->tag].current))
+            return "owners: a span is kept that is not empty, or current";
+        *kept += span->share.kept ? span->units * UNIT_BYTES : 0;
         *owned += 1;
     }
     return NULL;
@@ -222,9 +242,12 @@ const char *span_owner_check(const struct span_owner *o, size_t *owned, size_t *
 {
     const struct reclaim *reclaim = &o->domain->reclaim;
     uint32_t count = reclaimer_count(reclaim, &o->reclaimer);
-    const char *broken = list_check(o, &o->waiting, owned);
+    size_t kept = 0;
+    const char *broken = list_check(o, &o->waiting, owned, &kept);
     for (unsigned tag = 1; tag < SPAN_TAGS && !broken; tag++)
-        broken = list_check(o, &o->bins[tag].spans, owned);
+        broken = list_check(o, &o->bins[tag].spans, owned, &kept);
+    if (!broken && (kept != o->kept || kept > o->domain->keep))
+        return "owners: the kept spans do not sum up";
     if (count > limbo_limit(reclaim))
         return "limbo: a thread has retired more than it may";
     for (uint32_t i = 0; i < count && !broken; i++) {

@@ -14,9 +14,13 @@
  * in the same way, and retired when there is room. So adopting never fails and nobody waits for a
  * reader, and a thread that gets no spans back uses those that it holds again and again.
  *
+ * An own span that becomes empty is kept where it is, while it is its bin's current one or within
+ * `keep` bytes of such spans; else it goes back to the pages.
+ *
  * Invariants (span_owner_check)
  *   1. Spans in bins name their owner; those that wait name none, and are held.
  *   2. Those in limbo are in a bin or wait, and are no more than `limit`.
+ *   3. Kept spans are in bins, empty, not current, and sum to no more than `keep`.
  *
  * Threads: one, the owner; the lists are plain. A record passes from thread to thread (record.h).
  */
@@ -36,6 +40,7 @@ _Static_assert(sizeof(struct bin) == 32, "two bins a cache line");
 
 struct span_domain { /* what all owners share */
     struct reclaim reclaim;
+    size_t keep;                          /* bytes of empty spans that an owner may keep */
     struct span none;                     /* has no room, and never changes */
     struct span_class classes[SPAN_TAGS]; /* by tag */
 };
@@ -45,11 +50,12 @@ struct span_owner {
     struct span_domain *domain;
     uint16_t id; /* not 0 */
     struct list waiting;
+    size_t kept; /* bytes of the spans that say so */
     uint64_t adopted, listed, taken_back, taken, given;
     struct bin bins[SPAN_TAGS]; /* by tag */
 };
 
-/* The classes are open. `limit` is the limbo's. */
+/* The classes are open, and `keep` is set. `limit` is the limbo's. */
 void span_domain_open(struct span_domain *domain, enum reclaim_method method, uint32_t limit);
 /* In zeroed memory; adds the record, used by the caller. */
 void span_owner_open(struct span_owner *o, struct span_domain *domain, uint16_t id);
@@ -61,7 +67,7 @@ struct span *span_owner_find(struct span_owner *o, unsigned tag);
 struct span *span_owner_grow(struct span_owner *o, unsigned tag);
 /* Into the bin; false = the stack was empty. */
 bool span_owner_adopt(struct span_owner *o, unsigned tag);
-/* Nothing in an own span is in use: it goes, unless it is the bin's only one, or held. */
+/* Nothing in an own span is in use: it goes, unless it is current, held, or within `keep`. */
 void span_owner_emptied(struct span_owner *o, struct span *span);
 /* Frees an object of another owner's span, or of nobody's; true = the span is now the own one, and
  * the caller frees the object as such. */

@@ -10,11 +10,13 @@
  */
 #include "tests/lib/interleave.h"
 
+// NOLINTBEGIN(bugprone-suspicious-include): compiled here, so that their steps can be scheduled
 #include "allocators/lib/epoch.c"
 #include "allocators/lib/hazard.c"
 #include "allocators/lib/span_owner.c"
 #include "allocators/lib/span_share.c"
 #include "allocators/lockfree.c"
+// NOLINTEND(bugprone-suspicious-include)
 
 #include <setjmp.h>
 #include <stdarg.h>

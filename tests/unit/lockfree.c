@@ -141,7 +141,7 @@ static void test_taken_back(void **state)
 {
     (void)state;
     static char *p[PER_SPAN + 1];
-    start(NULL);
+    start("keep=0");
     struct heap *other = enter();
     for (unsigned i = 0; i <= PER_SPAN; i++)
         p[i] = take(rig.view, 64);
@@ -153,6 +153,27 @@ static void test_taken_back(void **state)
     for (unsigned i = 11; i < PER_SPAN; i++)
         give(rig.view, p[i]);
     assert_int_equal(stat_of("spans_given"), 1);
+    stop();
+}
+
+/* Of twelve empty spans the current one stays, and as many more as `keep` allows. */
+static void test_kept(void **state)
+{
+    (void)state;
+    static char *p[12 * PER_SPAN];
+    start("keep=64k");
+    for (unsigned round = 1; round <= 3; round++) {
+        for (unsigned i = 0; i < 12 * PER_SPAN; i++)
+            p[i] = take(rig.view, 64);
+        assert_int_equal(stat_of("spans_taken"), 12 + (round - 1) * 3);
+        for (unsigned i = 0; i < 12 * PER_SPAN; i++)
+            give(rig.view, p[i]);
+        rig_check(&rig);
+        assert_int_equal(stat_of("spans_given"), round * 3);
+    }
+    rig.design->thread_exit(rig.view);
+    assert_int_equal(stat_of("spans_given"), stat_of("spans_taken"));
+    rig.view = enter();
     stop();
 }
 
@@ -388,12 +409,13 @@ static void test_memory_short(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_own_frees),           cmocka_unit_test(test_listed_by_an_eighth),
-        cmocka_unit_test(test_taken_back),          cmocka_unit_test(test_exit_leaves),
-        cmocka_unit_test(test_threads_come_and_go), cmocka_unit_test(test_flow_hazard),
-        cmocka_unit_test(test_flow_epoch),          cmocka_unit_test(test_flow_stalled),
-        cmocka_unit_test(test_flow_threads),        cmocka_unit_test(test_tick_sweeps),
-        cmocka_unit_test(test_trim_returns),        cmocka_unit_test(test_memory_short),
+        cmocka_unit_test(test_own_frees),    cmocka_unit_test(test_listed_by_an_eighth),
+        cmocka_unit_test(test_taken_back),   cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_exit_leaves),  cmocka_unit_test(test_threads_come_and_go),
+        cmocka_unit_test(test_flow_hazard),  cmocka_unit_test(test_flow_epoch),
+        cmocka_unit_test(test_flow_stalled), cmocka_unit_test(test_flow_threads),
+        cmocka_unit_test(test_tick_sweeps),  cmocka_unit_test(test_trim_returns),
+        cmocka_unit_test(test_memory_short),
     };
     return cmocka_run_group_tests_name("lockfree", tests, NULL, NULL);
 }
