@@ -25,7 +25,6 @@ struct alloclab_cache *alloclab_cache_create(const char *name, size_t size, size
     static const struct alloclab_config defaults = {0};
     struct error err;
     config = config ? config : &defaults;
-    align = align ? align : ALLOCATOR_ALIGN;
     if (size > OBJECT_CACHE_BYTES_MAX || align & (align - 1) || align > CACHE_MAX_ALIGN) {
         errno = EINVAL;
         return NULL;

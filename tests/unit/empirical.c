@@ -15,6 +15,7 @@
 
 #include "tests/lib/survey.h"
 #include "traces/trace.h"
+#include "workloads/lib/fit.h"
 
 #define SOURCE "traces/samples/redis.trace"
 
@@ -26,8 +27,10 @@ struct object {
 struct sample { /* of a trace: of what is freed, unless it ends in the trace's last frees */
     struct object *objects;
     size_t count, first, last;               /* first..last: those that are compared */
+    double mean_live_objects;                /* the same */
     double mean_live_bytes;                  /* at the births from first to last */
     double early, late;                      /* the same of the first and the last third of them */
+    double realloc_age;                      /* mean, in births of freed objects */
     double callocs, reallocs, sized, remote; /* an object */
 };
 
@@ -72,8 +75,10 @@ static void objects_read(struct sample *s, const struct trace_op *ops, size_t n,
 }
 
 /* Puts times on the clock of freed objects' births. */
-static void clock_change(struct sample *s)
+static void clock_change(struct sample *s, const struct trace_op *ops, size_t n)
 {
+    double ages = 0;
+    size_t made = 0, reallocs = 0;
     uint64_t *freed_before = malloc((s->count + 1) * sizeof *freed_before);
     assert_non_null(freed_before);
     freed_before[0] = 0;
@@ -83,13 +88,22 @@ static void clock_change(struct sample *s)
         s->objects[i].born = freed_before[i + 1];
         s->objects[i].died = freed_before[s->objects[i].died];
     }
+    for (size_t i = 0; i < n; i++) {
+        const struct trace_op *op = &ops[i];
+        made += trace_makes_object(op);
+        if (op->kind == TRACE_REALLOC && !op->flags && s->objects[op->object].freed) {
+            ages += (double)(freed_before[made] - s->objects[op->object].born);
+            reallocs++;
+        }
+    }
+    s->realloc_age = ages / (double)reallocs;
     free(freed_before);
 }
 
 /* Mean live bytes at births of freed objects, of those objects and `always`. */
 static void level_measure(struct sample *s, const struct trace_op *ops, size_t n, double always)
 {
-    double live = 0, sums[3] = {0};
+    double live = 0, live_objects = 0, sums[3] = {0}, objects = 0;
     size_t made = 0, counts[3] = {0};
     uint64_t *sizes = calloc(s->count, sizeof *sizes);
     assert_non_null(sizes);
@@ -99,6 +113,7 @@ static void level_measure(struct sample *s, const struct trace_op *ops, size_t n
             size_t third = 3 * (made - s->first) / (s->last - s->first);
             if (made >= s->first && made < s->last && s->objects[made].freed) {
                 sums[third] += live;
+                objects += live_objects;
                 counts[third]++;
             }
             made++;
@@ -106,6 +121,7 @@ static void level_measure(struct sample *s, const struct trace_op *ops, size_t n
         if (op->object == TRACE_NO_OBJECT || !s->objects[op->object].freed ||
             op->flags & TRACE_FAILED)
             continue;
+        live_objects += trace_makes_object(op) - trace_ends_object(op);
         live -= (double)sizes[op->object];
         sizes[op->object] = trace_ends_object(op) ? 0 : op->size;
         live += (double)sizes[op->object];
@@ -114,6 +130,7 @@ static void level_measure(struct sample *s, const struct trace_op *ops, size_t n
     s->late = always + sums[2] / (double)counts[2];
     s->mean_live_bytes =
         always + (sums[0] + sums[1] + sums[2]) / (double)(counts[0] + counts[1] + counts[2]);
+    s->mean_live_objects = objects / (double)(counts[0] + counts[1] + counts[2]);
     free(sizes);
 }
 
@@ -129,7 +146,7 @@ static struct sample sample_read(struct trace_reader *reader, bool settle, uint6
     uint32_t *threads = calloc(totals->objects, sizeof *threads);
     assert_true(s.objects && threads);
     objects_read(&s, ops, n, threads);
-    clock_change(&s);
+    clock_change(&s, ops, n);
     for (size_t i = 0; settle && ops[i].kind != TRACE_FREE && ops[i].kind != TRACE_REALLOC; i++)
         s.first += trace_makes_object(&ops[i]);
     assert_true(s.first < s.last);
@@ -220,6 +237,25 @@ static void assert_near(const char *what, double got, double wanted, double tole
         fail_msg("%s is %g, not %g +- %g", what, got, wanted, tolerance);
 }
 
+/* What the recording left live, which is no part of a level of what it freed. */
+static double stays_count(void)
+{
+    struct error err;
+    struct trace_reader *reader = trace_open(SOURCE, 0, &err);
+    assert_non_null(reader);
+    const struct trace_totals totals = *trace_reader_totals(reader);
+    struct fit fit;
+    uint64_t bytes = 0;
+    assert_int_equal(fit_read(&fit, SOURCE, &err), 0);
+    for (uint64_t i = 0; i < fit.stay_count; i++)
+        bytes += fit.stays[i].size;
+    assert_int_equal(bytes, totals.end_live_bytes);
+    assert_int_equal(fit.stay_count, totals.end_live_objects);
+    trace_close(reader);
+    fit_free(&fit);
+    return (double)totals.end_live_objects;
+}
+
 /* With independent draws, D of 300,000 of them exceeds 0.0036 in one of 1000 runs. */
 static void drawn_objects_are_like_the_recordings(void **state)
 {
@@ -231,11 +267,15 @@ static void drawn_objects_are_like_the_recordings(void **state)
     assert_near("distance of lifetimes", distance(&source, &drawn, LIFE), 0, 0.005);
     assert_near("distance of size x lifetime", distance(&source, &drawn, PRODUCT), 0, 0.005);
     double level = source.mean_live_bytes;
-    assert_near("live bytes", drawn.mean_live_bytes, level, 0.05 * level);
+    print_message("live bytes: %.0f in the recording, %.0f drawn\n", level, drawn.mean_live_bytes);
+    assert_near("live bytes", drawn.mean_live_bytes, level, 0.03 * level);
+    double objects = source.mean_live_objects + stays_count();
+    assert_near("live objects", drawn.mean_live_objects, objects, 0.03 * objects);
     assert_near("live bytes, early", drawn.early, level, 0.1 * level);
     assert_near("live bytes, late", drawn.late, level, 0.1 * level);
     assert_near("callocs", drawn.callocs, source.callocs, 0.05 * source.callocs + 0.001);
     assert_near("reallocs", drawn.reallocs, source.reallocs, 0.05 * source.reallocs + 0.001);
+    assert_near("age at realloc", drawn.realloc_age, source.realloc_age, 0.1 * source.realloc_age);
     assert_near("sized frees", drawn.sized, source.sized, 0.05 * source.sized + 0.001);
     assert_near("remote frees", drawn.remote, source.remote, 0.1 * source.remote + 0.001);
     assert_true(source.reallocs > 0.01);

@@ -95,7 +95,11 @@ static void ticks_give_back_what_is_idle(void **state)
     for (unsigned i = 0; i < OUT; i++)
         alloclab_cache_put(cache, out[i]);
     size_t kept = alloclab_cache_usage(cache).committed_bytes;
-    alloclab_cache_tick(cache);
+    for (unsigned i = 0; i < 5; i++) {
+        now += 1000;
+        alloclab_cache_tick(cache);
+        assert_int_equal(alloclab_cache_usage(cache).committed_bytes, kept);
+    }
     for (unsigned i = 0; i < 5; i++) {
         now += UINT64_C(2000000000);
         alloclab_cache_tick(cache);
