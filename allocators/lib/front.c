@@ -279,7 +279,7 @@ void front_free_slow(struct heap *v, void *p, size_t size)
     } else {
         struct bin *bin = &v->bins[o.tag];
         view_enter(v);
-        bin_push(v, bin, p);
+        bin_push(v->secret, bin, p);
         if (bin->count > bin->limit) {
             uint32_t batch = v->shared->classes[o.tag].batch;
             bin_give(v, o.tag, batch, false);

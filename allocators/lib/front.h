@@ -176,7 +176,7 @@ void front_free_slow(struct heap *v, void *p, size_t size);
  * 2019). Every size is a multiple of 16, so every object is aligned. */
 static inline bool bin_offset_ok(const struct bin *bin, uint32_t offset)
 {
-    return offset * bin->magic <= bin->magic - 1;
+    return offset * bin->magic < bin->magic;
 }
 
 /* ---- alloc ---- */
@@ -224,9 +224,9 @@ static inline void *front_zalloc(struct heap *v, size_t size, size_t align)
 
 /* ---- free ---- */
 
-static inline void bin_push(struct heap *v, struct bin *bin, struct block *b)
+static inline void bin_push(uintptr_t secret, struct bin *bin, struct block *b)
 {
-    block_link(v->secret, b, bin->head);
+    block_link(secret, b, bin->head);
     bin->head = b;
     bin->count++;
 }
@@ -240,12 +240,13 @@ static inline void front_free(struct heap *v, void *p, size_t size)
     if (__builtin_expect(tag - 1 >= CLASSES, 0))
         return front_free_slow(v, p, size);
     struct bin *bin = &v->bins[tag];
+    uintptr_t secret = v->secret;
     if (__builtin_expect(!bin_offset_ok(bin, info_offset(info, p)) || size > bin->bytes ||
-                             block_is_sealed(v->secret, p) || !gate_enter(&v->gate) ||
+                             block_is_sealed(secret, p) || !gate_enter(&v->gate) ||
                              bin->count >= bin->limit,
                          0))
         return front_free_slow(v, p, size);
-    bin_push(v, bin, p);
+    bin_push(secret, bin, p);
     gate_leave(&v->gate);
 }
 
