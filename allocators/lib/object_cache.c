@@ -247,10 +247,11 @@ void *object_cache_refill(struct object_cache *c)
 void object_cache_flush(struct object_cache *c, void *p)
 {
     struct percpu *percpu = &c->shared->percpu;
-    void *round[MAGAZINE_MAX + 1] = {p};
+    void *round[MAGAZINE_MAX + 1];
     uint32_t n = 1;
     if (percpu_ready(percpu) && percpu_push(percpu, c->magazine, 2 * (size_t)c->rounds, p))
         return;
+    round[0] = p;
     while (n <= c->rounds && (round[n] = percpu_pop(percpu, c->magazine)) != NULL)
         n++;
     cache_return_all(c, round, n);
