@@ -7,10 +7,11 @@
  *     blowup OBJECTS CSV
  *
  * Each design runs in a process of its own, on real threads, through the contract, without ticks.
- * `limit`, by which segfit and hoard keep free pages, is set to 1 MiB, as the default of 128 would
- * hide the rest of the bound. A bound is of the memory beside what the heap with its two views has
- * committed before the first object, plus 1/64 for segments' headers, and 64 KiB that are committed
- * ahead. Resident memory is the process's, above the state before the heap was made.
+ * `limit`, up to which designs keep free pages, is set to 1 MiB, as the default of 128 would
+ * hide the rest of the bound; the other options in a bound have their defaults. A bound is of the
+ * memory beside what the heap with its two views has committed before the first object, plus 1/64
+ * for segments' headers, and 64 KiB that are committed ahead. Resident memory is the process's,
+ * above the state before the heap was made.
  *
  * private has no bound; it is stopped at 1 GiB. Exit status 1 if a design exceeds its bound, or if
  * private does not grow with what passes.
@@ -33,6 +34,7 @@ enum { RING = 16384, SIZE = 64, POINTS = 400, UNIT = 8192, VIEWS = 3 };
 #define LIVE    ((uint64_t)(RING + 2) * SIZE) /* one more in each thread's hand */
 #define LIMIT   ((uint64_t)1024 * MIB)
 #define AHEAD   ((uint64_t)65536)
+#define KEEP    (MIB / 4)
 #define NOTHING UINT64_MAX
 
 struct entrant {
@@ -42,11 +44,13 @@ struct entrant {
 };
 
 static const struct entrant entrants[] = {
-    {"segfit:limit=1m", LIVE + VIEWS *(MIB + 64 * SIZE) + 8 * 64 * SIZE + MIB,
+    {"segfit:cache=1m,batch=64,limit=1m", LIVE + (MIB + 64 * SIZE) * VIEWS + 8 * 64 * SIZE + MIB,
      "live + 3 views (cache 1 MiB + batch 4 KiB) + 8 batches + limit 1 MiB"},
-    {"lockfree:limit=1m", LIVE * 8 / 7 + VIEWS *(1 + 16 + 1 + 1) * UNIT + MIB,
-     "8/7 live + 3 views (1 + limbo 16 + 1 + 1 spans of 8 KiB) + limit 1 MiB"},
-    {"hoard:limit=1m", LIVE * 4 / 3 + (2 * 4 + 1) * 4 * UNIT + MIB,
+    {"lockfree:limbo=16,keep=256k,limit=1m",
+     LIVE * 8 / 7 + ((1 + 1 + 16 + 1) * UNIT + KEEP) * VIEWS + MIB,
+     "8/7 live + 3 views ((1 + 1 + limbo 16 + 1) spans of 8 KiB + keep) + limit 1 MiB"},
+    {"hoard:superblock=32k,slack=4,empty=0.25,limit=1m",
+     LIVE * 4 / 3 + (2 * 4 + 1) * 4 * UNIT + MIB,
      "4/3 live + (2 heaps * slack 4 + 1) superblocks of 32 KiB + limit 1 MiB"},
     {"private", NOTHING, "none"},
     {"libc", NOTHING, "none stated"},
@@ -168,7 +172,7 @@ static int flow_judge(const struct flow *f, const struct entrant *e, uint64_t bo
     for (unsigned i = 0; i < f->count; i++)
         resident = f->points[i].resident > resident ? f->points[i].resident : resident;
     bool broken = grows ? peak < passed * SIZE : bound != NOTHING && peak > bound;
-    printf("%-18s %9.1f M ", e->spec, (double)passed / 1e6);
+    printf("%-10s %9.1f M ", f->design->name, (double)passed / 1e6);
     mib_print(f->design->traits & ALLOCATOR_FOREIGN ? NOTHING : peak);
     mib_print(resident);
     mib_print(bound);
@@ -262,14 +266,14 @@ int main(int argc, char **argv)
     }
     fprintf(csv, "design,formula,objects,committed_bytes,resident_bytes,bound_bytes\n");
     printf("%lu objects of %d bytes, at most %d in use, 2 threads; MiB\n", objects, SIZE, RING + 2);
-    printf("%-18s %11s %9s %9s %9s  %-8s %6s\n", "design", "objects", "committed", "resident",
+    printf("%-10s %11s %9s %9s %9s  %-8s %6s\n", "design", "objects", "committed", "resident",
            "bound", "", "ns");
     int result = 0;
     for (size_t i = 0; i < sizeof entrants / sizeof *entrants; i++) {
         if (is_registered(entrants[i].spec))
             result |= flow_fork(&entrants[i], objects, csv);
         else
-            printf("%-18s is not registered\n", entrants[i].spec);
+            printf("%s is not registered\n", entrants[i].spec);
     }
     if (fclose(csv) || rename(part, argv[2])) {
         fprintf(stderr, "bench-blowup: %s cannot be written\n", argv[2]);
