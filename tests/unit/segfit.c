@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "allocators/lib/central.h"
+#include "allocators/lib/front.h"
 #include "allocators/lib/pages.h"
 #include "allocators/lib/size_class.h"
 #include "harness/registry.h"
@@ -437,6 +438,36 @@ static void test_spans_returned(void **state)
     stop();
 }
 
+/* ---- fork ---- */
+
+/*
+ * Where gates cannot be closed, the child finds a view that its thread will never leave, with a
+ * half-written bin: the bin's objects are lost to it, and all else is whole. A fork of real threads
+ * is a promise of tests/conformance.c.
+ */
+static void test_fork_inside_view(void **state)
+{
+    (void)state;
+    start(NULL);
+    struct heap *other = rig.design->thread_enter(rig.heap);
+    assert_non_null(other);
+    char *p = rig.design->alloc(other, 64, 16);
+    assert_non_null(p);
+    rig.heap->shared->visits = false;
+    assert_true(gate_enter(&other->gate));
+    other->bins[size_class_of(64) + 1].count++; /* its next store would have been `head` */
+    assert_non_null(rig.design->check(rig.heap));
+    rig.design->fork(rig.heap, ALLOCATOR_FORK_BEFORE);
+    rig.design->fork(rig.heap, ALLOCATOR_FORK_CHILD);
+    rig_check(&rig);
+    assert_int_equal(bytes_of(WALK_FREE), 31 * 64); /* lost, but told */
+    give(p);
+    rig.design->thread_exit(other);
+    rig.design->trim(rig.heap);
+    rig_check(&rig);
+    stop();
+}
+
 /* ---- large objects ---- */
 
 static void test_large_in_place(void **state)
@@ -634,6 +665,7 @@ int main(void)
         cmocka_unit_test(test_pages_never_returned),
         cmocka_unit_test(test_pages_returned_lazily),
         cmocka_unit_test(test_spans_returned),
+        cmocka_unit_test(test_fork_inside_view),
         cmocka_unit_test(test_large_in_place),
         cmocka_unit_test(test_very_large),
         cmocka_unit_test(test_zalloc_fresh),
