@@ -4,6 +4,7 @@
 #include "tests/lib/pile.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -118,8 +119,12 @@ static void look_end(struct worker *w)
 static void worker_look(struct worker *w)
 {
     struct node *node = look_begin(w);
-    for (unsigned i = 0; node && i < 16; i++)
+    bool slow = rng_below(&w->rng, 16) == 0;
+    for (unsigned i = 0; node && i < 4; i++) {
         node_expect(w->ground, node, "a node was reclaimed while a reader looked at it");
+        if (slow)
+            sched_yield();
+    }
     look_end(w);
 }
 

@@ -21,7 +21,7 @@ static void run(unsigned threads, uint32_t limit, bool stalls)
 {
     pile_run(&(struct pile){.method = RECLAIM_EPOCH,
                             .threads = threads,
-                            .steps = 100000,
+                            .steps = 300000,
                             .limit = limit,
                             .seed = seed,
                             .stalls = stalls});
