@@ -4,10 +4,13 @@
 
 DROPIN_OBJ := $(patsubst %.c,$(BUILD)/pic/%.o,$(wildcard allocators/lib/*.c) api/malloc_setting.c)
 
-.PHONY: dropins
+# The list is known once the program is there; `make -n` before the first build has none.
+.PHONY: dropins dropin-libraries
 dropins: $(ALLOCLAB) $(DROPIN_OBJ)
-	+@$(MAKE) --no-print-directory MODE=$(MODE) BUILD=$(BUILD) \
-	  $$($(ALLOCLAB) exec --list | sed 's|.*|$(BUILD)/liballoclab-&.so|')
+	+@test ! -x $(ALLOCLAB) || { names=$$($(ALLOCLAB) exec --list) && \
+	  $(MAKE) --no-print-directory MODE=$(MODE) BUILD=$(BUILD) DROPINS="$$names" dropin-libraries; }
+
+dropin-libraries: $(DROPINS:%=$(BUILD)/liballoclab-%.so)
 
 all: dropins
 test-programs: $(if $(filter release,$(MODE)),dropins)
