@@ -1,7 +1,7 @@
 """test_pool.py - the pool library as a program's author has it: `make install` into a folder, everything compiled with
 what pkg-config says and nothing else; the examples; the C++ adapters, also under sanitizers.
 
-run.py: modes=release,asan
+run.py: modes=release,asan timeout=300
 """
 
 import os
