@@ -1,7 +1,8 @@
 /*
  * lockfree.c - what lockfree promises in numbers: who owns a span when, the bound on memory when
  * one thread allocates and another frees, with reclamation of both kinds and with a reader that
- * stands still, and what exits, ticks and trims give back.
+ * stands still, and what exits, ticks and trims give back. A seed is drawn and printed;
+ * ALLOCLAB_SEED=N repeats it.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -12,12 +13,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
 #include "allocators/lib/shared_stack.h"
 #include "harness/registry.h"
 #include "tests/lib/rig.h"
+#include "tests/lib/stress.h"
 
 #define KIB    ((size_t)1 << 10)
 #define MIB    ((size_t)1 << 20)
@@ -26,6 +29,7 @@
 enum { PER_SPAN = 128 }; /* objects of 64 bytes */
 
 static struct rig rig;
+static uint64_t seed;
 
 static void start(const char *options)
 {
@@ -334,6 +338,21 @@ static void test_flow_threads(void **state)
     }
 }
 
+/* tests/unit/stress.c runs the defaults; here is what it does not. */
+static void test_stress(void **state)
+{
+    (void)state;
+    static const char *const options[] = {"reclaim=epoch", "reclaim=epoch,limbo=1,keep=0",
+                                          "reclaim=hazard,limbo=1,keep=0,age_ms=0"};
+    for (unsigned i = 0; i < 3; i++)
+        stress_run(&(struct stress){.design = "lockfree",
+                                    .options = options[i],
+                                    .threads = 4,
+                                    .steps = 60000,
+                                    .seed = seed + i,
+                                    .upkeep = i > 0});
+}
+
 /* ---- what comes back ---- */
 
 static void test_tick_sweeps(void **state)
@@ -414,8 +433,11 @@ int main(void)
         cmocka_unit_test(test_exit_leaves),  cmocka_unit_test(test_threads_come_and_go),
         cmocka_unit_test(test_flow_hazard),  cmocka_unit_test(test_flow_epoch),
         cmocka_unit_test(test_flow_stalled), cmocka_unit_test(test_flow_threads),
-        cmocka_unit_test(test_tick_sweeps),  cmocka_unit_test(test_trim_returns),
-        cmocka_unit_test(test_memory_short),
+        cmocka_unit_test(test_stress),       cmocka_unit_test(test_tick_sweeps),
+        cmocka_unit_test(test_trim_returns), cmocka_unit_test(test_memory_short),
     };
+    const char *text = getenv("ALLOCLAB_SEED");
+    seed = text ? strtoull(text, NULL, 10) : (uint64_t)time(NULL);
+    printf("# ALLOCLAB_SEED=%llu\n", (unsigned long long)seed);
     return cmocka_run_group_tests_name("lockfree", tests, NULL, NULL);
 }
