@@ -89,7 +89,7 @@ static inline void *dropin_alloc(size_t size)
 
 static __attribute__((noinline)) void dropin_free_rest(void *p, size_t size)
 {
-    struct heap *view = p ? dropin_enter() : NULL;
+    struct heap *view = p ? dropin_enter_to_free() : NULL;
     if (view)
         design->free(view, p, size);
     dropin_leave(view);

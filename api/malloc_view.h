@@ -7,8 +7,11 @@
  *     (SHARED, REMOTE_FREE)  back by the destructor of a pthread key. The root is nobody's own: who
  *                            has no view uses it under `lock` - a thread that is just making one
  *                            (the C library may allocate for the key), one whose destructor has run
- *                            (others' destructors, and the C library, still allocate and free), and
- *                            one for which there was no memory.
+ *                            (others' destructors, and the C library, still allocate and free), one
+ *                            for which there was no memory, and one that has only freed a little:
+ *                            a detached thread frees the C library's data of threads that ended
+ *                            before it when all destructors have run, and a view made then would
+ *                            be given back by nobody.
  *     design has none        everybody uses the root under `lock`
  *
  * The only thread-local data is struct dropin_thread, in the initial-exec model: an offset from the
@@ -40,10 +43,13 @@
 
 enum dropin_phase { DROPIN_READY, DROPIN_BUSY, DROPIN_ENDED };
 
+enum { EARLY_FREES = 64 };
+
 struct dropin_thread {
     struct heap *view; /* what the calls use; NULL: dropin_view_make() first */
     struct heap *own;  /* the same, kept while `view` is NULL in a child of fork */
     enum dropin_phase phase;
+    unsigned early_frees; /* without a view: EARLY_FREES are served by the root */
 };
 
 static _Thread_local struct dropin_thread dropin_thread;
@@ -169,7 +175,8 @@ static void dropin_thread_end(void *arg)
     struct heap *own = dropin_thread.own;
     (void)arg;
     dropin_thread = (struct dropin_thread){.phase = DROPIN_ENDED};
-    design->thread_exit(own);
+    if (own) /* the C library hands a value that was set too late to the next thread on the stack */
+        design->thread_exit(own);
 }
 
 static void dropin_options_read(void)
@@ -268,6 +275,19 @@ static struct heap *dropin_enter(void)
     if (view && dropin_is_guarded(view))
         lock_take(&dropin.lock);
     return view;
+}
+
+/* Likewise for a thread that frees, which may be at its very end. */
+static struct heap *dropin_enter_to_free(void)
+{
+    struct dropin_thread *t = &dropin_thread;
+    struct heap *root = atomic_load(&dropin.root);
+    if (!root || t->own || t->phase != DROPIN_READY || t->early_frees == EARLY_FREES)
+        return dropin_enter();
+    t->early_frees++;
+    if (dropin_is_guarded(root))
+        lock_take(&dropin.lock);
+    return root;
 }
 
 static void dropin_leave(const struct heap *view)

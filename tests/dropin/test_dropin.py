@@ -25,7 +25,8 @@ class SmallProgramsTest(DropinTest):
     def setUpClass(cls):
         cls.bin = pathlib.Path(tempfile.mkdtemp(prefix="alloclab-dropin-"))
         cls.addClassCleanup(shutil.rmtree, cls.bin)
-        c = [(name, f"{name}.c", C_FLAGS) for name in ("family", "threads", "forks", "plugin_host", "ticked")]
+        c = [(name, f"{name}.c", C_FLAGS) for name in
+             ("family", "threads", "detached", "forks", "plugin_host", "ticked")]
         cxx = [(name, f"{name}.cpp", CXX_FLAGS) for name in ("operators", "replaced", "last_words")]
         libraries = [("c_plugin.so", "c_plugin.c", C_FLAGS + LIBRARY_FLAGS),
                      ("cxx_plugin.so", "cxx_plugin.cpp", CXX_FLAGS + LIBRARY_FLAGS),
@@ -55,6 +56,9 @@ class SmallProgramsTest(DropinTest):
     def test_threads_leave_objects_to_others(self):
         self.on_all("threads", 4000 if FULL else 200)
 
+    def test_threads_that_nobody_joins_free_when_their_destructors_have_run(self):
+        self.on_all("detached", 4000 if FULL else 300)
+
     def test_a_program_with_threads_forks(self):
         self.on_all("forks", 400 if FULL else 12)
 
@@ -72,13 +76,14 @@ class SmallProgramsTest(DropinTest):
     def test_plugins_allocate_while_they_are_loaded_and_throw_without_a_cxx_program(self):
         self.on_all("plugin_host", self.bin / "c_plugin.so", self.bin / "cxx_plugin.so")
 
+    def peak_bytes(self, program, count):
+        stats = self.folder() / "stats"
+        self.execute([*on("segfit", "--stats", stats), self.bin / program, count])
+        return int(re.search(r"^peak_committed_bytes (\d+)$", stats.read_text(), re.MULTILINE)[1])
+
     def test_threads_that_ended_cost_nothing(self):
-        peaks = []
-        for count in (100, 2000):
-            stats = self.folder() / "stats"
-            self.execute([*on("segfit", "--stats", stats), self.bin / "threads", count])
-            peaks.append(int(re.search(r"^peak_committed_bytes (\d+)$", stats.read_text(), re.MULTILINE)[1]))
-        self.assertLess(peaks[1], 2 * peaks[0])
+        self.assertLess(self.peak_bytes("threads", 2000), 2 * self.peak_bytes("threads", 100))
+        self.assertLess(self.peak_bytes("detached", 2000), 4 * self.peak_bytes("detached", 100))
 
     def test_options_are_read_before_the_c_library_is_ready(self):
         for design in DESIGNS:
