@@ -72,7 +72,7 @@ def page_of(name):
     picture = picture_of(name, found)
     if picture:
         lines += [f"![heap map of {name}]({picture[0]})", "",
-                  f"Heap map: `alloclab run -a {name} -w {picture[1]} --passes memory -o DIR; make figures DIR=DIR`", ""]
+                  f"Heap map: `alloclab run -a {name} -w {picture[1]} --passes memory --seed 1 -o DIR; make figures DIR=DIR`", ""]
     lines += ["## Promises", ""] + [f"- {line.strip()}" for line in found["Traits"].split("\n")] + [""]
     for title in ("Provides", "Leaves to the caller"):
         if title in found:
@@ -139,8 +139,8 @@ def write(pages):
 def draw(name, picture, workload):
     with tempfile.TemporaryDirectory() as folder:
         results = os.path.join(folder, "results")
-        subprocess.run([ALLOCLAB, "run", "-a", name, "-w", workload, "--passes", "memory", "-o", results], check=True,
-                       stdout=subprocess.DEVNULL)
+        subprocess.run([ALLOCLAB, "run", "-a", name, "-w", workload, "--passes", "memory", "--seed", "1", "-o", results],
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         subprocess.run([sys.executable, "plots/heapmap.py", results], check=True, stdout=subprocess.DEVNULL)
         drawn, = glob.glob(os.path.join(results, "heapmap-*.png"))
         shutil.copy(drawn, f"{HANDBOOK}/{picture}")
