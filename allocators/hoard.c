@@ -525,10 +525,10 @@ static void hoard_fork(struct heap *root, enum allocator_fork when)
         for (unsigned i = ROOT; i < s->heap_count; i++)
             lock_take(&s->heaps[i]->lock);
         lock_take(&s->global.lock);
-        lock_take(&s->pages.lock);
+        pages_fork_before(&s->pages);
         return;
     }
-    lock_give(&s->pages.lock);
+    pages_fork_after(&s->pages);
     for (unsigned i = GLOBAL; i < s->heap_count; i++)
         lock_give(&s->heaps[i]->lock);
     lock_give(&s->heaps_lock);

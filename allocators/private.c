@@ -338,12 +338,11 @@ static void private_fork(struct heap *root, enum allocator_fork when)
         if (s->visits)
             gates_fence();
         for (struct list *l = s->views.next; l != &s->views && s->visits; l = l->next)
-            while (gate_look(gate_of(l)) == GATE_INSIDE)
-                atomic_signal_fence(memory_order_seq_cst); /* who is inside soon leaves */
-        lock_take(&s->pages.lock);
+            gate_wait(gate_of(l));
+        pages_fork_before(&s->pages);
         return;
     }
-    lock_give(&s->pages.lock);
+    pages_fork_after(&s->pages);
     for (struct list *l = s->views.next; l != &s->views && s->visits; l = l->next)
         gate_reopen(gate_of(l));
     lock_give(&s->views_lock);

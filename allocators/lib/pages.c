@@ -544,7 +544,7 @@ bool pages_large_resize(struct pages *pages, const void *p, size_t size)
 
 /* ---- upkeep ---- */
 
-/* Empty segments, all of them; the lock is given back. */
+/* Empty segments, all of them; the lock is given back. A fork waits until the door has them. */
 static void segments_release(struct pages *pages)
 {
     struct list gone;
@@ -557,12 +557,16 @@ static void segments_release(struct pages *pages)
             list_insert_after(&gone, &segment->link);
         }
     }
+    pages->returning++;
     lock_give(&pages->lock);
     while (!list_empty(&gone)) {
         struct list *link = gone.next;
         list_remove(link);
         os_release(pages->os, LIST_ENTRY(link, struct segment, link), SEGMENT_BYTES);
     }
+    lock_take(&pages->lock);
+    pages->returning--;
+    lock_give(&pages->lock);
 }
 
 void pages_tick(struct pages *pages, uint64_t now_ns)

@@ -127,7 +127,7 @@ struct pages {
     struct list segments, kept;
     size_t segment_count, kept_units;
     uint64_t returned_units, commits;
-    size_t returning; /* runs that are going back at this moment */
+    size_t returning; /* who is giving runs or segments back at this moment */
     uint64_t bin_bits[(RUN_BINS + 63) / 64];
     struct list bins[RUN_BINS];
     struct large_table large;
@@ -157,7 +157,7 @@ size_t pages_large_find(struct pages *pages, const void *p);
 bool pages_large_free(struct pages *pages, const void *p);
 bool pages_large_resize(struct pages *pages, const void *p, size_t size);
 
-/* The two are called by one thread at a time. Gives back what has been free for age_ns. */
+/* Gives back what has been free for age_ns. */
 void pages_tick(struct pages *pages, uint64_t now_ns);
 /* Gives back all that is free, whatever the policy, at once. */
 void pages_trim(struct pages *pages);

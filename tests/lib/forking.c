@@ -19,7 +19,7 @@
 #include "tests/lib/rig.h"
 #include "workloads/lib/rng.h"
 
-enum { FORKS = 6, FORKERS = 3, FORK_OBJECTS = 300 };
+enum { FORKS = 20, FORKERS = 3, FORK_OBJECTS = 300 };
 
 struct forker { /* a thread that allocates and frees all the while */
     const struct rig *rig;
@@ -51,6 +51,21 @@ static void *forker_main(void *arg)
     for (unsigned i = 0; i < 64; i++)
         if (own[i])
             design->free(f->view, own[i], sizes[i]);
+    return NULL;
+}
+
+/* A thread by which memory is on its way back to the kernel all the while. */
+static void *upkeep_main(void *arg)
+{
+    const struct forker *f = arg;
+    const struct allocator *design = f->rig->design;
+    uint64_t now_ns = f->rig->clock_ns;
+    for (unsigned i = 0; !atomic_load(f->stop); i++) {
+        if (design->tick)
+            design->tick(f->rig->heap, now_ns += UINT64_C(2000000000));
+        if (design->trim && i % 16 == 0)
+            design->trim(f->rig->heap);
+    }
     return NULL;
 }
 
@@ -113,7 +128,7 @@ void forking_try(const struct allocator *design, uint64_t seed)
     const struct rig_setup setup = {.observe = false};
     struct rig rig;
     struct forker forkers[FORKERS];
-    pthread_t threads[FORKERS];
+    pthread_t threads[FORKERS], upkeep;
     _Atomic bool stop = false;
     char *kept[64];
     rig_open(&rig, design, &setup);
@@ -129,9 +144,12 @@ void forking_try(const struct allocator *design, uint64_t seed)
         assert_non_null(forkers[i].view);
         assert_int_equal(pthread_create(&threads[i], NULL, forker_main, &forkers[i]), 0);
     }
+    struct forker keeper = {&rig, NULL, seed, &stop};
+    assert_int_equal(pthread_create(&upkeep, NULL, upkeep_main, &keeper), 0);
     for (unsigned i = 0; i < FORKS; i++)
         fork_once(&rig, kept);
     atomic_store(&stop, true);
+    assert_int_equal(pthread_join(upkeep, NULL), 0);
     for (unsigned i = 0; i < FORKERS; i++) {
         assert_int_equal(pthread_join(threads[i], NULL), 0);
         if (rig.design->thread_exit)
