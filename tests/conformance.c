@@ -279,7 +279,8 @@ static void test_realloc_aligns(void **state)
 static void test_refused_realloc_keeps(void **state)
 {
     skip_traits(state, ALLOCATOR_FAKE | ALLOCATOR_FOREIGN);
-    static const size_t too_large[] = {64 * MIB, (size_t)1 << 45, SIZE_MAX / 4, SIZE_MAX - 4096};
+    static const size_t too_large[] = {64 * MIB, (size_t)1 << 45, SIZE_MAX / 4, SIZE_MAX - 4096,
+                                       SIZE_MAX - 100};
     struct rig_setup setup = {.observe = true, .commit_limit_bytes = 16 * MIB};
     struct rig rig;
     rig_open(&rig, design_of(state), &setup);
@@ -296,6 +297,24 @@ static void test_refused_realloc_keeps(void **state)
         rig_check(&rig);
         rig_free(&rig, rig.view, o.p, o.size, false);
     }
+    rig_close(&rig);
+}
+
+/* An object of its own reservation, where the design has such. */
+static void test_refused_realloc_keeps_large(void **state)
+{
+    skip_traits(state, ALLOCATOR_FAKE | ALLOCATOR_FOREIGN);
+    struct rig rig;
+    rig_open(&rig, design_of(state), &observing);
+    char *p = rig.design->alloc(rig.view, 40 * MIB, ALLOCATOR_ALIGN);
+    if (p) {
+        p[0] = p[40 * MIB - 1] = 7;
+        assert_null(rig_realloc(&rig, rig.view, p, 40 * MIB, SIZE_MAX - 100, ALLOCATOR_ALIGN));
+        assert_int_equal(p[0] + p[40 * MIB - 1], 14);
+        rig_check(&rig);
+        rig_free(&rig, rig.view, p, 40 * MIB, false);
+    }
+    rig_check(&rig);
     rig_close(&rig);
 }
 
@@ -772,6 +791,7 @@ static const struct promise {
     {"keeps contents and alignment in realloc", test_realloc_keeps},
     {"gives realloc the alignment asked for", test_realloc_aligns},
     {"keeps the object when realloc is refused", test_refused_realloc_keeps},
+    {"keeps a large object when realloc is refused", test_refused_realloc_keeps_large},
     {"lets usable bytes be used", test_usable_is_usable},
     {"reuses memory if and only if it says so", test_reuses},
     {"takes no more steps in a crowded heap", test_bounded},

@@ -73,7 +73,7 @@ bool large_resize(struct large *large, struct os *os, size_t size)
 {
     size_t bytes = align_up(size, os_page_bytes());
     char *start = (char *)large->address;
-    if (bytes > large->reserved)
+    if (size > large->reserved)
         return false;
     if (bytes > large->committed &&
         os_commit(os, start + large->committed, bytes - large->committed))
