@@ -21,7 +21,8 @@ static void cache_measure(struct object_cache *c, size_t least, bool colour, siz
 {
     bool off = c->bytes >= OFF_SLAB_BYTES;
     size_t each = c->bytes + (off ? 0 : sizeof(object_mark)), units, objects;
-    least = size_min(least, c->bytes <= 1024 ? SIZE_MAX : c->bytes <= 8192 ? 4 : 1);
+    if (off)
+        least = size_min(least, c->bytes <= 1024 ? OFF_SLAB_OBJECTS : c->bytes <= 8192 ? 4 : 1);
     units = align_up(least * each, UNIT_BYTES) >> UNIT_SHIFT;
     for (objects = units * UNIT_BYTES / each; units * UNIT_BYTES - objects * each > units * 1024;)
         objects = ++units * UNIT_BYTES / each;

@@ -75,6 +75,22 @@ static void test_alignments(void **state)
     lab_close(&lab);
 }
 
+/* Where marks are off the slab, there is room for eight: a slab is not made for more. */
+static void test_slabs_are_full(void **state)
+{
+    (void)state;
+    struct lab lab;
+    lab_open(&lab, "slab", "objects=512,percpu=off", 0);
+    for (size_t size = 512; size <= 8192; size *= 2) {
+        size_t before = rig_committed(&lab.rig), count = (2 << 20) / size;
+        for (size_t i = 0; i < count; i++)
+            assert_non_null(lab.design->alloc(lab.heap, size, 16));
+        assert_in_range(rig_committed(&lab.rig) - before, 2 << 20, 4 << 20);
+    }
+    rig_check(&lab.rig);
+    lab_close(&lab);
+}
+
 /* Two magazines' worth of each cache on each CPU, of at most 16 KiB each, or of one object. */
 static void test_magazines_bounded(void **state)
 {
@@ -148,9 +164,13 @@ static void test_more_threads_than_cpus(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_classes),           cmocka_unit_test(test_alignments),
-        cmocka_unit_test(test_magazines_bounded), cmocka_unit_test(test_mode),
-        cmocka_unit_test(test_torture),           cmocka_unit_test(test_more_threads_than_cpus),
+        cmocka_unit_test(test_classes),
+        cmocka_unit_test(test_alignments),
+        cmocka_unit_test(test_magazines_bounded),
+        cmocka_unit_test(test_mode),
+        cmocka_unit_test(test_slabs_are_full),
+        cmocka_unit_test(test_torture),
+        cmocka_unit_test(test_more_threads_than_cpus),
     };
     return cmocka_run_group_tests_name("slab", tests, NULL, NULL);
 }
