@@ -17,6 +17,7 @@
 
 /* How a program's environment tells the library what to do; docs/dropin.md. */
 #define DROPIN_ENV_OPTIONS "ALLOCLAB_OPTIONS"
+#define DROPIN_ENV_DOOR    "ALLOCLAB_DOOR"
 #define DROPIN_ENV_TICK    "ALLOCLAB_TICK_MS"
 #define DROPIN_ENV_STATS   "ALLOCLAB_STATS"
 

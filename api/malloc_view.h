@@ -38,6 +38,7 @@
 #include "allocators/lib/lock.h"
 #include "allocators/lib/option.h"
 #include "allocators/lib/os.h"
+#include "allocators/lib/os_policy.h"
 #include "api/dropin.h"
 #include "api/malloc_setting.h"
 
@@ -191,13 +192,24 @@ static void dropin_options_read(void)
         setting_refuse(DROPIN_ENV_OPTIONS, err.text);
 }
 
+static struct os *dropin_door_open(void)
+{
+    struct os_config config;
+    char text[256] = "";
+    struct error err;
+    setting_read(DROPIN_ENV_DOOR, text, sizeof text);
+    if (option_parse("the door", os_options, sizeof config, text, &config, &err) ||
+        os_config_check(&config, &err))
+        setting_refuse(DROPIN_ENV_DOOR, err.text);
+    return os_open(&config);
+}
+
 /* Under the lock. Leaves everything as it was if there is no memory. */
 static void dropin_open_locked(void)
 {
-    struct os_config config = {.observe = false};
     dropin_options_read();
     if (!dropin.os)
-        dropin.os = os_open(&config);
+        dropin.os = dropin_door_open();
     if (!dropin.os)
         return;
     dropin.env = (struct alloc_env){.os = dropin.os,

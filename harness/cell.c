@@ -95,7 +95,8 @@ static bool child_spawn(const struct cell *cell, int outcome_fd, struct running 
                     (char *)cell->door,
                     (char *)cell->live, /* or the end */
                     NULL};
-    char **environment = cell->preload->path[0] ? preload_environment(cell->preload) : environ;
+    char **environment =
+        cell->preload->path[0] ? preload_environment(cell->preload, cell->door) : environ;
     if (!environment)
         return false;
     child->said_fd = memfd_create("alloclab-said", MFD_CLOEXEC);

@@ -131,22 +131,25 @@ bool preload_serves(const char *path, struct error *why)
 
 static bool is_ours(const char *variable)
 {
+    static const char *const names[] = {"LD_PRELOAD", DROPIN_ENV_OPTIONS, DROPIN_ENV_DOOR};
     size_t length = strcspn(variable, "=");
-    return (length == strlen("LD_PRELOAD") && !strncmp(variable, "LD_PRELOAD", length)) ||
-           (length == strlen(DROPIN_ENV_OPTIONS) && !strncmp(variable, DROPIN_ENV_OPTIONS, length));
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (length == strlen(names[i]) && !strncmp(variable, names[i], length))
+            return true;
+    return false;
 }
 
-char **preload_environment(const struct preload *p)
+char **preload_environment(const struct preload *p, const char *door)
 {
     const char *options = p->options ? p->options : "";
     size_t count = 0, n = 0;
     while (environ[count])
         count++;
-    size_t room = strlen(p->path) + strlen(options) + 64;
-    char **list = malloc((count + 3) * sizeof *list + room);
+    size_t room = strlen(p->path) + strlen(options) + strlen(door) + 64;
+    char **list = malloc((count + 4) * sizeof *list + room);
     if (!list)
         return NULL;
-    char *text = (char *)(list + count + 3);
+    char *text = (char *)(list + count + 4);
     for (size_t i = 0; i < count; i++)
         if (!is_ours(environ[i]))
             list[n++] = environ[i];
@@ -156,7 +159,9 @@ char **preload_environment(const struct preload *p)
     }
     if (p->options) {
         list[n++] = text;
-        sprintf(text, "%s=%s", DROPIN_ENV_OPTIONS, options);
+        text += 1 + sprintf(text, "%s=%s", DROPIN_ENV_OPTIONS, options);
+        list[n++] = text;
+        sprintf(text, "%s=%s", DROPIN_ENV_DOOR, door);
     }
     list[n] = NULL;
     return list;

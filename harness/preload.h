@@ -41,8 +41,9 @@ const char *malloc_server(void);
 /* True if malloc of this process is served by the preload's library, else false with `why`. */
 bool preload_serves(const char *path, struct error *why);
 
-/* The environment for a cell on this library, as one allocation for free(); NULL: no memory. */
-char **preload_environment(const struct preload *p);
+/* The environment for a cell on this library, as one allocation for free(); NULL: no memory. The
+ * door's options are for a drop-in library of ours. */
+char **preload_environment(const struct preload *p, const char *door);
 
 /* The version of the Debian package that holds the file; false if none does. */
 bool package_version(const char *path, char *version, size_t bytes);

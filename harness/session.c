@@ -132,7 +132,7 @@ static int row_write(struct session *s, const struct job *job, unsigned threads,
         .release = release_names[job->release],
         .via = via_malloc(c) ? "malloc" : "vtable",
         .touch = job->pass == PASS_THROUGHPUT ? touch_names[s->touch] : "page",
-        .door = via_malloc(c) ? "" : s->door,
+        .door = via_malloc(c) && !c->preload.options ? "" : s->door,
         .pass = pass_names[job->pass],
         .rank_group = group_name(s, job),
     };
@@ -151,11 +151,6 @@ static void job_execute(struct session *s, const struct job *job, int plan_fd,
     if (align > ALLOCATOR_ALIGN && !(c->runs->traits & ALLOCATOR_ANY_ALIGN)) {
         outcome_fail(o, OUTCOME_NOT_APPLICABLE,
                      "the workload aligns to %zu bytes, the design to %zu", align, ALLOCATOR_ALIGN);
-        return;
-    }
-    if (s->door_given && c->preload.options) {
-        outcome_fail(o, OUTCOME_NOT_APPLICABLE,
-                     "a drop-in library opens a door of its own: --door does not reach it");
         return;
     }
     struct cell cell = {.spec = &c->spec,

@@ -45,7 +45,6 @@ struct session {
     uint64_t seed;
     struct cell_limits limits;
     char door[256]; /* what the cells' doors are told, every row of os_options */
-    bool door_given;
     struct results *results; /* NULL: nothing is written (alloclab check) */
     bool quiet;              /* no progress line */
     struct kept *kept;

@@ -195,7 +195,6 @@ int session_door(struct session *s, const char *text, struct error *err)
     if (config.numa != OS_NUMA_DEFAULT && os_nodes().count == 1)
         fprintf(stderr, "--door: this machine has one memory node: numa has no effect\n");
     option_format(os_options, &config, s->door, sizeof s->door);
-    s->door_given = text[0];
     return 0;
 }
 

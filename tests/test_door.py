@@ -53,6 +53,21 @@ class Door(unittest.TestCase):
         with open(os.path.join(self.out, "run.json")) as file:
             self.assertEqual(json.load(file)["door"], DEFAULTS)
 
+    def test_drop_in_libraries_get_the_door_too(self):
+        """The memory is had through a door in a library of its own, which has been told the same."""
+        got, rows = self.session("-a", "segfit,tlsf", "--via", "malloc", "--door", "commit_limit=64k", "--passes", "memory",
+                                 status=1)
+        for row in rows:
+            if row["allocator"] != "null":
+                self.assertNotEqual(row["status"], "ok", got.stdout)
+                self.assertIn("commit_limit=64k", row["door"])
+
+    def test_drop_in_libraries_say_their_door_and_others_none(self):
+        _, rows = self.session("-a", "segfit,glibc", "--via", "malloc", "--door", "commit_limit=1g")
+        for row in rows:
+            self.assertEqual(row["status"], "ok")
+            self.assertEqual(row["door"] == "", row["allocator"] == "glibc")
+
     def test_coverage(self):
         """Of bump, which commits from the start of a reservation on, all but the ends lies in whole huge pages."""
         _, rows = self.session("-a", "bump,libc", "--passes", "memory")

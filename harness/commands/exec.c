@@ -11,17 +11,19 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "allocators/lib/os_policy.h"
 #include "api/dropin.h"
 #include "harness/args.h"
 #include "harness/dropin.h"
 #include "harness/registry.h"
 #include "harness/spec.h"
 
-static const char usage[] = "exec -a NAME[:opt=v,..] [--tick MS] [--stats FILE] -- CMD ARGS\n"
-                            "  alloclab exec --list";
+static const char usage[] =
+    "exec -a NAME[:opt=v,..] [--door OPT=V,..] [--tick MS] [--stats FILE] -- CMD ARGS\n"
+    "  alloclab exec --list";
 
 struct request {
-    const char *design, *tick, *stats;
+    const char *design, *door, *tick, *stats;
     char **command;
 };
 
@@ -44,10 +46,19 @@ static int tick_check(const char *text, struct error *err)
     return 0;
 }
 
+static int door_check(const char *text, struct error *err)
+{
+    struct os_config config;
+    return option_parse("--door", os_options, sizeof config, text, &config, err) ||
+                   os_config_check(&config, err)
+               ? -1
+               : 0;
+}
+
 static int request_parse(struct request *r, int argc, char **argv, struct error *err)
 {
-    static const char *const names[] = {"-a", "--tick", "--stats", NULL};
-    const char **const values[] = {&r->design, &r->tick, &r->stats};
+    static const char *const names[] = {"-a", "--door", "--tick", "--stats", NULL};
+    const char **const values[] = {&r->design, &r->door, &r->tick, &r->stats};
     struct args args = {.at = 1, .argv = argv};
     while (args.argc < argc && strcmp(argv[args.argc], "--") != 0)
         args.argc++;
@@ -61,6 +72,8 @@ static int request_parse(struct request *r, int argc, char **argv, struct error 
     if (args.argc + 1 >= argc)
         return error_set(err, "no command after --; usage: alloclab %s", usage);
     r->command = argv + args.argc + 1;
+    if (r->door && door_check(r->door, err))
+        return -1;
     return r->tick ? tick_check(r->tick, err) : 0;
 }
 
@@ -91,7 +104,7 @@ static int environment_set(const struct request *r, const struct spec *spec, str
             return error_set(err, "%s: cannot tell where it is: %s", r->stats, strerror(errno));
     }
     int failed = variable_set(DROPIN_ENV_OPTIONS, spec->options_text) ||
-                 variable_set(DROPIN_ENV_TICK, r->tick) ||
+                 variable_set(DROPIN_ENV_DOOR, r->door) || variable_set(DROPIN_ENV_TICK, r->tick) ||
                  variable_set(DROPIN_ENV_STATS, stats ? stats : r->stats) || preload_add(library);
     free(stats);
     return failed ? error_set(err, "no memory for the environment") : 0;

@@ -149,15 +149,29 @@ class ExecTest(DropinTest):
         for tick in ("0", "-1", "1x", "", "86400001"):
             self.assertIn("give milliseconds", self.refused("-a", "segfit", "--tick", tick, "--", "true"))
 
+    def test_doors(self):
+        self.assertIn("option thp=maybe: give one of default|on|off",
+                      self.refused("-a", "segfit", "--door", "thp=maybe", "--", "true"))
+        self.assertIn("memory node 1023 does not exist",
+                      self.refused("-a", "segfit", "--door", "numa=bind,node=1023", "--", "true"))
+        for design in DESIGNS:
+            with self.subTest(design=design):
+                for limit, expected in (("64m", "MemoryError\n"), ("1g", "")):
+                    code = "try: b = bytearray(200 << 20)\nexcept MemoryError: print('MemoryError')"
+                    out = self.execute([*on(design, "--door", f"commit_limit={limit}"), sys.executable, "-c", code])
+                    self.assertEqual(out.decode(), expected)
+
     def test_the_environment_is_what_was_asked_for(self):
-        before = {"LD_PRELOAD": "/nowhere/x.so", "ALLOCLAB_OPTIONS": "old=1", "ALLOCLAB_TICK_MS": "7"}
+        before = {"LD_PRELOAD": "/nowhere/x.so", "ALLOCLAB_OPTIONS": "old=1", "ALLOCLAB_TICK_MS": "7",
+                  "ALLOCLAB_DOOR": "thp=on"}
         out = self.execute([*on("segfit:cache=2m"), "env"], env=before).decode().splitlines()
         self.assertIn(f"LD_PRELOAD={library('segfit')}:/nowhere/x.so", out)
         self.assertTrue(any(line.startswith("ALLOCLAB_OPTIONS=cache=2m,") for line in out), out)
-        self.assertFalse([line for line in out if line.startswith("ALLOCLAB_TICK_MS")])
+        self.assertFalse([line for line in out if line.startswith(("ALLOCLAB_TICK_MS", "ALLOCLAB_DOOR"))])
 
     def test_bad_settings_are_refused_before_main(self):
-        for name, value in (("ALLOCLAB_OPTIONS", "cache"), ("ALLOCLAB_TICK_MS", "soon"), ("ALLOCLAB_OPTIONS", "x" * 9999)):
+        for name, value in (("ALLOCLAB_OPTIONS", "cache"), ("ALLOCLAB_TICK_MS", "soon"), ("ALLOCLAB_DOOR", "thp=maybe"),
+                            ("ALLOCLAB_OPTIONS", "x" * 9999)):
             out = self.execute(["/bin/echo", "main"], status=2,
                                env={"LD_PRELOAD": str(library("segfit")), name: value})
             self.assertEqual(out, b"")
