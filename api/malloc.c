@@ -29,6 +29,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <stddef.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "allocators/lib/bits.h"
@@ -287,28 +288,45 @@ static void report_add(void *arg, const char *name, uint64_t value)
     r->used += n > 0 && (size_t)n < room ? (size_t)n : 0;
 }
 
-/* The design's own counters, and whether its invariants hold, while nobody is inside; only if
- * others can be kept out. */
+/* Whether no other thread is left but the one that ticks. Threads that have just been joined may
+ * still be on their way out of the kernel: they are given a while. Each is a link of the folder. */
+static bool dropin_is_alone(void)
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    nlink_t alone = 3u + (dropin.tick_ms && !atomic_load(&dropin.tick_missing));
+    struct stat tasks;
+    for (unsigned i = 0; i < 100 && !stat("/proc/self/task", &tasks); i++) {
+        if (tasks.st_nlink <= alone)
+            return true;
+        nanosleep(&pause, NULL);
+    }
+    return false;
+}
+
+/* The design's own counters, and whether its invariants hold. The latter only if nobody is inside:
+ * fork() may let threads run on whose work the child can do without. */
 static void report_add_design(struct report *r)
 {
     struct heap *root = atomic_load(&dropin.root);
-    bool shared = dropin_is_shared(design);
+    bool shared = dropin_is_shared(design), checked = design->check;
     if (shared && !design->fork)
         return;
+    checked = checked && (!shared || dropin_is_alone());
     lock_take(&dropin.tick_lock);
     lock_take(&dropin.lock);
     if (shared)
         design->fork(root, ALLOCATOR_FORK_BEFORE);
     if (design->stats)
         design->stats(root, report_add, r);
-    const char *broken = design->check ? design->check(root) : NULL;
+    const char *broken = checked ? design->check(root) : NULL;
     if (shared)
         design->fork(root, ALLOCATOR_FORK_PARENT);
     lock_give(&dropin.lock);
     lock_give(&dropin.tick_lock);
     if (broken)
         setting_warn(design->name, broken);
-    report_add(r, "broken", broken != NULL);
+    if (checked)
+        report_add(r, "broken", broken != NULL);
 }
 
 /* One write at the end of the file, so that the reports of several processes do not mix. */

@@ -26,7 +26,7 @@ class SmallProgramsTest(DropinTest):
         cls.bin = pathlib.Path(tempfile.mkdtemp(prefix="alloclab-dropin-"))
         cls.addClassCleanup(shutil.rmtree, cls.bin)
         c = [(name, f"{name}.c", C_FLAGS) for name in
-             ("family", "threads", "detached", "forks", "plugin_host", "ticked")]
+             ("family", "threads", "detached", "running", "forks", "plugin_host", "ticked")]
         cxx = [(name, f"{name}.cpp", CXX_FLAGS) for name in ("operators", "replaced", "last_words")]
         libraries = [("c_plugin.so", "c_plugin.c", C_FLAGS + LIBRARY_FLAGS),
                      ("cxx_plugin.so", "cxx_plugin.cpp", CXX_FLAGS + LIBRARY_FLAGS),
@@ -58,6 +58,14 @@ class SmallProgramsTest(DropinTest):
 
     def test_threads_that_nobody_joins_free_when_their_destructors_have_run(self):
         self.on_all("detached", 4000 if FULL else 300)
+
+    def test_a_program_that_ends_while_its_threads_work_is_not_called_broken(self):
+        for design in ["hoard", *["slab", "lockfree"] * (20 if FULL else 4)]:
+            with self.subTest(design=design):
+                stats = self.folder() / "stats"
+                out = self.execute([*on(design, "--stats", stats), self.bin / "running"])
+                self.assertEqual((out, self.err), (b"ok\n", ""))
+                self.assertNotIn("broken", stats.read_text())
 
     def test_a_program_with_threads_forks(self):
         self.on_all("forks", 400 if FULL else 12)
