@@ -335,15 +335,14 @@ static void private_fork(struct heap *root, enum allocator_fork when)
         lock_take(&s->views_lock);
         for (struct list *l = s->views.next; l != &s->views && s->visits; l = l->next)
             gate_close(gate_of(l));
-        if (s->visits)
-            gates_fence();
+        s->visits = s->visits && gates_fence();
         for (struct list *l = s->views.next; l != &s->views && s->visits; l = l->next)
             gate_wait(gate_of(l));
         pages_fork_before(&s->pages);
         return;
     }
     pages_fork_after(&s->pages);
-    for (struct list *l = s->views.next; l != &s->views && s->visits; l = l->next)
+    for (struct list *l = s->views.next; l != &s->views; l = l->next)
         gate_reopen(gate_of(l));
     lock_give(&s->views_lock);
 }

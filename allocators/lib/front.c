@@ -367,12 +367,22 @@ static struct heap *view_of(struct list *link)
     return LIST_ENTRY(link, struct heap, link);
 }
 
-/* Under the views' lock: from here on no owner gets in, and gates tell who is inside. */
-static void views_close(struct front *s)
+static void views_reopen(struct front *s)
+{
+    for (struct list *l = s->views.next; l != &s->views; l = l->next)
+        gate_reopen(&view_of(l)->gate);
+}
+
+/* Under the views' lock: from here on no owner gets in, and gates tell who is inside. False = that
+ * is not possible any more, and all are open. */
+static bool views_close(struct front *s)
 {
     for (struct list *l = s->views.next; l != &s->views; l = l->next)
         gate_close(&view_of(l)->gate);
-    gates_fence();
+    s->visits = gates_fence();
+    if (!s->visits)
+        views_reopen(s);
+    return s->visits;
 }
 
 /* Drains the views in which nobody is and which nobody used for `age_ns`; 0 = all of the former. */
@@ -381,8 +391,8 @@ static void views_drain(struct front *s, uint64_t now_ns, uint64_t age_ns)
     if (!s->visits)
         return;
     lock_take(&s->views_lock);
-    views_close(s);
-    for (struct list *l = s->views.next; l != &s->views; l = l->next) {
+    bool closed = views_close(s);
+    for (struct list *l = s->views.next; l != &s->views && closed; l = l->next) {
         struct heap *v = view_of(l);
         enum gate_state state = gate_look(&v->gate);
         if (state == GATE_USED && age_ns) {
@@ -444,8 +454,7 @@ static void fork_after(struct front *s)
     pages_fork_after(&s->pages);
     for (unsigned tag = TAGS - 1; tag; tag--)
         lock_give(&s->classes[tag].lock);
-    for (struct list *l = s->views.next; l != &s->views; l = l->next)
-        gate_reopen(&view_of(l)->gate);
+    views_reopen(s);
     lock_give(&s->views_lock);
     lock_give(&s->upkeep_lock);
 }

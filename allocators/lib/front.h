@@ -37,8 +37,8 @@
  * gate (lib/gate.h, whose memory orders are argued there), and by tick and trim while they have
  * closed it and found nobody inside. The rest has locks: one for tick and trim, the list of views,
  * each class's central list, the pages. Lock order: upkeep, views, class, pages; a thread inside
- * its gate may take the latter two. Where the kernel has no membarrier, only the owner drains a
- * view, by the sweep and at thread_exit.
+ * its gate may take the latter two. Where the kernel has no membarrier, or the program has locked
+ * itself in without it, only the owner drains a view, by the sweep and at thread_exit.
  *
  * Fork. Before: no upkeep, all gates closed, nobody inside, then all locks are taken; so the child
  * finds every cache whole. There the views of other threads are views that nobody uses: tick and

@@ -20,7 +20,7 @@
  *
  * Visitors exclude each other by a lock of their own, which a turned away owner takes too, to wait.
  * Where the kernel has no expedited membarrier (before 4.14, or forbidden), gates_open() says so
- * and nobody may visit.
+ * and nobody may visit; a program may also forbid it itself later, and gates_fence() says that.
  */
 #ifndef ALLOCLAB_GATE_H
 #define ALLOCLAB_GATE_H
@@ -36,8 +36,10 @@ struct gate {
     _Atomic uint32_t closed; /* written by visitors */
 };
 
-bool gates_open(void);  /* once, before the first visit: false = visits are not possible here */
-void gates_fence(void); /* between closing gates and looking at their states */
+bool gates_open(void); /* once, before the first visit: false = visits are not possible here */
+/* Between closing gates and looking at their states; false = it was forbidden meanwhile: the gates
+ * are to be opened again, and visits are not possible any more. */
+bool gates_fence(void);
 
 void gate_wait(struct gate *gate); /* visitor, after gates_fence(): until the owner is outside */
 

@@ -56,7 +56,7 @@ static void gate_excludes(void **state)
     for (unsigned i = 0; i < VISITS; i++) {
         lock_take(&s.lock);
         gate_close(&s.gate);
-        gates_fence();
+        assert_true(gates_fence());
         for (unsigned n = 0; gate_look(&s.gate) != GATE_INSIDE && n < 100; n++, visited++)
             s.counter = s.counter + 1;
         gate_reopen(&s.gate);

@@ -3,12 +3,17 @@
  * and central lists, the bound on free memory when one thread allocates and another frees, what
  * tick gives back after which time of a virtual clock, and what pages does with runs.
  */
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #include <cmocka.h>
 
@@ -17,6 +22,7 @@
 #include "allocators/lib/pages.h"
 #include "allocators/lib/size_class.h"
 #include "harness/registry.h"
+#include "tests/lib/child.h"
 #include "tests/lib/rig.h"
 #include "workloads/lib/rng.h"
 
@@ -468,6 +474,60 @@ static void test_fork_inside_view(void **state)
     stop();
 }
 
+/* ---- a program that locks itself in later ---- */
+
+static bool membarrier_forbid(void)
+{
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {.len = sizeof rules / sizeof *rules, .filter = rules};
+    return !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) &&
+           !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0);
+}
+
+enum { SANDBOX_RIGHT, SANDBOX_NONE, SANDBOX_VISITED, SANDBOX_SILENT, SANDBOX_CLOSED };
+
+/* By the numbers of the root, whose bins are looked at directly: no assertions here. */
+static int sandbox_deed(void *arg)
+{
+    struct front *s = rig.heap->shared;
+    const struct allocator *design = rig.design;
+    (void)arg;
+    if (!membarrier_forbid())
+        return SANDBOX_NONE;
+    for (unsigned i = 0; i < 3; i++)
+        design->tick(rig.heap, rig.clock_ns += 2 * SECOND);
+    design->fork(rig.heap, ALLOCATOR_FORK_BEFORE);
+    design->fork(rig.heap, ALLOCATOR_FORK_PARENT);
+    if (s->drained)
+        return SANDBOX_VISITED;
+    if (s->visits || !design->mode(rig.heap))
+        return SANDBOX_SILENT;
+    bool closed = !gate_enter(&rig.view->gate);
+    gate_leave(&rig.view->gate);
+    return closed || design->check(rig.heap) ? SANDBOX_CLOSED : SANDBOX_RIGHT;
+}
+
+/* Without the fence nobody can know that a view's owner is outside, so nobody may look into it. */
+static void test_membarrier_forbidden_later(void **state)
+{
+    (void)state;
+    start(NULL);
+    if (!stat_of("views_can_be_drained"))
+        skip(); /* the kernel has no membarrier */
+    give(take(64));
+    struct child_end end = child_run(sandbox_deed, NULL);
+    assert_int_equal(end.signal, 0);
+    if (end.status == SANDBOX_NONE)
+        skip(); /* the kernel has no filters */
+    assert_int_equal(end.status, SANDBOX_RIGHT);
+    stop();
+}
+
 /* ---- large objects ---- */
 
 static void test_large_in_place(void **state)
@@ -666,6 +726,7 @@ int main(void)
         cmocka_unit_test(test_pages_returned_lazily),
         cmocka_unit_test(test_spans_returned),
         cmocka_unit_test(test_fork_inside_view),
+        cmocka_unit_test(test_membarrier_forbidden_later),
         cmocka_unit_test(test_large_in_place),
         cmocka_unit_test(test_very_large),
         cmocka_unit_test(test_zalloc_fresh),
