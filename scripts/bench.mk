@@ -1,6 +1,6 @@
 # bench.mk - the benches of what memory does: how much a producer and a consumer need, and what goes back to the kernel.
 
-.PHONY: bench-blowup bench-idle
+.PHONY: bench-blowup bench-idle bench-typed
 $(BUILD)/bench-%: tests/bench/%.c $(ALL_LIB)
 	@$(CC) $(CFLAGS) -MF $@.d -o $@ $< $(ALL_LIB) $(LIBS)
 -include $(wildcard $(BUILD)/bench-*.d)
@@ -13,3 +13,6 @@ bench-blowup: $(BUILD)/bench-blowup ## producer to consumer beside each design's
 
 bench-idle: $(BUILD)/bench-idle ## what 15 idle seconds give back, and what it costs; DESIGNS="segfit ..", VIRTUAL=1 does not wait
 	@$< $(if $(VIRTUAL),virtual) $(if $(COST),cost) $(DESIGNS)
+
+bench-typed: $(BUILD)/bench-typed ## what keeping objects constructed saves, beside constructing at each allocation
+	@$<
