@@ -1,49 +1,43 @@
 /*
- * empirical.c - a recorded program, for as long as wanted: objects are drawn
- * from a recording, each with its sizes and its lifetime, and allocated and
- * freed at the recording's level of live memory.
+ * empirical.c - a recorded program, for as long as wanted: objects are drawn from a recording, each
+ * with its sizes and its lifetime, and allocated and freed at the recording's level of live memory.
  *
- *     recording        objects with (size, lifetime, reallocs, alignment,
- * zeroed, threads, site) | fit         those that it freed, and those that
- * stayed
+ *     recording        objects with (size, lifetime, reallocs, alignment, zeroed, threads, site)
+ *        | fit         those that it freed, and those that stayed
  *        v
- *     start            the stayers, once; then as many drawn objects as are
- * live on average, in the |             middle of their lives
+ *     start            the stayers, once; then as many drawn objects as are live on average, in the
+ *        |             middle of their lives
  *        v
- *     every birth      frees and resizes what is due, draws an object,
- * allocates it, and notes when it is due: its lifetime is counted in births
+ *     every birth      frees and resizes what is due, draws an object, allocates it, and notes when
+ *                      it is due: its lifetime is counted in births
  *
  *   quantity             distribution
- *   object               the recording's own, all alike: so sizes, lifetimes,
- * and how they depend on each other, are the recording's, and no shape is
- * assumed runs                 with run > 1, a drawn object is followed by its
- * neighbours in the recording, geometrically many, `run` on average: this keeps
- * what belongs together (the stationary bootstrap), and each object is still
- * drawn alike live at the start    births before the start are drawn as all
- * others; who outlives it is there
+ *   object               the recording's own, all alike: so sizes, lifetimes, and how they depend
+ *                        on each other, are the recording's, and no shape is assumed
+ *   runs                 with run > 1, a drawn object is followed by its neighbours in the
+ *                        recording, geometrically many, `run` on average: this keeps what belongs
+ *                        together (the stationary bootstrap), and each object is still drawn alike
+ *   live at the start    births before the start are drawn as all others; who outlives it is there
  *
- * Lifetimes are counted in births of objects that the recording freed, so the
- * mean of live bytes is the recording's own mean of them, plus all that stayed,
- * from the first op to the last: there is no ramp to wait for. `ops` are the
- * calls between the start and the end; at the end all is freed.
+ * Lifetimes are counted in births of objects that the recording freed, so the mean of live bytes is
+ * the recording's own mean of them, plus all that stayed, from the first op to the last: there is
+ * no ramp to wait for. `ops` are the calls between the start and the end; at the end all is freed.
  *
- * Threads: an op is done by the thread that did it in the recording; those from
- * 64 on share the numbers of the first 64. All live from the start to the end.
- * No scopes. Clock: an op takes 100 ns. Sites are the recording's numbers.
+ * Threads: an op is done by the thread that did it in the recording; those from 64 on share the
+ * numbers of the first 64. All live from the start to the end. No scopes. Clock: an op takes 100
+ * ns. Sites are the recording's numbers.
  *
- * `hash` is that of the recording's bytes. It is filled in, and stands in the
- * results and in the trace; if it is given, another file under the same name is
- * refused.
+ * `hash` is that of the recording's bytes. It is filled in, and stands in the results and in the
+ * trace; if it is given, another file under the same name is refused.
  *
- * Source: drawing from observed sizes and lifetimes, and what it loses: Zorn &
- * Grunwald, "Evaluating Models of Memory Allocation" (ACM TOMACS 4(1), 1994);
- * runs: Politis & Romano, "The Stationary Bootstrap" (JASA 89, 1994).
+ * Source: drawing from observed sizes and lifetimes, and what it loses: Zorn & Grunwald,
+ * "Evaluating Models of Memory Allocation" (ACM TOMACS 4(1), 1994); runs: Politis & Romano, "The
+ * Stationary Bootstrap" (JASA 89, 1994).
  *
- * What it cannot tell: objects are independent of each other but for `run`,
- * while in programs those that are born together die together. So fragmentation
- * comes out otherwise than in the recording (Johnstone & Wilson, ISMM 1998,
- * found random lifetimes harder); phases are mixed; a peak is that of a steady
- * state. For the program's own pattern, replay the recording.
+ * What it cannot tell: objects are independent of each other but for `run`, while in programs those
+ * that are born together die together. So fragmentation comes out otherwise than in the recording
+ * (Johnstone & Wilson, ISMM 1998, found random lifetimes harder); phases are mixed; a peak is that
+ * of a steady state. For the program's own pattern, replay the recording.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -8,8 +8,10 @@
  *     make M objects of 1 unit; f := 0
  *     for i = 1 .. log2 n
  *         an object occupies f if it covers a unit whose address is f modulo 2^i
- *         f := f or f + 2^(i-1), whichever maximises the sum over the objects that occupy it of 2^i
- * - size free every object that does not occupy f make floor((M - live) / 2^i) objects of 2^i units
+ *         f := f or f + 2^(i-1), whichever has the larger sum of 2^i - size over the objects that
+ *              occupy it
+ *         free every object that does not occupy f
+ *         make floor((M - live) / 2^i) objects of 2^i units
  *
  * Every object that stays spoils a stretch of 2^i units for the next round, with as few units as
  * can be. No allocator can do with less than M (log2(n) / 2 + 1) - n + 1 units; first, best and
