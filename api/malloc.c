@@ -63,6 +63,20 @@ static bool dropin_size_ok(size_t *size)
     return *size <= PTRDIFF_MAX;
 }
 
+/* By a thread that has entered: what is free may be in the way of what is wanted, under a limit of
+ * addresses or of memory. True if anything went back to the kernel, so that trying again is worth
+ * it. */
+static __attribute__((noinline, cold)) bool dropin_trim(void)
+{
+    if (!design->trim)
+        return false;
+    struct os_counts before = os_counts(dropin.os);
+    design->trim(atomic_load(&dropin.root));
+    struct os_counts after = os_counts(dropin.os);
+    return after.committed_bytes < before.committed_bytes ||
+           after.reserved_bytes < before.reserved_bytes;
+}
+
 /* Every case; NULL without errno. */
 static __attribute__((noinline)) void *dropin_alloc_rest(size_t size, size_t align)
 {
@@ -70,6 +84,8 @@ static __attribute__((noinline)) void *dropin_alloc_rest(size_t size, size_t ali
         return NULL;
     struct heap *view = dropin_enter();
     void *p = view ? design->alloc(view, size, align) : NULL;
+    if (UNLIKELY(view && !p) && dropin_trim())
+        p = design->alloc(view, size, align);
     dropin_leave(view);
     return p;
 }
@@ -80,12 +96,13 @@ static inline void *dropin_alloc(size_t size)
     struct heap *view = dropin_thread.view;
     if (UNLIKELY(!view || (ptrdiff_t)size <= 0))
         return dropin_alloc_rest(size, ALLOCATOR_ALIGN);
-    if (dropin_is_shared(design))
-        return design->alloc(view, size, ALLOCATOR_ALIGN);
-    lock_take(&dropin.lock);
+    bool guarded = !dropin_is_shared(design);
+    if (guarded)
+        lock_take(&dropin.lock);
     void *p = design->alloc(view, size, ALLOCATOR_ALIGN);
-    lock_give(&dropin.lock);
-    return p;
+    if (guarded)
+        lock_give(&dropin.lock);
+    return LIKELY(p) ? p : dropin_alloc_rest(size, ALLOCATOR_ALIGN);
 }
 
 static __attribute__((noinline)) void dropin_free_rest(void *p, size_t size)
@@ -120,9 +137,12 @@ static void *dropin_realloc(void *p, size_t size)
     }
     struct heap *view = size <= PTRDIFF_MAX ? dropin_enter() : NULL;
     void *moved = NULL;
-    if (view)
-        moved =
-            generic_realloc(design, view, view, p, design->usable(view, p), size, ALLOCATOR_ALIGN);
+    if (view) {
+        size_t old = design->usable(view, p);
+        moved = generic_realloc(design, view, view, p, old, size, ALLOCATOR_ALIGN);
+        if (UNLIKELY(!moved) && dropin_trim())
+            moved = generic_realloc(design, view, view, p, old, size, ALLOCATOR_ALIGN);
+    }
     dropin_leave(view);
     return ERRNO_NONE(moved);
 }
@@ -152,6 +172,8 @@ EXPORT void *calloc(size_t count, size_t size)
         return dropin_no_memory();
     struct heap *view = dropin_enter();
     void *p = view ? generic_zalloc(design, view, bytes, ALLOCATOR_ALIGN) : NULL;
+    if (UNLIKELY(view && !p) && dropin_trim())
+        p = generic_zalloc(design, view, bytes, ALLOCATOR_ALIGN);
     dropin_leave(view);
     return ERRNO_NONE(p);
 }
@@ -236,13 +258,9 @@ EXPORT int malloc_trim(size_t pad)
 {
     (void)pad;
     struct heap *view = design->trim ? dropin_enter() : NULL;
-    if (!view)
-        return 0;
-    size_t before = os_counts(dropin.os).committed_bytes;
-    design->trim(atomic_load(&dropin.root));
-    size_t after = os_counts(dropin.os).committed_bytes;
+    bool gave = view && dropin_trim();
     dropin_leave(view);
-    return after < before;
+    return gave;
 }
 
 #include "api/malloc_new.h"

@@ -26,7 +26,7 @@ class SmallProgramsTest(DropinTest):
         cls.bin = pathlib.Path(tempfile.mkdtemp(prefix="alloclab-dropin-"))
         cls.addClassCleanup(shutil.rmtree, cls.bin)
         c = [(name, f"{name}.c", C_FLAGS) for name in
-             ("family", "threads", "detached", "running", "forks", "plugin_host", "ticked")]
+             ("family", "threads", "detached", "running", "forks", "plugin_host", "ticked", "limited")]
         cxx = [(name, f"{name}.cpp", CXX_FLAGS) for name in ("operators", "replaced", "last_words")]
         libraries = [("c_plugin.so", "c_plugin.c", C_FLAGS + LIBRARY_FLAGS),
                      ("cxx_plugin.so", "cxx_plugin.cpp", CXX_FLAGS + LIBRARY_FLAGS),
@@ -46,6 +46,11 @@ class SmallProgramsTest(DropinTest):
 
     def test_every_entry_point_does_at_its_edges_what_the_manual_says(self):
         self.on_all("family")
+
+    def test_what_is_free_is_not_in_the_way_of_what_is_wanted(self):
+        for design in ("segfit", "hugepack", "hoard", "lockfree", "slab"):
+            with self.subTest(design=design):
+                self.assertEqual(self.execute([*on(design), self.bin / "limited"]), b"ok\n")
 
     def test_every_form_of_new_and_delete(self):
         self.on_all("operators")
