@@ -262,6 +262,18 @@ static void pages_settle(struct pages *pages)
     }
 }
 
+/* Memory is short, and what is free elsewhere may be what is missing: it goes back. False = there
+ * is none. The lock, which is taken, is open meanwhile. */
+static bool pages_relieve(struct pages *pages)
+{
+    if (!pages->kept_units && !pages->returning)
+        return false;
+    kept_return(pages);
+    lock_give(&pages->lock);
+    pages_settle(pages);
+    return true;
+}
+
 void pages_fork_before(struct pages *pages)
 {
     pages_settle(pages);
@@ -439,12 +451,8 @@ struct span *pages_take(struct pages *pages, size_t units, size_t align_units, u
         return NULL;
     lock_take(&pages->lock);
     struct span *span = span_cut(pages, units, align_units, tag);
-    if (!span && (pages->kept_units || pages->returning)) {
-        kept_return(pages); /* what is free elsewhere may be what is missing */
-        lock_give(&pages->lock);
-        pages_settle(pages);
+    if (!span && pages_relieve(pages))
         span = span_cut(pages, units, align_units, tag);
-    }
     lock_give(&pages->lock);
     return span;
 }
@@ -510,6 +518,8 @@ void *pages_large_alloc(struct pages *pages, size_t size, size_t align)
 {
     lock_take(&pages->lock);
     void *p = large_alloc(&pages->large, pages->os, size, align);
+    if (!p && pages_relieve(pages))
+        p = large_alloc(&pages->large, pages->os, size, align);
     lock_give(&pages->lock);
     return p;
 }

@@ -546,6 +546,22 @@ static void test_large_in_place(void **state)
     stop();
 }
 
+/* What is free in segments goes back when an object of its own reservation needs it. */
+static void test_very_large_where_memory_is_short(void **state)
+{
+    (void)state;
+    static char *p[100];
+    const struct rig_setup setup = {.observe = true, .commit_limit_bytes = 64 * MIB};
+    rig_open(&rig, allocator_find("segfit"), &setup);
+    for (unsigned i = 0; i < 100; i++)
+        p[i] = take(400 * KIB);
+    for (unsigned i = 0; i < 100; i++)
+        give(p[i]);
+    assert_true(rig_committed(&rig) > 39 * MIB);
+    give(take(40 * MIB));
+    stop();
+}
+
 /* More than a segment holds, and aligned beyond what one can. */
 static void test_very_large(void **state)
 {
@@ -729,6 +745,7 @@ int main(void)
         cmocka_unit_test(test_membarrier_forbidden_later),
         cmocka_unit_test(test_large_in_place),
         cmocka_unit_test(test_very_large),
+        cmocka_unit_test(test_very_large_where_memory_is_short),
         cmocka_unit_test(test_zalloc_fresh),
         cmocka_unit_test(test_runs_merge),
         cmocka_unit_test(test_fullest_span),
