@@ -67,6 +67,8 @@
  * threads free it at the same moment; an address that is no object's, "invalid free"; a size that
  * the object is too small for, or that a large object cannot have had, "wrong size". A free object
  * that was written over in its first 16 bytes: "corrupted free block", when it is next taken.
+ * Not seen: the free of an address where an object would begin that was never handed out, or one
+ * more than the span holds.
  *
  * Threads. A view and the plain fields of its spans are written by its thread alone. The words that
  * others write are `remote`, `owner` and `home` of a span (orders in lib/span_share.h), the stacks'

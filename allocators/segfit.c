@@ -50,7 +50,8 @@
  * Detected, in exact words, at the free: an object that is free already, "double free"; an address
  * that is no object's, "invalid free"; a size that the object is too small for, or that a large
  * object cannot have had, "wrong size". A free object that was written over in its first 16 bytes:
- * "corrupted free block", when it is next taken.
+ * "corrupted free block", when it is next taken. Not seen: the free of an address where an object
+ * would begin that was never handed out, or one more than the span holds.
  *
  * Threads. Each view belongs to one thread: its bins are written by the owner, inside the view's
  * gate (lib/gate.h, whose memory orders are argued there), and by tick and trim while they have
