@@ -207,6 +207,19 @@ def check_paths(tree):
                         "write it relative to the tree, or make it again without")
 
 
+def check_targets(tree):
+    """A document that names a target which is not there sends its reader nowhere."""
+    makefiles = [path for path in tree.paths if path == "Makefile" or path.endswith(".mk")]
+    targets = {name for path in makefiles for _, line in tree.lines(path)
+               for head in re.findall(r"^([a-z][a-z -]*):(?!=)", line) for name in head.split()}
+    for path in [path for path in tree.paths if path.endswith(".md")]:
+        for number, line in tree.lines(path):
+            for command in re.findall(r"(?:`|^    )make ((?:[A-Z]+=\S+ )*[a-z][a-z-]*)(?![\w-])", line):
+                if command.split()[-1] not in targets:
+                    tree.report(path, number, "targets", f"no Makefile has the target {command.split()[-1]}",
+                                "name one that `make help` lists, or make it")
+
+
 # --- rules over what the release build made ---------------------------------------------------------------------------
 
 
@@ -328,6 +341,7 @@ RULES = {
     "header": (check_header, "a file begins by naming itself"),
     "leftovers": (check_leftovers, "nothing left to do, no commented-out code"),
     "paths": (check_paths, "no path of one machine"),
+    "targets": (check_targets, "every make target that a document names exists"),
     "shell": (check_shell, "shellcheck"),
     "python": (check_python, "pyflakes"),
     "cppcheck": (check_cpp, "cppcheck"),

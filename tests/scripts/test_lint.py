@@ -75,7 +75,7 @@ class Lint(unittest.TestCase):
 
     def test_clean(self):
         missing = [rule for rule, tool in TOOLS.items() if not shutil.which(tool)]
-        names = "includes,door,objects,sizes,header,leftovers,paths,shell,python,cppcheck,tidy".split(",")
+        names = "includes,door,objects,sizes,header,leftovers,paths,targets,shell,python,cppcheck,tidy".split(",")
         self.assertEqual(self.lint(*[name for name in names if name not in missing]), (0, ["lint: clean"]))
 
     def test_unknown_rule(self):
@@ -176,6 +176,17 @@ class Lint(unittest.TestCase):
         (self.root / "traces").mkdir()
         (self.root / "traces/a.bin").write_bytes(b"\0\xff/ro" + b"ot/x\0")
         self.expect("paths", "traces/a.bin", 1, "a path of one machine")
+
+    def test_targets(self):
+        self.write("Makefile", "# Makefile - builds.\nNAME := x\n\nall bench-a: deps ## help\n")
+        self.write("scripts/b.mk", "# b.mk - more.\nfmt:\n")
+        good = "# a\n\n`make all`, `make bench-a BLOCKS=1` (`make`); we make sure.\n\n    make fmt   # all\n    make MODE=asan all\n"
+        self.write("docs/a.md", good)
+        self.assertEqual(self.lint("targets"), (0, ["lint: clean"]))
+        for text in ("see `make bench-b`\n", "    make bench-b BLOCKS=1\n", "`make MODE=asan bench-b`\n"):
+            with self.subTest(text=text):
+                self.write("docs/a.md", good + text)
+                self.expect("targets", "docs/a.md", 7, "no Makefile has the target bench-b")
 
     def test_shell(self):
         self.write("scripts/b.sh", "#!/bin/sh\n# b.sh - b.\necho $1\n")
