@@ -35,6 +35,11 @@
  * Trade-off: scopes are independent, where bump's must wait for each other, but each holds at least
  * a chunk. Free releases only the last object; realloc of any other copies, and the old one stays
  * until the scope is left.
+ *
+ * Detected: nothing. There is no word for an object, so a free that is not the last object's, an
+ * object freed twice and an address that is no object's are all the same: nothing happens.
+ *
+ * Threads: none; a heap belongs to one thread at a time.
  */
 #include <string.h>
 
