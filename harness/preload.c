@@ -39,7 +39,8 @@ static const char *libc_path(void)
 static int path_set(struct preload *out, const char *path, struct error *err)
 {
     if (!realpath(path, out->path))
-        return error_set(err, "%s: %s", path, strerror(errno));
+        return error_set(err, PRELOAD "%s: %s: give the path of a library that defines malloc",
+                         path, strerror(errno));
     if (access(out->path, R_OK))
         return error_set(err, "%s: cannot read it: %s", out->path, strerror(errno));
     if (strpbrk(out->path, " :"))

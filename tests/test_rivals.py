@@ -224,7 +224,9 @@ class Rivals(unittest.TestCase):
                "preload:/path/libmimalloc.so.2\n"))
         self.assertFalse(os.path.exists(self.out))
         got = run("run", "-a", "preload:/no/such.so", "-w", SMALL, "-o", self.out)
-        self.assertEqual((got.returncode, got.stderr), (2, "alloclab run: /no/such.so: No such file or directory\n"))
+        self.assertEqual((got.returncode, got.stderr), (
+            2, "alloclab run: preload:/no/such.so: No such file or directory: give the path of a library that defines "
+               "malloc\n"))
 
     def test_bad_names(self):
         spaced = os.path.join(self.folder, "a b.so")
