@@ -19,7 +19,7 @@
 #include "tests/lib/rig.h"
 #include "workloads/lib/rng.h"
 
-enum { FORKS = 20, FORKERS = 3, FORK_OBJECTS = 300 };
+enum { FORKS = 8, FORKERS = 3, FORK_OBJECTS = 300 };
 
 struct forker { /* a thread that allocates and frees all the while */
     const struct rig *rig;
