@@ -198,6 +198,37 @@ void rig_check(struct rig *rig)
     assert_int_equal(sum, rig_committed(rig));
 }
 
+size_t rig_bytes(struct rig *rig, enum walk_kind kind)
+{
+    struct rig_items items = rig_walk(rig);
+    size_t sum = 0;
+    for (size_t i = 0; i < items.count; i++)
+        sum += items.item[i].kind == kind ? items.item[i].bytes : 0;
+    free(items.item);
+    return sum;
+}
+
+struct stat_search {
+    const char *name;
+    uint64_t value;
+};
+
+static void stat_match(void *arg, const char *name, uint64_t value)
+{
+    struct stat_search *search = arg;
+    if (!strcmp(name, search->name))
+        search->value = value;
+}
+
+uint64_t rig_stat(struct rig *rig, const char *name)
+{
+    struct stat_search search = {name, UINT64_MAX};
+    rig->design->stats(rig->heap, stat_match, &search);
+    if (search.value == UINT64_MAX)
+        fail_msg("%s has no counter %s", rig->design->name, name);
+    return search.value;
+}
+
 char *rig_take(struct rig *rig, struct heap *view, size_t size)
 {
     char *p = rig->design->alloc(view, size, 16);

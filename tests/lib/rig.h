@@ -59,6 +59,10 @@ struct rig_items {
 };
 
 struct rig_items rig_walk(struct rig *rig);
+size_t rig_bytes(struct rig *rig, enum walk_kind kind);
+
+/* A counter of the design's; asserts that there is one of that name. */
+uint64_t rig_stat(struct rig *rig, const char *name);
 
 /* An object of the view, or a scope in it: asserted not to be NULL; take checks the heap after it.
  */

@@ -56,26 +56,6 @@ static void give(unsigned view, void *p)
     rig.design->free(views[view], p, 0);
 }
 
-struct stat {
-    const char *name;
-    uint64_t value;
-};
-
-static void stat_match(void *arg, const char *name, uint64_t value)
-{
-    struct stat *stat = arg;
-    if (!strcmp(name, stat->name))
-        stat->value = value;
-}
-
-static uint64_t stat_of(const char *name)
-{
-    struct stat stat = {name, UINT64_MAX};
-    rig.design->stats(rig.heap, stat_match, &stat);
-    assert_true(stat.value != UINT64_MAX);
-    return stat.value;
-}
-
 /* The header's bound on the room in superblocks, for so many bytes of one class in use at most. */
 static size_t bound(size_t used)
 {
@@ -105,7 +85,7 @@ static void test_turns(void **state)
         for (unsigned i = 0; i < COUNT; i++)
             give((turn + turn / VIEWS) % VIEWS, p[i]);
         rig_check(&rig);
-        assert_true(stat_of("room_bytes") <= bound(COUNT * SIZE));
+        assert_true(rig_stat(&rig, "room_bytes") <= bound(COUNT * SIZE));
         assert_true(rig_committed(&rig) <= bound_committed(COUNT * SIZE));
     }
     stop();
@@ -125,7 +105,7 @@ static void test_leftovers(void **state)
             p[v][i] = take(v, SIZE);
         live += COUNT * SIZE;
         most = live > most ? live : most;
-        assert_true(stat_of("room_bytes") <= bound(most));
+        assert_true(rig_stat(&rig, "room_bytes") <= bound(most));
         for (unsigned i = 0; i < COUNT; i++)
             if (i % EACH) {
                 give(v, p[v][i]);
@@ -134,7 +114,7 @@ static void test_leftovers(void **state)
         rig_check(&rig);
     }
     assert_true(most <= MIB + VIEWS * MIB / EACH);
-    assert_true(stat_of("moved_from_global") >= VIEWS / 2);
+    assert_true(rig_stat(&rig, "moved_from_global") >= VIEWS / 2);
     assert_true(rig_committed(&rig) <= bound_committed(most));
     stop();
 }
@@ -151,8 +131,8 @@ static void test_flow(void **state)
             give(1, *slot);
         *slot = take(0, SIZE);
     }
-    assert_true(stat_of("room_bytes") <= bound(512 * SIZE));
-    assert_int_equal(stat_of("moved_to_global"), 0); /* it all goes home */
+    assert_true(rig_stat(&rig, "room_bytes") <= bound(512 * SIZE));
+    assert_int_equal(rig_stat(&rig, "moved_to_global"), 0); /* it all goes home */
     stop();
 }
 
@@ -182,9 +162,9 @@ static void test_random(void **state)
         const char *broken = rig.design->check(rig.heap);
         if (broken)
             fail_msg("step %u: %s", step, broken);
-        assert_true(stat_of("room_bytes") <= most * 4 / 3 + (VIEWS + 1) * 8 * KIB);
+        assert_true(rig_stat(&rig, "room_bytes") <= most * 4 / 3 + (VIEWS + 1) * 8 * KIB);
     }
-    assert_true(stat_of("moved_from_global") > 0);
+    assert_true(rig_stat(&rig, "moved_from_global") > 0);
     stop();
 }
 
@@ -198,20 +178,20 @@ static void test_moves_when_it_must(void **state)
     start(NULL);
     for (unsigned i = 0; i < COUNT; i++)
         p[i] = take(0, SIZE);
-    assert_int_equal(stat_of("room_bytes"), 8 * SUPERBLOCK);
+    assert_int_equal(rig_stat(&rig, "room_bytes"), 8 * SUPERBLOCK);
     /* Half of each superblock: exactly `slack` superblocks' worth of room is free. */
     for (unsigned i = 0; i < COUNT; i += 2)
         give(0, p[i]);
-    assert_int_equal(stat_of("moved_to_global"), 0);
+    assert_int_equal(rig_stat(&rig, "moved_to_global"), 0);
     rig_check(&rig);
     give(0, p[1]); /* one more, and half a superblock of objects leaves */
-    assert_int_equal(stat_of("moved_to_global"), 1);
-    assert_int_equal(stat_of("global_room_bytes"), SUPERBLOCK);
+    assert_int_equal(rig_stat(&rig, "moved_to_global"), 1);
+    assert_int_equal(rig_stat(&rig, "global_room_bytes"), SUPERBLOCK);
     rig_check(&rig);
     p[1] = take(1, SIZE); /* another thread's first is in it */
-    assert_int_equal(stat_of("moved_from_global"), 1);
-    assert_int_equal(stat_of("global_room_bytes"), 0);
-    assert_int_equal(stat_of("room_bytes"), 8 * SUPERBLOCK);
+    assert_int_equal(rig_stat(&rig, "moved_from_global"), 1);
+    assert_int_equal(rig_stat(&rig, "global_room_bytes"), 0);
+    assert_int_equal(rig_stat(&rig, "room_bytes"), 8 * SUPERBLOCK);
     stop();
 }
 
@@ -231,7 +211,8 @@ static void test_options(void **state)
         for (unsigned i = 0; i < COUNT; i++)
             if (i % EACH > 9)
                 give(0, p[i]);
-        size_t room = (stat_of("room_bytes") - stat_of("global_room_bytes")) / SUPERBLOCK;
+        size_t room =
+            (rig_stat(&rig, "room_bytes") - rig_stat(&rig, "global_room_bytes")) / SUPERBLOCK;
         assert_in_range(room, least[k], most[k]);
         rig_check(&rig);
         stop();
@@ -283,12 +264,12 @@ static void test_exit_shares(void **state)
     char *p = take(1, SIZE), *q = take(1, SIZE);
     give(0, q);
     rig.design->thread_exit(views[1]);
-    assert_int_equal(stat_of("global_room_bytes"), SUPERBLOCK);
+    assert_int_equal(rig_stat(&rig, "global_room_bytes"), SUPERBLOCK);
     assert_ptr_equal(take(2, SIZE), q);
-    assert_int_equal(stat_of("global_room_bytes"), 0);
+    assert_int_equal(rig_stat(&rig, "global_room_bytes"), 0);
     give(0, p);
     views[1] = rig.design->thread_enter(rig.heap);
-    assert_int_equal(stat_of("heaps"), VIEWS + 2); /* the heap that was left */
+    assert_int_equal(rig_stat(&rig, "heaps"), VIEWS + 2); /* the heap that was left */
     stop();
 }
 
@@ -297,10 +278,10 @@ static void test_heaps_limit(void **state)
 {
     (void)state;
     start("heaps=2");
-    assert_int_equal(stat_of("heaps"), 4);
+    assert_int_equal(rig_stat(&rig, "heaps"), 4);
     for (unsigned v = 0; v < VIEWS; v++)
         give(v, take(v, SIZE));
-    assert_true(stat_of("room_bytes") <= 2 * SUPERBLOCK);
+    assert_true(rig_stat(&rig, "room_bytes") <= 2 * SUPERBLOCK);
     stop();
 }
 
@@ -337,13 +318,13 @@ static void test_idle_heaps_return(void **state)
         rig.design->tick(rig.heap, rig.clock_ns);
         rig_check(&rig);
         if (i == 1) /* was used */
-            assert_true(stat_of("room_bytes") > SUPERBLOCK);
+            assert_true(rig_stat(&rig, "room_bytes") > SUPERBLOCK);
     }
-    assert_in_range(stat_of("room_bytes"), 1, SUPERBLOCK);
-    assert_int_equal(stat_of("room_bytes"), stat_of("global_room_bytes"));
+    assert_in_range(rig_stat(&rig, "room_bytes"), 1, SUPERBLOCK);
+    assert_int_equal(rig_stat(&rig, "room_bytes"), rig_stat(&rig, "global_room_bytes"));
     assert_true(rig_committed(&rig) <= before + SUPERBLOCK + 64 * KIB);
     give(5, kept); /* the last object of a superblock in the global heap */
-    assert_int_equal(stat_of("room_bytes"), 0);
+    assert_int_equal(rig_stat(&rig, "room_bytes"), 0);
     stop();
 }
 

@@ -62,36 +62,6 @@ static void give(struct heap *view, void *p)
     rig.design->free(view, p, 0);
 }
 
-struct stat {
-    const char *name;
-    uint64_t value;
-};
-
-static void stat_match(void *arg, const char *name, uint64_t value)
-{
-    struct stat *stat = arg;
-    if (!strcmp(name, stat->name))
-        stat->value = value;
-}
-
-static uint64_t stat_of(const char *name)
-{
-    struct stat stat = {name, UINT64_MAX};
-    rig.design->stats(rig.heap, stat_match, &stat);
-    assert_true(stat.value != UINT64_MAX);
-    return stat.value;
-}
-
-static size_t bytes_of(enum walk_kind kind)
-{
-    struct rig_items items = rig_walk(&rig);
-    size_t sum = 0;
-    for (size_t i = 0; i < items.count; i++)
-        sum += items.item[i].kind == kind ? items.item[i].bytes : 0;
-    free(items.item);
-    return sum;
-}
-
 /* ---- owners ---- */
 
 /* One thread by itself never comes to the shared stacks. */
@@ -106,11 +76,11 @@ static void test_own_frees(void **state)
         for (unsigned i = 0; i < 10 * PER_SPAN; i++)
             give(rig.view, p[i]);
     }
-    assert_int_equal(stat_of("spans_listed"), 0);
-    assert_int_equal(stat_of("spans_adopted"), 0);
-    assert_int_equal(stat_of("limbo_peak_spans_of_a_view"), 0);
-    assert_true(stat_of("spans_taken_back") > 0);
-    assert_int_equal(bytes_of(WALK_LIVE), 0);
+    assert_int_equal(rig_stat(&rig, "spans_listed"), 0);
+    assert_int_equal(rig_stat(&rig, "spans_adopted"), 0);
+    assert_int_equal(rig_stat(&rig, "limbo_peak_spans_of_a_view"), 0);
+    assert_true(rig_stat(&rig, "spans_taken_back") > 0);
+    assert_int_equal(rig_bytes(&rig, WALK_LIVE), 0);
     stop();
 }
 
@@ -126,17 +96,17 @@ static void test_listed_by_an_eighth(void **state)
     for (unsigned i = 0; i < 15; i++)
         give(other, p[i]);
     rig_check(&rig);
-    assert_int_equal(stat_of("spans_listed"), 0);
+    assert_int_equal(rig_stat(&rig, "spans_listed"), 0);
     give(other, p[15]);
     rig_check(&rig);
-    assert_int_equal(stat_of("spans_listed"), 1);
+    assert_int_equal(rig_stat(&rig, "spans_listed"), 1);
     for (unsigned i = 0; i < 16; i++) {
         char *q = take(other, 64);
         assert_true(q >= p[0] && q <= p[15]);
     }
-    assert_int_equal(stat_of("spans_adopted"), 1);
-    assert_int_equal(stat_of("spans_taken"), 2);
-    assert_int_equal(stat_of("limbo_spans"), 1);
+    assert_int_equal(rig_stat(&rig, "spans_adopted"), 1);
+    assert_int_equal(rig_stat(&rig, "spans_taken"), 2);
+    assert_int_equal(rig_stat(&rig, "limbo_spans"), 1);
     stop();
 }
 
@@ -153,10 +123,10 @@ static void test_taken_back(void **state)
         give(other, p[i]);
     give(rig.view, p[10]);
     rig_check(&rig);
-    assert_int_equal(stat_of("spans_taken_back"), 1);
+    assert_int_equal(rig_stat(&rig, "spans_taken_back"), 1);
     for (unsigned i = 11; i < PER_SPAN; i++)
         give(rig.view, p[i]);
-    assert_int_equal(stat_of("spans_given"), 1);
+    assert_int_equal(rig_stat(&rig, "spans_given"), 1);
     stop();
 }
 
@@ -169,14 +139,14 @@ static void test_kept(void **state)
     for (unsigned round = 1; round <= 3; round++) {
         for (unsigned i = 0; i < 12 * PER_SPAN; i++)
             p[i] = take(rig.view, 64);
-        assert_int_equal(stat_of("spans_taken"), 12 + (round - 1) * 3);
+        assert_int_equal(rig_stat(&rig, "spans_taken"), 12 + (round - 1) * 3);
         for (unsigned i = 0; i < 12 * PER_SPAN; i++)
             give(rig.view, p[i]);
         rig_check(&rig);
-        assert_int_equal(stat_of("spans_given"), round * 3);
+        assert_int_equal(rig_stat(&rig, "spans_given"), round * 3);
     }
     rig.design->thread_exit(rig.view);
-    assert_int_equal(stat_of("spans_given"), stat_of("spans_taken"));
+    assert_int_equal(rig_stat(&rig, "spans_given"), rig_stat(&rig, "spans_taken"));
     rig.view = enter();
     stop();
 }
@@ -190,11 +160,11 @@ static void test_exit_leaves(void **state)
     give(other, empty);
     rig.design->thread_exit(other);
     rig_check(&rig);
-    assert_int_equal(stat_of("spans_given"), 1);
-    uint64_t taken = stat_of("spans_taken");
+    assert_int_equal(rig_stat(&rig, "spans_given"), 1);
+    uint64_t taken = rig_stat(&rig, "spans_taken");
     char *q = take(rig.view, 64);
-    assert_int_equal(stat_of("spans_taken"), taken);
-    assert_int_equal(stat_of("spans_adopted"), 1);
+    assert_int_equal(rig_stat(&rig, "spans_taken"), taken);
+    assert_int_equal(rig_stat(&rig, "spans_adopted"), 1);
     give(rig.view, p);
     give(rig.view, q);
     stop();
@@ -217,7 +187,7 @@ static void test_threads_come_and_go(void **state)
             early = rig_committed(&rig);
     }
     assert_int_equal(rig_committed(&rig), early);
-    assert_int_equal(stat_of("views"), 5); /* root, keeper, the rig's, a, b */
+    assert_int_equal(rig_stat(&rig, "views"), 5); /* root, keeper, the rig's, a, b */
     stop();
 }
 
@@ -243,7 +213,7 @@ static size_t flow(struct heap *consumer, unsigned objects)
 static size_t flow_bound(uint64_t limbo)
 {
     size_t live = WINDOW * (16 + 6 * 16);
-    return live * 8 / 7 + (13 * 2 * stat_of("views") + limbo) * 8 * KIB + 128 * KIB;
+    return live * 8 / 7 + (13 * 2 * rig_stat(&rig, "views") + limbo) * 8 * KIB + 128 * KIB;
 }
 
 static void flow_test(const char *options)
@@ -251,11 +221,11 @@ static void flow_test(const char *options)
     start(options);
     struct heap *consumer = enter();
     size_t early = flow(consumer, 50000);
-    assert_true(early <= flow_bound(stat_of("limbo_bound_spans")));
+    assert_true(early <= flow_bound(rig_stat(&rig, "limbo_bound_spans")));
     assert_true(flow(consumer, 150000) <= early + 16 * 8 * KIB);
-    assert_true(stat_of("spans_adopted") > 50);
-    uint64_t bound = stat_of("limbo_bound_spans") / stat_of("views");
-    assert_in_range(stat_of("limbo_peak_spans_of_a_view"), 1, bound);
+    assert_true(rig_stat(&rig, "spans_adopted") > 50);
+    uint64_t bound = rig_stat(&rig, "limbo_bound_spans") / rig_stat(&rig, "views");
+    assert_in_range(rig_stat(&rig, "limbo_peak_spans_of_a_view"), 1, bound);
     rig.design->thread_exit(consumer);
     stop();
 }
@@ -288,14 +258,14 @@ static void test_flow_stalled(void **state)
     size_t early = flow(consumer, 50000);
     assert_true(flow(consumer, 150000) <= early + 16 * 8 * KIB);
     assert_true(early <= 2 * flow_bound(0)); /* two views hold spans: the rig's and the keeper */
-    assert_int_equal(stat_of("limbo_peak_spans_of_a_view"), 8);
+    assert_int_equal(rig_stat(&rig, "limbo_peak_spans_of_a_view"), 8);
     atomic_store(&reader->epoch.announced, 0);
     rig.design->thread_exit(stalled);
     rig.design->thread_exit(consumer);
     rig.design->thread_exit(rig.view);
     rig.design->trim(rig.heap);
-    assert_int_equal(stat_of("limbo_spans"), 0);
-    assert_int_equal(bytes_of(WALK_LIVE) + bytes_of(WALK_FREE), 0);
+    assert_int_equal(rig_stat(&rig, "limbo_spans"), 0);
+    assert_int_equal(rig_bytes(&rig, WALK_LIVE) + rig_bytes(&rig, WALK_FREE), 0);
     rig.view = enter();
     stop();
 }
@@ -330,8 +300,9 @@ static void test_flow_threads(void **state)
             if (!atomic_load_explicit(&ring[i % RING], memory_order_acquire))
                 atomic_store_explicit(&ring[i++ % RING], take(rig.view, 64), memory_order_release);
         assert_int_equal(pthread_join(thread, NULL), 0);
-        size_t bound = (RING + 2) * 64 * 8 / 7 +
-                       (2 * stat_of("views") + stat_of("limbo_bound_spans")) * 8 * KIB;
+        size_t bound =
+            (RING + 2) * 64 * 8 / 7 +
+            (2 * rig_stat(&rig, "views") + rig_stat(&rig, "limbo_bound_spans")) * 8 * KIB;
         assert_true(os_counts(rig.os).peak_committed_bytes <= bound + 512 * KIB);
         rig.design->thread_exit(consumer);
         stop();
@@ -365,18 +336,18 @@ static void test_tick_sweeps(void **state)
         p[i] = take(rig.view, 64);
     for (unsigned i = 0; i < 3 * PER_SPAN; i++)
         give(other, p[i]); /* three listed spans, all free: nobody's */
-    assert_int_equal(stat_of("spans_given"), 0);
+    assert_int_equal(rig_stat(&rig, "spans_given"), 0);
     rig.clock_ns += SECOND / 2;
     rig.design->tick(rig.heap, rig.clock_ns);
-    assert_int_equal(stat_of("spans_given"), 0);
+    assert_int_equal(rig_stat(&rig, "spans_given"), 0);
     rig.clock_ns += SECOND / 2;
     rig.design->tick(rig.heap, rig.clock_ns);
     rig_check(&rig);
-    assert_int_equal(stat_of("spans_given"), 3);
-    assert_int_equal(bytes_of(WALK_LIVE), PER_SPAN * 64);
+    assert_int_equal(rig_stat(&rig, "spans_given"), 3);
+    assert_int_equal(rig_bytes(&rig, WALK_LIVE), PER_SPAN * 64);
     rig.clock_ns += 2 * SECOND;
     rig.design->tick(rig.heap, rig.clock_ns); /* and their pages to the kernel */
-    assert_int_equal(bytes_of(WALK_FREE), 0);
+    assert_int_equal(rig_bytes(&rig, WALK_FREE), 0);
     stop();
 }
 
@@ -396,13 +367,13 @@ static void test_trim_returns(void **state)
     rig.design->thread_exit(other);
     rig.design->trim(rig.heap);
     rig_check(&rig);
-    assert_int_equal(bytes_of(WALK_LIVE), SPANS / 10 * 4096);
-    assert_int_equal(stat_of("spans_given"), SPANS * 9 / 10);
-    assert_int_equal(stat_of("limbo_spans"), 0);
+    assert_int_equal(rig_bytes(&rig, WALK_LIVE), SPANS / 10 * 4096);
+    assert_int_equal(rig_stat(&rig, "spans_given"), SPANS * 9 / 10);
+    assert_int_equal(rig_stat(&rig, "limbo_spans"), 0);
     for (unsigned i = 0; i < SPANS * 4; i += 40)
         give(rig.view, p[i]);
     rig.design->trim(rig.heap);
-    assert_int_equal(bytes_of(WALK_LIVE) + bytes_of(WALK_FREE), 0);
+    assert_int_equal(rig_bytes(&rig, WALK_LIVE) + rig_bytes(&rig, WALK_FREE), 0);
     stop();
 }
 

@@ -62,36 +62,6 @@ static void tick_after(uint64_t ns)
     rig.design->tick(rig.heap, rig.clock_ns);
 }
 
-struct stat {
-    const char *name;
-    uint64_t value;
-};
-
-static void stat_match(void *arg, const char *name, uint64_t value)
-{
-    struct stat *stat = arg;
-    if (!strcmp(name, stat->name))
-        stat->value = value;
-}
-
-static uint64_t stat_of(const char *name)
-{
-    struct stat stat = {name, UINT64_MAX};
-    rig.design->stats(rig.heap, stat_match, &stat);
-    assert_true(stat.value != UINT64_MAX);
-    return stat.value;
-}
-
-static size_t bytes_of(enum walk_kind kind)
-{
-    struct rig_items items = rig_walk(&rig);
-    size_t sum = 0;
-    for (size_t i = 0; i < items.count; i++)
-        sum += items.item[i].kind == kind ? items.item[i].bytes : 0;
-    free(items.item);
-    return sum;
-}
-
 /* ---- size classes ---- */
 
 static void test_class_waste(void **state)
@@ -137,24 +107,24 @@ static void test_batches(void **state)
     start("batch=32,cache=0");
     for (unsigned i = 0; i < COUNT; i++)
         p[i] = take(64);
-    assert_int_equal(stat_of("refills"), 10);
-    assert_int_equal(stat_of("spans_taken"), 3); /* of 128 objects */
+    assert_int_equal(rig_stat(&rig, "refills"), 10);
+    assert_int_equal(rig_stat(&rig, "spans_taken"), 3); /* of 128 objects */
     for (unsigned i = 1; i < COUNT; i++)
         assert_true(p[i] != p[i - 1]);
     for (unsigned i = 0; i < 32; i++)
         give(p[i]); /* as many as the bin holds */
-    assert_int_equal(stat_of("flushes"), 0);
+    assert_int_equal(rig_stat(&rig, "flushes"), 0);
     give(p[32]);
-    assert_int_equal(stat_of("flushes"), 1);
+    assert_int_equal(rig_stat(&rig, "flushes"), 1);
     for (unsigned i = 33; i < COUNT; i++)
         give(p[i]);
-    assert_int_equal(stat_of("flushes"), 9);
-    assert_int_equal(stat_of("depot_bytes"), 8 * 32 * 64); /* no more than eight batches */
-    assert_int_equal(stat_of("cached_bytes"), 32 * 64);
+    assert_int_equal(rig_stat(&rig, "flushes"), 9);
+    assert_int_equal(rig_stat(&rig, "depot_bytes"), 8 * 32 * 64); /* no more than eight batches */
+    assert_int_equal(rig_stat(&rig, "cached_bytes"), 32 * 64);
     rig_check(&rig);
     for (unsigned i = 0; i < COUNT; i++)
         p[i] = take(64);
-    assert_int_equal(stat_of("spans_taken"), 3);
+    assert_int_equal(rig_stat(&rig, "spans_taken"), 3);
     stop();
 }
 
@@ -165,7 +135,7 @@ static void test_slow_start(void **state)
     start(NULL);
     for (unsigned i = 0; i < 128; i++) {
         take(64);
-        assert_int_equal(stat_of("refills"), i < 32 ? 1 : i < 96 ? 2 : 3);
+        assert_int_equal(rig_stat(&rig, "refills"), i < 32 ? 1 : i < 96 ? 2 : 3);
     }
     stop();
 }
@@ -185,7 +155,7 @@ static void test_sweep(void **state)
         if (size > 64)
             assert_true(rig_committed(&rig) < 3 * MIB);
     }
-    assert_true(stat_of("depots_swept") > 20);
+    assert_true(rig_stat(&rig, "depots_swept") > 20);
     stop();
 }
 
@@ -198,20 +168,20 @@ static void test_bins_grow(void **state)
         start(large ? "cache=1m" : "cache=16k");
         uint64_t refills = 0;
         for (unsigned round = 0; round < 20; round++) {
-            refills = stat_of("refills");
+            refills = rig_stat(&rig, "refills");
             for (unsigned i = 0; i < 1000; i++)
                 p[i] = take(64);
             for (unsigned i = 0; i < 1000; i++)
                 give(p[i]);
         }
-        refills = stat_of("refills") - refills;
+        refills = rig_stat(&rig, "refills") - refills;
         if (large)
             assert_int_equal(refills, 0);
         else
             assert_in_range(refills, 5, 16);
         rig_check(&rig);
         rig.design->trim(rig.heap);
-        assert_int_equal(bytes_of(WALK_FREE), 0);
+        assert_int_equal(rig_bytes(&rig, WALK_FREE), 0);
         stop();
     }
 }
@@ -233,8 +203,8 @@ static void test_budget(void **state)
         }
     }
     /* The header's bound, for the eight classes used. */
-    assert_in_range(stat_of("cached_bytes"), 1, 128 * KIB + 8 * 8 * KIB);
-    assert_in_range(stat_of("depot_bytes"), 1, 8 * 8 * 8 * KIB);
+    assert_in_range(rig_stat(&rig, "cached_bytes"), 1, 128 * KIB + 8 * 8 * KIB);
+    assert_in_range(rig_stat(&rig, "depot_bytes"), 1, 8 * 8 * 8 * KIB);
     stop();
 }
 
@@ -272,12 +242,12 @@ static void test_exit_returns_cache(void **state)
     struct heap *other = rig.design->thread_enter(rig.heap);
     char *p = rig.design->alloc(other, 100, 16);
     assert_non_null(p);
-    assert_int_equal(bytes_of(WALK_FREE), 17 * 112); /* 2 KiB were asked for */
+    assert_int_equal(rig_bytes(&rig, WALK_FREE), 17 * 112); /* 2 KiB were asked for */
     rig.design->thread_exit(other);
-    assert_int_equal(bytes_of(WALK_LIVE), 112);
+    assert_int_equal(rig_bytes(&rig, WALK_LIVE), 112);
     give(p); /* nobody's objects can be freed by anybody */
     rig.design->trim(rig.heap);
-    assert_int_equal(bytes_of(WALK_LIVE) + bytes_of(WALK_FREE), 0);
+    assert_int_equal(rig_bytes(&rig, WALK_LIVE) + rig_bytes(&rig, WALK_FREE), 0);
     stop();
 }
 
@@ -287,29 +257,29 @@ static void test_idle_cache_drained(void **state)
 {
     (void)state;
     start("age_ms=1000");
-    if (!stat_of("views_can_be_drained"))
+    if (!rig_stat(&rig, "views_can_be_drained"))
         skip(); /* the kernel has no membarrier */
     tick_after(SECOND);
     char *p = take(64);
     tick_after(SECOND); /* used since the last tick */
-    assert_int_equal(bytes_of(WALK_FREE), 31 * 64);
+    assert_int_equal(rig_bytes(&rig, WALK_FREE), 31 * 64);
     tick_after(SECOND / 2);
-    assert_int_equal(bytes_of(WALK_FREE), 31 * 64);
+    assert_int_equal(rig_bytes(&rig, WALK_FREE), 31 * 64);
     tick_after(SECOND / 2);
-    assert_int_equal(bytes_of(WALK_FREE), 31 * 64); /* in the span now */
-    uint64_t refills = stat_of("refills");
+    assert_int_equal(rig_bytes(&rig, WALK_FREE), 31 * 64); /* in the span now */
+    uint64_t refills = rig_stat(&rig, "refills");
     give(p);
     p = take(64);
     char *q = take(64);
-    assert_int_equal(stat_of("refills"), refills + 1);
+    assert_int_equal(rig_stat(&rig, "refills"), refills + 1);
     give(p);
     give(q);
     tick_after(SECOND);
     tick_after(SECOND); /* drained: the span is empty and goes to the pages */
-    assert_int_equal(bytes_of(WALK_LIVE), 0);
-    assert_int_equal(stat_of("spans_given"), 1);
+    assert_int_equal(rig_bytes(&rig, WALK_LIVE), 0);
+    assert_int_equal(rig_stat(&rig, "spans_given"), 1);
     tick_after(SECOND); /* and they to the kernel, with the segment's header but the view's */
-    assert_int_equal(bytes_of(WALK_FREE), 0);
+    assert_int_equal(rig_bytes(&rig, WALK_FREE), 0);
     stop();
 }
 
@@ -322,13 +292,13 @@ static void test_depot_drained(void **state)
         p[i] = take(64);
     for (unsigned i = 0; i < 256; i++)
         give(p[i]);
-    assert_int_equal(stat_of("depot_bytes"), 3 * 64 * 64);
+    assert_int_equal(rig_stat(&rig, "depot_bytes"), 3 * 64 * 64);
     rig.design->thread_exit(rig.view);
-    assert_int_equal(stat_of("spans_given"), 0); /* the depot holds them */
+    assert_int_equal(rig_stat(&rig, "spans_given"), 0); /* the depot holds them */
     tick_after(SECOND);
-    assert_int_equal(stat_of("spans_given"), 0);
+    assert_int_equal(rig_stat(&rig, "spans_given"), 0);
     tick_after(SECOND);
-    assert_int_equal(stat_of("spans_given"), 2);
+    assert_int_equal(rig_stat(&rig, "spans_given"), 2);
     rig.view = rig.design->thread_enter(rig.heap);
     assert_non_null(rig.view);
     stop();
@@ -434,7 +404,7 @@ static void test_spans_returned(void **state)
         tick_after(SECOND);
     rig_check(&rig);
     assert_true(rig_committed(&rig) < peak * 55 / 100);
-    assert_int_equal(bytes_of(WALK_LIVE), live);
+    assert_int_equal(rig_bytes(&rig, WALK_LIVE), live);
     for (unsigned i = 0; i < COUNT; i++)
         if (p[i])
             give(p[i]);
@@ -466,7 +436,7 @@ static void test_fork_inside_view(void **state)
     rig.design->fork(rig.heap, ALLOCATOR_FORK_BEFORE);
     rig.design->fork(rig.heap, ALLOCATOR_FORK_CHILD);
     rig_check(&rig);
-    assert_int_equal(bytes_of(WALK_FREE), 31 * 64); /* lost, but told */
+    assert_int_equal(rig_bytes(&rig, WALK_FREE), 31 * 64); /* lost, but told */
     give(p);
     rig.design->thread_exit(other);
     rig.design->trim(rig.heap);
@@ -517,7 +487,7 @@ static void test_membarrier_forbidden_later(void **state)
 {
     (void)state;
     start(NULL);
-    if (!stat_of("views_can_be_drained"))
+    if (!rig_stat(&rig, "views_can_be_drained"))
         skip(); /* the kernel has no membarrier */
     give(take(64));
     struct child_end end = child_run(sandbox_deed, NULL);
