@@ -44,7 +44,7 @@ struct session {
     enum via via; /* how ranked designs are called */
     uint64_t seed;
     struct cell_limits limits;
-    char door[256]; /* what the cells' doors are told, every row of os_options */
+    char door[256];          /* what the cells' doors are told, every row of os_options */
     struct results *results; /* NULL: nothing is written (alloclab check) */
     bool quiet;              /* no progress line */
     struct kept *kept;
