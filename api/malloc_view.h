@@ -231,8 +231,8 @@ static struct heap *dropin_open(void)
     bool first = !atomic_load(&dropin.root);
     if (first)
         dropin_open_locked();
+    struct heap *root = atomic_load(&dropin.root); /* inside: who made it, and nobody else, goes on */
     lock_give(&dropin.lock);
-    struct heap *root = atomic_load(&dropin.root);
     if (first && root && pthread_atfork(dropin_fork_before, dropin_fork_parent, dropin_fork_child))
         setting_refuse(design->name, "no memory to prepare for fork");
     return root;

@@ -110,9 +110,10 @@ struct allocator {
     void (*tick)(struct heap *root, uint64_t now_ns);
     /* Give back what you can, now. */
     void (*trim)(struct heap *root);
-    /* Around fork(2), for ALLOCATOR_SHARED: BEFORE waits until nobody is inside and keeps all
-     * others out, PARENT and CHILD let them in again. In the child only the caller's view has a
-     * thread; what other threads' views hold may be lost to it, but nothing may be damaged. */
+    /* Around fork(2), for ALLOCATOR_SHARED: BEFORE waits until nobody is inside and keeps others
+     * out, but for those on whose work the child can do without; PARENT and CHILD let them in
+     * again. In the child only the caller's view has a thread; what other threads' views hold may
+     * be lost to it, but nothing may be damaged. */
     void (*fork)(struct heap *root, enum allocator_fork when);
 
     /* Observation: on the root heap, with no other call in flight; never timed. */
@@ -121,8 +122,8 @@ struct allocator {
     void (*walk)(struct heap *root, walk_fn *fn, void *arg);
     /* NULL, or the invariant that is broken. */
     const char *(*check)(struct heap *root);
-    /* What the machine made the heap choose ("per-cpu caches by rseq"), NULL if nothing; constant.
-     */
+    /* What the machine made the heap choose ("per-cpu caches by rseq"), NULL if nothing. It
+     * changes only if the machine takes it back. */
     const char *(*mode)(struct heap *root);
     /* Counters kept on slow paths only. */
     void (*stats)(struct heap *root, stats_fn *fn, void *arg);
