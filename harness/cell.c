@@ -77,11 +77,12 @@ static bool child_fork(char *const argv[], char *const environment[], struct run
 
 static bool child_spawn(const struct cell *cell, int outcome_fd, struct running *child)
 {
-    char plan[16], out[16], seconds[32], seed[32];
+    char plan[16], out[16], seconds[32], seed[32], copies[16];
     snprintf(plan, sizeof plan, "%d", cell->plan_fd);
     snprintf(out, sizeof out, "%d", outcome_fd);
     snprintf(seconds, sizeof seconds, "%.9g", cell->limits.min_seconds);
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)cell->seed);
+    snprintf(copies, sizeof copies, "%u", cell->parallel.copies);
     char *argv[] = {"alloclab",
                     "cell",
                     plan,
@@ -93,6 +94,8 @@ static bool child_spawn(const struct cell *cell, int outcome_fd, struct running 
                     (char *)cell->spec_text,
                     (char *)cell->preload->path,
                     (char *)cell->door,
+                    copies,
+                    (char *)affinity_names[cell->parallel.affinity],
                     (char *)cell->live, /* or the end */
                     NULL};
     char **environment =
@@ -191,7 +194,7 @@ static void outcome_guard(struct outcome *o)
     o->mode[sizeof o->mode - 1] = 0;
     bool sane = o->status > OUTCOME_NONE && o->status <= OUTCOME_MEMORY_LIMIT &&
                 o->samples <= OUTCOME_SAMPLES && o->heapmap_samples <= HEAPMAP_SAMPLES &&
-                o->heapmap_buckets <= HEAPMAP_BUCKETS;
+                o->heapmap_buckets <= HEAPMAP_BUCKETS && o->lanes <= PARALLEL_LANES_MAX;
     for (int i = 0; i < METRIC_COUNT && sane; i++)
         sane = *(const unsigned char *)&o->known[i] <= 1 && isfinite(o->value[i]);
     if (sane)

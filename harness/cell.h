@@ -7,6 +7,7 @@
 #define ALLOCLAB_CELL_H
 
 #include "harness/outcome.h"
+#include "harness/parallel.h"
 #include "harness/plan.h"
 #include "harness/preload.h"
 #include "harness/replay.h"
@@ -35,6 +36,7 @@ struct cell {
     const char *door; /* what its door is told: rows of os_options as text */
     uint64_t seed;
     struct cell_limits limits;
+    struct parallel_config parallel; /* no copies: serial */
 };
 
 /*

@@ -21,7 +21,12 @@
     X(threads, "", none, id, "threads that appear in the trace")                                   \
     X(release, "", none, id, "free: every recorded free is executed; scope: scope exits release")  \
     X(replay, "", none, id,                                                                        \
-      "serial: one OS thread replays all recorded threads through their views")                    \
+      "serial: one OS thread replays all recorded threads through their views; parallel: threads " \
+      "that were alive at once run at once, each on an OS thread of its own")                      \
+    X(copies, "", none, id,                                                                        \
+      "parallel replay: sets of the trace's threads, side by side on one heap; else 1")            \
+    X(affinity, "", none, id,                                                                      \
+      "parallel replay: none, or spread: each OS thread bound to one CPU; empty in serial replay") \
     X(via, "", none, id,                                                                           \
       "vtable: called through the contract; malloc: through malloc, free and the rest, as the "    \
       "process has them: the C library's, a rival's, or a design's drop-in library")               \
@@ -49,7 +54,8 @@
       "calls in the trace: alloc, calloc, aligned, realloc, free, failed ones and "                \
       "free(NULL) included")                                                                       \
     X(ns_per_op, "ns", lower, timed,                                                               \
-      "steady state: median over the passes after the first of pass time / ops; "                  \
+      "steady state: median over the passes after the first of pass time / ops (parallel: wall "   \
+      "time / (ops * copies)); "                                                                   \
       "making what was live at the start and the epilogue, which frees what is left, are not "     \
       "timed")                                                                                     \
     X(cold_ns_per_op, "ns", lower, timed, "first pass over a new heap: time / ops")                \
@@ -112,7 +118,18 @@
       "last op of the cold pass")                                                                  \
     X(peak_lazy_bytes, "bytes", lower, exact,                                                      \
       "most bytes decommitted lazily and neither committed again nor returned for good: no "       \
-      "longer in C, but they stay resident until the kernel wants them")
+      "longer in C, but they stay resident until the kernel wants them")                           \
+    X(lanes_count, "count", none, timed,                                                           \
+      "parallel replay: OS threads of all copies: as many a copy as recorded threads were alive "  \
+      "at once")                                                                                   \
+    X(wait_ns, "ns", lower, timed,                                                                 \
+      "parallel replay: time that all threads together waited for each other's objects, of a "     \
+      "steady pass, mean; it is in ns_per_op")                                                     \
+    X(wait_ratio, "ratio", lower, timed, "wait_ns / (wall time of a pass * lanes_count)")          \
+    X(wait_most_ratio, "ratio", lower, timed,                                                      \
+      "the same of the thread that waited most: its wait / wall time")                             \
+    X(scaling_efficiency_ratio, "ratio", higher, timed,                                            \
+      "mops_per_s / (copies * mops_per_s with one copy, in the same block)")
 
 enum metric {
 #define METRIC_ENUM(name, unit, better, how, definition) METRIC_##name,

@@ -22,10 +22,11 @@ enum outcome_status {               /* as written in results.csv */
                       OUTCOME_MEMORY_LIMIT,
 };
 
-#define OUTCOME_SAMPLES 512
-#define HEAPMAP_SAMPLES 130
-#define HEAPMAP_BUCKETS 128
-#define SAMPLE_UNKNOWN  UINT64_MAX
+#define OUTCOME_SAMPLES    512
+#define HEAPMAP_SAMPLES    130
+#define HEAPMAP_BUCKETS    128
+#define SAMPLE_UNKNOWN     UINT64_MAX
+#define PARALLEL_LANES_MAX 256 /* OS threads of a parallel replay, all copies together */
 
 struct sample { /* one row of timeline.csv; bytes; SAMPLE_UNKNOWN = empty */
     uint64_t op_index, virtual_ns;
@@ -39,14 +40,20 @@ struct heapmap_sample {
     uint64_t bytes[HEAPMAP_BUCKETS][4]; /* by enum walk_kind */
 };
 
+struct lane_share { /* one row of threads.csv: an OS thread of a parallel replay, mean of a pass */
+    uint32_t copy, first_thread, recorded_threads;
+    uint64_t busy_ns, wait_ns;
+};
+
 struct outcome {
     uint32_t status; /* enum outcome_status */
-    uint32_t samples, heapmap_samples, heapmap_buckets;
+    uint32_t samples, heapmap_samples, heapmap_buckets, lanes;
     uint64_t heapmap_bucket_bytes;
     char detail[512];
     char mode[96]; /* what the machine made the heap choose; "" = nothing */
     double value[METRIC_COUNT];
     bool known[METRIC_COUNT];
+    struct lane_share lane[PARALLEL_LANES_MAX];
     struct sample sample[OUTCOME_SAMPLES];
     struct heapmap_sample heapmap[HEAPMAP_SAMPLES];
 };

@@ -8,15 +8,17 @@
 #include "allocators/lib/error.h"
 #include "allocators/lib/os.h"
 #include "harness/outcome.h"
+#include "harness/parallel.h"
 #include "harness/replay.h"
 #include "harness/spec.h"
 
 struct cell_setup {
     const struct plan *plan;
     const struct spec *spec;
-    enum touch touch;      /* of the throughput pass */
-    struct os_config door; /* what holds for the cell's door, whatever the mode */
-    double min_seconds;    /* of the throughput pass */
+    enum touch touch;                /* of the throughput pass */
+    struct os_config door;           /* what holds for the cell's door, whatever the mode */
+    double min_seconds;              /* of the throughput pass */
+    struct parallel_config parallel; /* no copies: serial */
     uint64_t seed;
     struct outcome *outcome;
 };

@@ -33,7 +33,10 @@
  *
  * With release=free there are no scopes: they are followed only to count what escapes them. Scope
  * slot 0 is the root (outside all scopes). Object slots are reused once free: a slot of an object
- * that only one thread touches belongs to that thread for good.
+ * that only one thread touches belongs to that thread for good. With PLAN_PARALLEL no cache line of
+ * slots has two owners, so that threads do not disturb each other where the program did not; and
+ * the slots of a shared object are used again as late as possible, so that a new object seldom
+ * waits for the free of one before it.
  */
 #ifndef ALLOCLAB_PLAN_H
 #define ALLOCLAB_PLAN_H
@@ -80,7 +83,10 @@ enum plan_kind {
 
 enum plan_release { PLAN_RELEASE_FREE, PLAN_RELEASE_SCOPE };
 
-enum plan_flag { PLAN_OBSERVE = 1 }; /* keep DROP words */
+enum plan_flag {
+    PLAN_OBSERVE = 1,  /* keep DROP words */
+    PLAN_PARALLEL = 2, /* slots laid out for threads that run at the same time */
+};
 
 struct plan_run {
     uint32_t thread, words;

@@ -21,8 +21,10 @@
 
 #define NO_SLOT UINT32_MAX
 #define WORDS_BUFFER                                                                               \
-    ((uint64_t)1 << 17) /* words of the only thread that are written at once; a power of two */
-#define BATCH 64        /* ops read ahead, so that the table of objects answers in time */
+    ((uint64_t)1 << 17)  /* words of the only thread that are written at once; a power of two */
+#define OWN_SLOTS   16   /* PLAN_PARALLEL: slots that a thread takes at once: two cache lines */
+#define PAIRS_SPARE 4096 /* PLAN_PARALLEL: a thread's free slots of shared objects, at least */
+#define BATCH       64   /* ops read ahead, so that the table of objects answers in time */
 
 struct object { /* what is known of a live object, by its slot: as compact as what is live */
     uint32_t scope_slot; /* where it was placed */
@@ -50,6 +52,8 @@ struct thread {
     uint64_t free_count, free_room;
     uint32_t *free_pairs; /* slots of shared objects */
     uint64_t pair_count, pair_room;
+    uint64_t pair_first;         /* PLAN_PARALLEL: those before it are taken again */
+    uint32_t own[2], own_end[2]; /* PLAN_PARALLEL: new slots, by shared or not */
 };
 
 struct stack { /* of free scope slots */
@@ -238,14 +242,50 @@ static uint32_t slot_new(struct builder *b, uint32_t count)
     return (uint32_t)(b->plan.slots - count);
 }
 
+/* New slots for an object of the thread; with PLAN_PARALLEL, out of lines of its own. */
+static uint32_t slot_of_thread(struct builder *b, struct thread *t, bool shared)
+{
+    uint32_t count = shared ? 2 : 1;
+    if (!(b->plan.flags & PLAN_PARALLEL))
+        return slot_new(b, count);
+    if (t->own[shared] == t->own_end[shared]) {
+        uint32_t slot = slot_new(b, OWN_SLOTS);
+        if (slot == NO_SLOT)
+            return slot;
+        t->own[shared] = slot;
+        t->own_end[shared] = slot + OWN_SLOTS;
+    }
+    uint32_t slot = t->own[shared];
+    t->own[shared] += count;
+    return slot;
+}
+
+/* Free slots of a shared object, NO_SLOT if there are none: the last that came back, or for a
+   parallel replay the first, and only when PAIRS_SPARE more have. */
+static uint32_t pair_take(struct builder *b, struct thread *t)
+{
+    if (!(b->plan.flags & PLAN_PARALLEL))
+        return t->pair_count ? t->free_pairs[--t->pair_count] : NO_SLOT;
+    if (t->pair_count - t->pair_first <= PAIRS_SPARE)
+        return NO_SLOT;
+    uint32_t slot = t->free_pairs[t->pair_first++];
+    if (t->pair_first == PAIRS_SPARE) {
+        t->pair_count -= t->pair_first;
+        memmove(t->free_pairs, t->free_pairs + t->pair_first, t->pair_count * sizeof slot);
+        t->pair_first = 0;
+    }
+    return slot;
+}
+
 static uint32_t slot_take(struct builder *b, uint32_t thread, bool shared)
 {
     struct thread *t = &b->threads[thread];
     if (!shared)
-        return t->free_count ? t->free_slots[--t->free_count] : slot_new(b, 1);
-    if (t->pair_count)
-        return t->free_pairs[--t->pair_count];
-    uint32_t slot = slot_new(b, 2);
+        return t->free_count ? t->free_slots[--t->free_count] : slot_of_thread(b, t, false);
+    uint32_t slot = pair_take(b, t);
+    if (slot != NO_SLOT)
+        return slot;
+    slot = slot_of_thread(b, t, true);
     while (slot != NO_SLOT && b->turn_room <= slot) {
         uint64_t before = b->turn_room;
         if (!grow(b, &b->turns, b->turn_room, &b->turn_room, sizeof *b->turns))

@@ -10,11 +10,18 @@
 #include "harness/replay.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "allocators/lib/generic.h"
+#include "harness/pass.h"
 #include "harness/views.h"
+
+#define TURN_LOOKS   200    /* for a turn, before the CPU is given to others */
+#define SLEEP_MIN_NS 100000 /* a shorter sleep would last about as long */
+#define SLEEP_MAX_NS 1000000
 
 static inline void touch_write(void *p, size_t size, enum touch touch)
 {
@@ -26,16 +33,49 @@ static inline void touch_write(void *p, size_t size, enum touch touch)
             byte[i] = 1;
 }
 
+static void turn_rest(uint64_t waited_ns)
+{
+    uint64_t sleep_ns = waited_ns / 8 < SLEEP_MAX_NS ? waited_ns / 8 : SLEEP_MAX_NS;
+    struct timespec rest = {.tv_nsec = (long)sleep_ns};
+    if (sleep_ns < SLEEP_MIN_NS)
+        sched_yield();
+    else
+        nanosleep(&rest, NULL);
+}
+
+static inline bool turn_came(void **slot, uint32_t turn)
+{
+    _Atomic uint64_t *counter = (_Atomic uint64_t *)(slot + 1);
+    return (uint32_t)atomic_load_explicit(counter, memory_order_acquire) == turn;
+}
+
+/*
+ * The wait proper, timed: a few looks, then the CPU goes to others between two, as the thread whose
+ * turn it is may need it. Who has waited long sleeps, each time for an eighth of what it waited so
+ * far: a thread that only waits for the end of the others takes no CPU from them.
+ */
+static __attribute__((noinline, cold)) bool
+turn_await(const struct replay *r, struct replay_thread *t, void **slot, uint32_t turn)
+{
+    uint64_t start = clock_now_ns();
+    bool came = false;
+    for (unsigned looks = 0; !(came = turn_came(slot, turn)); looks++) {
+        if (replay_failed(r)) /* the thread whose turn it is may never come */
+            break;
+        if (looks >= TURN_LOOKS)
+            turn_rest(clock_now_ns() - start);
+    }
+    t->wait_ns += clock_now_ns() - start;
+    return came;
+}
+
 /* The wait and the count of a shared object's turn. The acquire makes the earlier touches (the
    pointer, and what was written to the object) visible here; the release makes this one visible to
    the next. False: the replay has ended elsewhere. */
-static bool turn_wait(const struct replay *r, void **slot, uint32_t turn)
+static inline bool turn_wait(const struct replay *r, struct replay_thread *t, void **slot,
+                             uint32_t turn)
 {
-    _Atomic uint64_t *counter = (_Atomic uint64_t *)(slot + 1);
-    while ((uint32_t)atomic_load_explicit(counter, memory_order_acquire) != turn)
-        if (replay_failed(r)) /* the thread whose turn it is may never come */
-            return false;
-    return true;
+    return turn_came(slot, turn) || turn_await(r, t, slot, turn);
 }
 
 static void turn_pass(void **slot, uint32_t turn)
@@ -125,7 +165,7 @@ static __attribute__((noinline)) const uint64_t *rare_word(struct replay *r,
         context_word(r, t, c, *p);
         return p + 1;
     }
-    if (parallel && prefix.shared && !turn_wait(r, prefix.shared, prefix.turn))
+    if (parallel && prefix.shared && !turn_wait(r, t, prefix.shared, prefix.turn))
         return p;
     struct cursor own = {.alloc_view = c->alloc_view, .free_view = prefix.free_view};
     p = op_word(r, &own, prefix.place, p);
@@ -194,13 +234,10 @@ bool replay_runs(struct replay *r, uint64_t from, uint64_t to)
     return true;
 }
 
-bool replay_thread(struct replay *r, uint32_t thread)
+bool replay_thread(struct replay *r, uint32_t thread, const uint64_t *end)
 {
-    const struct plan_run *runs = (const void *)((const char *)r->plan + r->plan->runs_offset);
     struct replay_thread *t = &r->threads[thread];
-    uint64_t words = 0;
-    for (uint64_t i = 0; i < r->plan->main_runs; i++)
-        words += runs[i].thread == thread ? runs[i].words : 0;
+    uint64_t words = (uint64_t)(end - t->next);
     switch (r->touch) {
     case TOUCH_NONE:
         return words_run(r, t, words, TOUCH_NONE, true);
@@ -238,16 +275,17 @@ int replay_open(struct replay *r, const struct plan *plan, const struct allocato
                 struct heap *heap, enum touch touch, struct error *err)
 {
     size_t slots = plan->slots * sizeof(void *), views = plan->scope_slots * sizeof(struct heap *);
-    size_t bytes = slots + views + (plan->threads + 1) * sizeof(struct replay_thread);
+    size_t threads = (plan->threads + 1) * sizeof(struct replay_thread);
+    size_t bytes = threads + slots + views;
     *r =
         (struct replay){.plan = plan, .design = design, .heap = heap, .base = heap, .touch = touch};
     char *tables = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (tables == MAP_FAILED)
         return error_set(err, "replay: cannot map tables of %zu bytes: %s", bytes, strerror(errno));
-    r->slots = (void **)tables;
-    r->scope_views = (struct heap **)(tables + slots);
-    r->threads = (struct replay_thread *)(tables + slots + views);
+    r->threads = (struct replay_thread *)tables;
+    r->slots = (void **)(tables + threads);
+    r->scope_views = (struct heap **)(tables + threads + slots);
     r->size_mask = design->traits & ALLOCATOR_NEEDS_SIZE ? UINT32_MAX : 0;
     r->finds_owner = design->traits & ALLOCATOR_FINDS_OWNER;
     r->tables_bytes = bytes;
@@ -256,5 +294,5 @@ int replay_open(struct replay *r, const struct plan *plan, const struct allocato
 
 void replay_close(struct replay *r)
 {
-    munmap(r->slots, r->tables_bytes);
+    munmap(r->threads, r->tables_bytes);
 }

@@ -3,8 +3,8 @@
  * pass. Nothing here checks, counts, allocates or calls the kernel while ops run.
  *
  * A replay belongs to one thread in serial use. replay_thread() may be called from one OS
- * thread for each recorded thread at the same time, if the design is ALLOCATOR_SHARED; objects that
- * cross threads are then handed over by their turn words, with release and acquire.
+ * thread for each recorded thread at the same time (parallel.h), if the design is ALLOCATOR_SHARED;
+ * objects that cross threads are then handed over by their turn words, with release and acquire.
  */
 #ifndef ALLOCLAB_REPLAY_H
 #define ALLOCLAB_REPLAY_H
@@ -19,10 +19,11 @@ enum touch {
 }; /* what is written of each new object: nothing, its first
       byte, one byte of every 64-byte line */
 
-struct replay_thread {
-    struct heap *view;    /* thread_enter's, or the root's */
-    uint32_t scope_slot;  /* current scope, 0 = none */
-    const uint64_t *next; /* word */
+struct replay_thread {              /* a cache line of its own: another OS thread's next one */
+    _Alignas(64) struct heap *view; /* thread_enter's, or the root's */
+    uint32_t scope_slot;            /* current scope, 0 = none */
+    const uint64_t *next;           /* word */
+    uint64_t wait_ns;               /* parallel replay: for other threads' turns, in this pass */
 };
 
 struct replay {
@@ -70,8 +71,7 @@ void replay_pass_end(struct replay *r);
  * far). */
 bool replay_runs(struct replay *r, uint64_t from, uint64_t to);
 
-/* Parallel replay of one recorded thread's words, without the epilogue; false as above. O(runs)
- * before it starts. */
-bool replay_thread(struct replay *r, uint32_t thread);
+/* Parallel replay of one recorded thread's words up to `end`; false as above. */
+bool replay_thread(struct replay *r, uint32_t thread, const uint64_t *end);
 
 #endif

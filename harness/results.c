@@ -51,8 +51,8 @@ static FILE *file_open(const struct results *r, const char *name, struct error *
 /* A write that failed before, while a buffer was full, counts too: a flush alone would not tell. */
 static int files_flush(const struct results *r, struct error *err)
 {
-    FILE *const files[] = {r->rows, r->timeline, r->heapmap};
-    for (int i = 0; i < 3; i++)
+    FILE *const files[] = {r->rows, r->timeline, r->heapmap, r->threads};
+    for (int i = 0; i < 4; i++)
         if (fflush(files[i]) || ferror(files[i]))
             return error_set(err, "%s: cannot write: %s", r->directory, strerror(errno));
     return 0;
@@ -90,7 +90,8 @@ int results_open(struct results *r, const char *directory, struct error *err)
         return -1;
     if (!(r->rows = file_open(r, "results.csv", err)) ||
         !(r->timeline = file_open(r, "timeline.csv", err)) ||
-        !(r->heapmap = file_open(r, "heapmap.csv", err)))
+        !(r->heapmap = file_open(r, "heapmap.csv", err)) ||
+        !(r->threads = file_open(r, "threads.csv", err)))
         return -1;
     for (int i = 0; metric_rows[i].name; i++)
         fprintf(r->rows, "%s%s", i ? "," : "", metric_rows[i].name);
@@ -104,23 +105,23 @@ int results_open(struct results *r, const char *directory, struct error *err)
     fputs("run_id,allocator,options,workload,threads,release,sample,op_index,bucket,bucket_bytes,"
           "offset_bytes,meta_bytes,live_bytes,free_bytes,unused_bytes\n",
           r->heapmap);
+    fputs("run_id,allocator,options,workload,threads,release,block,copies,lane,copy,first_thread,"
+          "recorded_threads,busy_ns,wait_ns\n",
+          r->threads);
     return files_flush(r, err);
 }
 
 static void row_put(const struct results *r, const struct row_ids *ids, const struct outcome *o)
 {
     FILE *f = r->rows;
-    const char *texts[] = {ids->release, "serial", ids->via, ids->touch};
     fprintf(f, "%s,%u,%u,", r->run_id, ids->block, ids->order);
     text_put(f, ids->allocator);
     fputc(',', f);
     text_put(f, ids->options);
     fputc(',', f);
     text_put(f, ids->workload);
-    fprintf(f, ",%u", ids->threads);
-    for (unsigned i = 0; i < sizeof texts / sizeof *texts; i++)
-        fprintf(f, ",%s", texts[i]);
-    fputc(',', f);
+    fprintf(f, ",%u,%s,%s,%u,%s,%s,%s,", ids->threads, ids->release, ids->replay, ids->copies,
+            ids->affinity, ids->via, ids->touch);
     text_put(f, ids->door);
     fprintf(f, ",%s,%u,%s,%s,", ids->pass, ids->repeat, status_names[o->status], ids->rank_group);
     text_put(f, o->mode);
@@ -189,20 +190,32 @@ static void heapmap_put(const struct results *r, const struct row_ids *ids, cons
     }
 }
 
+static void threads_put(const struct results *r, const struct row_ids *ids, const struct outcome *o)
+{
+    for (uint32_t i = 0; i < o->lanes; i++) {
+        const struct lane_share *lane = &o->lane[i];
+        series_ids_put(r->threads, r, ids);
+        fprintf(r->threads, ",%u,%u,%u,%u,%u,%u,%llu,%llu\n", ids->block, ids->copies, i,
+                lane->copy, lane->first_thread, lane->recorded_threads,
+                (unsigned long long)lane->busy_ns, (unsigned long long)lane->wait_ns);
+    }
+}
+
 int results_put(struct results *r, const struct row_ids *ids, const struct outcome *o,
                 struct error *err)
 {
     row_put(r, ids, o);
     timeline_put(r, ids, o);
     heapmap_put(r, ids, o);
+    threads_put(r, ids, o);
     return files_flush(r, err);
 }
 
 int results_close(struct results *r, struct error *err)
 {
-    FILE *files[] = {r->rows, r->timeline, r->heapmap};
+    FILE *files[] = {r->rows, r->timeline, r->heapmap, r->threads};
     int result = 0;
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 4; i++)
         if (files[i] && fclose(files[i]))
             result = error_set(err, "%s: cannot write: %s", r->directory, strerror(errno));
     return result;

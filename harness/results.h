@@ -1,7 +1,7 @@
 /*
  * results.h - the files that come out: results.csv (a row per cell, pass and repeat), timeline.csv
- * and heapmap.csv (from the memory pass), run.json. Rows are written and flushed as they become
- * known, and a folder that holds results is never written over.
+ * and heapmap.csv (from the memory pass), threads.csv (from parallel replays), run.json. Rows are
+ * written and flushed as they become known, and a folder that holds results is never written over.
  */
 #ifndef ALLOCLAB_RESULTS_H
 #define ALLOCLAB_RESULTS_H
@@ -12,12 +12,13 @@
 #include "harness/outcome.h"
 
 struct row_ids { /* the id columns of a row; strings are the caller's */
-    unsigned block, order, threads, repeat;
-    const char *allocator, *options, *workload, *release, *via, *touch, *door, *pass, *rank_group;
+    unsigned block, order, threads, copies, repeat;
+    const char *allocator, *options, *workload, *release, *replay, *affinity, *via, *touch, *door,
+        *pass, *rank_group;
 };
 
 struct results {
-    FILE *rows, *timeline, *heapmap;
+    FILE *rows, *timeline, *heapmap, *threads;
     char directory[1024];
     char run_id[64];
 };

@@ -19,7 +19,8 @@
 #include "harness/pass.h"
 #include "workloads/lib/rng.h"
 
-#define FLOOR_NAME "null"
+#define FLOOR_NAME      "null"
+#define PARALLEL_TRAITS (ALLOCATOR_SHARED | ALLOCATOR_REMOTE_FREE)
 
 static const char *const release_names[] = {"free", "scope"};
 
@@ -27,6 +28,7 @@ struct job { /* one cell of the session */
     unsigned contender, target, block;
     enum plan_release release;
     enum pass pass;
+    unsigned copies; /* of a parallel replay; 0 = serial */
     double floor_ns; /* null's, in this block; 0 = unknown */
 };
 
@@ -109,6 +111,7 @@ static int outcome_keep(struct session *s, const struct job *job, const struct o
                        .block = job->block,
                        .release = job->release,
                        .pass = job->pass,
+                       .copies = job->copies,
                        .status = o->status};
     snprintf(k->detail, sizeof k->detail, "%.*s", (int)sizeof k->detail - 1, o->detail);
     memcpy(k->value, o->value, sizeof k->value);
@@ -125,11 +128,14 @@ static int row_write(struct session *s, const struct job *job, unsigned threads,
         .block = job->block,
         .order = s->order,
         .threads = threads,
+        .copies = job->copies ? job->copies : 1,
         .repeat = job->block,
         .allocator = c->spec.name,
         .options = c->spec.options_text,
         .workload = s->targets[job->target].name,
         .release = release_names[job->release],
+        .replay = job->copies ? "parallel" : "serial",
+        .affinity = job->copies ? affinity_names[s->affinity] : "",
         .via = via_malloc(c) ? "malloc" : "vtable",
         .touch = job->pass == PASS_THROUGHPUT ? touch_names[s->touch] : "page",
         .door = via_malloc(c) && !c->preload.options ? "" : s->door,
@@ -153,10 +159,18 @@ static void job_execute(struct session *s, const struct job *job, int plan_fd,
                      "the workload aligns to %zu bytes, the design to %zu", align, ALLOCATOR_ALIGN);
         return;
     }
+    unsigned missing = job->copies ? PARALLEL_TRAITS & ~c->runs->traits : 0;
+    if (missing) {
+        outcome_fail(o, OUTCOME_NOT_APPLICABLE, "parallel replay: %s",
+                     missing & ALLOCATOR_SHARED ? "the design's heap is for one thread at a time"
+                                                : "no thread may free what another allocated");
+        return;
+    }
     struct cell cell = {.spec = &c->spec,
                         .spec_text = c->preload.path[0] ? c->runs->name : c->text,
                         .preload = &c->preload,
                         .plan_fd = plan_fd,
+                        .parallel = {.copies = job->copies, .affinity = s->affinity},
                         .pass = job->pass,
                         .touch = s->touch,
                         .door = s->door,
@@ -242,12 +256,17 @@ static void failure_print(struct session *s, const struct job *job, const struct
             o->detail);
 }
 
+static unsigned plan_flags(const struct session *s, enum pass pass)
+{
+    return pass != PASS_THROUGHPUT ? PLAN_OBSERVE : s->parallel ? PLAN_PARALLEL : 0;
+}
+
 /* Runs the cell on its plan; the number of threads in it, or -1. */
 static int job_measure(struct session *s, struct job *job, struct target *target, struct outcome *o,
                        struct error *err)
 {
     struct plan plan;
-    int fd = target_plan(target, job->release, job->pass != PASS_THROUGHPUT, err);
+    int fd = target_plan(target, job->release, plan_flags(s, job->pass), err);
     if (fd < 0 || plan_header(fd, &plan, err))
         return -1;
     job_execute(s, job, fd, &plan, o);
@@ -257,6 +276,20 @@ static int job_measure(struct session *s, struct job *job, struct target *target
     if (o->known[METRIC_ns_per_op])
         job->floor_ns = o->value[METRIC_ns_per_op];
     return (int)plan.threads;
+}
+
+/* Throughput beside that of one copy of the same cell in the same block, if there was one. */
+static void efficiency_set(const struct session *s, const struct job *job, struct outcome *o)
+{
+    for (unsigned i = 0; job->copies && o->known[METRIC_mops_per_s] && i < s->kept_count; i++) {
+        const struct kept *k = &s->kept[i];
+        if (k->contender == job->contender && k->target == job->target && k->block == job->block &&
+            k->copies == 1 && k->known[METRIC_mops_per_s])
+            outcome_set(o, METRIC_scaling_efficiency_ratio,
+                        o->value[METRIC_mops_per_s] / (job->copies * k->value[METRIC_mops_per_s]));
+    }
+    if (job->copies == 1 && o->known[METRIC_mops_per_s])
+        outcome_set(o, METRIC_scaling_efficiency_ratio, 1);
 }
 
 static int job_run(struct session *s, struct job *job, struct error *err)
@@ -269,6 +302,7 @@ static int job_run(struct session *s, struct job *job, struct error *err)
     int threads = target ? job_measure(s, job, target, &outcome, err) : 1;
     if (threads < 0)
         return -1;
+    efficiency_set(s, job, &outcome);
     failure_print(s, job, &outcome);
     if (outcome_keep(s, job, &outcome, err))
         return -1;
@@ -289,6 +323,8 @@ static unsigned release_modes(const struct session *s, unsigned contender, unsig
 {
     bool scoped = s->targets[target].scoped;
     bool can = s->contenders[contender].runs->scope_enter != NULL;
+    if (s->parallel) /* without scopes */
+        return 1;
     switch (s->release) {
     case RELEASE_FREE:
         return 1;
@@ -301,6 +337,17 @@ static unsigned release_modes(const struct session *s, unsigned contender, unsig
     }
 }
 
+static bool parallel_pass(const struct session *s, enum pass pass)
+{
+    return s->parallel && pass == PASS_THROUGHPUT;
+}
+
+/* How many cells differ in the number of copies alone. */
+static unsigned copies_runs(const struct session *s, enum pass pass)
+{
+    return parallel_pass(s, pass) ? s->copies_count : 1;
+}
+
 static int contender_run(struct session *s, struct job *job, struct error *err)
 {
     unsigned modes = release_modes(s, job->contender, job->target);
@@ -309,9 +356,12 @@ static int contender_run(struct session *s, struct job *job, struct error *err)
         if (!(modes & 1u << mode))
             continue;
         job->release = (enum plan_release)mode;
-        job->floor_ns = floor_ns;
-        if (job_run(s, job, err))
-            return -1;
+        for (unsigned i = 0; i < copies_runs(s, job->pass); i++) {
+            job->floor_ns = floor_ns;
+            job->copies = parallel_pass(s, job->pass) ? s->copies[i] : 0;
+            if (job_run(s, job, err))
+                return -1;
+        }
     }
     return 0;
 }
@@ -366,7 +416,7 @@ static unsigned cells_count(const struct session *s)
             once += (unsigned)__builtin_popcount(release_modes(s, c, t));
     for (int pass = 0; pass < PASS_COUNT; pass++)
         if (s->passes[pass])
-            passes += pass == PASS_THROUGHPUT ? s->repeats : 1;
+            passes += pass == PASS_THROUGHPUT ? s->repeats * copies_runs(s, PASS_THROUGHPUT) : 1;
     return once * passes;
 }
 
@@ -381,7 +431,7 @@ int session_plan(struct session *s, struct error *err)
                 for (unsigned mode = 0; mode < 2; mode++)
                     if (s->passes[pass] && modes & 1u << mode &&
                         target_plan(&s->targets[target], (enum plan_release)mode,
-                                    pass != PASS_THROUGHPUT, err) < 0)
+                                    plan_flags(s, (enum pass)pass), err) < 0)
                         return -1;
         }
     return 0;

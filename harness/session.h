@@ -9,6 +9,8 @@
 #include "harness/results.h"
 #include "harness/target.h"
 
+#define COPIES_MAX 32 /* numbers of copies in a session */
+
 enum release_choice { RELEASE_AUTO, RELEASE_FREE, RELEASE_SCOPE, RELEASE_BOTH };
 
 enum via { VIA_AUTO, VIA_VTABLE, VIA_MALLOC }; /* auto: vtable, unless rivals take part */
@@ -24,6 +26,7 @@ struct contender {
 struct kept { /* what the summary needs of a row */
     unsigned contender, target, block, release;
     enum pass pass;
+    unsigned copies; /* of a parallel replay; else 0 */
     uint32_t status;
     const char *group;
     char detail[160];
@@ -41,7 +44,11 @@ struct session {
     bool passes[PASS_COUNT];
     enum touch touch;
     enum release_choice release;
-    enum via via; /* how ranked designs are called */
+    enum via via;                /* how ranked designs are called */
+    bool parallel;               /* timed passes replay the recorded threads at once */
+    unsigned copies[COPIES_MAX]; /* rising; how often, side by side on one heap */
+    unsigned copies_count;
+    enum affinity affinity;
     uint64_t seed;
     struct cell_limits limits;
     char door[256];          /* what the cells' doors are told, every row of os_options */

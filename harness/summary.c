@@ -15,10 +15,11 @@
     "not_applicable" /* a group of the table only: no cell of the line could run */
 
 struct line { /* one contender in one release mode on one target */
-    unsigned contender, release, blocks;
+    unsigned contender, release, blocks, copies; /* copies: of a parallel replay, else 0 */
     const char *group;
     double ns[MAX_BLOCKS]; /* by block; 0 = not measured */
     double median, low, high, cold, ratio;
+    double efficiency, wait;   /* medians; of a parallel replay */
     const struct kept *memory; /* NULL = none */
     const struct kept *failure;
     const struct kept *verify;
@@ -39,11 +40,12 @@ static double median_take(double *values, unsigned count)
 
 static void line_collect(const struct session *s, unsigned target, struct line *line)
 {
-    static double cold[MAX_BLOCKS], sorted[MAX_BLOCKS];
-    unsigned colds = 0, count = 0;
+    static double cold[MAX_BLOCKS], sorted[MAX_BLOCKS], efficiency[MAX_BLOCKS], wait[MAX_BLOCKS];
+    unsigned colds = 0, count = 0, efficiencies = 0, waits = 0;
     for (unsigned i = 0; i < s->kept_count; i++) {
         const struct kept *k = &s->kept[i];
-        if (k->target != target || k->contender != line->contender || k->release != line->release)
+        if (k->target != target || k->contender != line->contender || k->release != line->release ||
+            (k->copies && k->copies != line->copies))
             continue;
         bool applies = k->status != OUTCOME_NOT_APPLICABLE;
         line->group = applies || !line->group ? applies ? k->group : NOT_APPLICABLE : line->group;
@@ -56,6 +58,10 @@ static void line_collect(const struct session *s, unsigned target, struct line *
         else if (k->block < MAX_BLOCKS) {
             line->ns[k->block] = k->value[METRIC_ns_per_op];
             cold[colds++] = k->value[METRIC_cold_ns_per_op];
+            if (k->known[METRIC_scaling_efficiency_ratio])
+                efficiency[efficiencies++] = k->value[METRIC_scaling_efficiency_ratio];
+            if (k->known[METRIC_wait_ratio])
+                wait[waits++] = k->value[METRIC_wait_ratio];
         }
     }
     for (unsigned b = 0; b < MAX_BLOCKS; b++)
@@ -66,6 +72,8 @@ static void line_collect(const struct session *s, unsigned target, struct line *
     line->low = count ? sorted[0] : 0;
     line->high = count ? sorted[count - 1] : 0;
     line->cold = median_take(cold, colds);
+    line->efficiency = median_take(efficiency, efficiencies);
+    line->wait = median_take(wait, waits);
 }
 
 static void ratio_fill(struct line *line, const struct line *base)
@@ -90,6 +98,8 @@ static int line_order(const void *a, const void *b)
     const struct line *x = a, *y = b;
     if ((x->blocks == 0) != (y->blocks == 0)) /* those without a time come last */
         return x->blocks == 0 ? 1 : -1;
+    if (x->copies != y->copies)
+        return x->copies < y->copies ? -1 : 1;
     if (x->median != y->median)
         return x->median < y->median ? -1 : 1;
     return x->contender < y->contender ? -1 : 1;
@@ -132,6 +142,11 @@ static void line_print(const struct session *s, const struct line *line, FILE *f
         fprintf(f, " %8.3f", k->value[METRIC_frag_jw4_ratio]);
     else
         fprintf(f, " %8s", "-");
+    if (line->blocks && line->copies)
+        fprintf(f, "  %u cop%s: %.2f Mops/s, waiting %.1f %%", line->copies,
+                line->copies == 1 ? "y" : "ies", 1000 / line->median, 100 * line->wait);
+    if (line->blocks && line->efficiency > 0)
+        fprintf(f, ", efficiency %.2f", line->efficiency);
     if (line->verify)
         fprintf(f, "  verified");
     if (line->failure)
@@ -155,11 +170,12 @@ static void group_print(const struct session *s, struct line *lines, unsigned co
 
 /* The base: the named allocator, or the first ranked one that was timed. */
 static const struct line *base_find(const struct session *s, const struct line *lines,
-                                    unsigned count, const char *base)
+                                    unsigned count, const char *base, unsigned copies)
 {
     for (unsigned i = 0; i < count; i++) {
         bool named = !strcmp(s->contenders[lines[i].contender].text, base);
-        if (lines[i].blocks && (base[0] ? named : !strcmp(lines[i].group, "ranked")))
+        if (lines[i].blocks && lines[i].copies == copies &&
+            (base[0] ? named : !strcmp(lines[i].group, "ranked")))
             return &lines[i];
     }
     return NULL;
@@ -167,28 +183,33 @@ static const struct line *base_find(const struct session *s, const struct line *
 
 static void target_print(const struct session *s, unsigned target, const char *base, FILE *f)
 {
-    unsigned count = 0;
-    struct line *lines = calloc(2 * s->contender_count, sizeof *lines);
+    unsigned count = 0, copies_count = s->parallel ? s->copies_count : 1;
+    struct line *lines = calloc(2 * (size_t)s->contender_count * copies_count, sizeof *lines);
     if (!lines) {
         fprintf(f, "%s: no memory for the table; the rows are in results.csv\n",
                 s->targets[target].name);
         return;
     }
     for (unsigned c = 0; c < s->contender_count; c++)
-        for (unsigned release = 0; release < 2; release++) {
+        for (unsigned i = 0; i < 2 * copies_count; i++) {
             struct line *line = &lines[count];
-            *line = (struct line){.contender = c, .release = release, .group = NULL};
+            *line = (struct line){.contender = c,
+                                  .release = i % 2,
+                                  .copies = s->parallel ? s->copies[i / 2] : 0,
+                                  .group = NULL};
             line_collect(s, target, line);
-            count += line->group != NULL;
+            bool again = line->group && !strcmp(line->group, NOT_APPLICABLE) && i >= 2;
+            count += line->group && !again;
         }
-    const struct line *base_line = base_find(s, lines, count, base);
+    const struct line *base_line = base_find(s, lines, count, base, s->parallel ? s->copies[0] : 0);
     const char *base_text = base_line ? s->contenders[base_line->contender].text : "";
-    struct line base_copy = base_line ? *base_line : (struct line){.contender = 0};
-    for (unsigned i = 0; i < count; i++)
-        ratio_fill(&lines[i],
-                   base_line && comparable(s, &lines[i], &base_copy) ? &base_copy : NULL);
+    for (unsigned i = 0; i < count; i++) {
+        const struct line *to = base_find(s, lines, count, base_text, lines[i].copies);
+        ratio_fill(&lines[i], to && comparable(s, &lines[i], to) ? to : NULL);
+    }
     qsort(lines, count, sizeof *lines, line_order);
-    fprintf(f, "\n%s (touch %s%s%s%s)\n", s->targets[target].name, touch_names[s->touch],
+    fprintf(f, "\n%s (touch %s%s%s%s%s)\n", s->targets[target].name, touch_names[s->touch],
+            s->parallel ? ", parallel: ns of wall time" : "",
             s->via == VIA_MALLOC ? ", via malloc" : "", base_line ? ", ratio to " : "", base_text);
     fprintf(f, "  %-*s %-6s %8s %18s %7s %7s %11s %11s %8s\n", name_width(s), "allocator",
             "release", "ns/op", "min..max", "cold", "ratio", "commit MiB", "resid. MiB", "C/L-1");

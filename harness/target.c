@@ -92,7 +92,7 @@ static int workload_open(struct target *t, const char *text, uint64_t seed, stru
 
 int target_open(struct target *t, const char *text, uint64_t seed, struct error *err)
 {
-    *t = (struct target){.trace_fd = -1, .plans = {{-1, -1}, {-1, -1}}};
+    *t = (struct target){.trace_fd = -1, .plans = {{-1, -1, -1, -1}, {-1, -1, -1, -1}}};
     struct stat st;
     bool file = stat(text, &st) == 0 && !S_ISDIR(st.st_mode); /* a folder may be called as one */
     if (file ? file_open(t, text, err) : workload_open(t, text, seed, err)) {
@@ -105,16 +105,16 @@ int target_open(struct target *t, const char *text, uint64_t seed, struct error 
 
 int target_open_played(struct target *t, const char *name, int trace_fd, struct error *err)
 {
-    *t = (struct target){.trace_fd = trace_fd, .plans = {{-1, -1}, {-1, -1}}};
+    *t = (struct target){.trace_fd = trace_fd, .plans = {{-1, -1, -1, -1}, {-1, -1, -1, -1}}};
     snprintf(t->name, sizeof t->name, "%s", name);
     t->trace = trace_open_fd(trace_fd, t->name, TRACE_SKIP_CLOCK, err);
     return t->trace ? 0 : -1;
 }
 
-int target_plan(struct target *t, enum plan_release release, bool observing, struct error *err)
+int target_plan(struct target *t, enum plan_release release, unsigned flags, struct error *err)
 {
-    int *fd = &t->plans[release][observing];
-    if (*fd < 0 && plan_build(t->trace, release, observing ? PLAN_OBSERVE : 0, fd, err))
+    int *fd = &t->plans[release][flags];
+    if (*fd < 0 && plan_build(t->trace, release, flags, fd, err))
         return -1;
     return *fd;
 }
@@ -125,7 +125,7 @@ void target_close(struct target *t)
         trace_close(t->trace);
     if (t->trace_fd >= 0)
         close(t->trace_fd);
-    for (int i = 0; i < 4; i++)
-        if (t->plans[i / 2][i % 2] >= 0)
-            close(t->plans[i / 2][i % 2]);
+    for (int i = 0; i < 8; i++)
+        if (t->plans[i / 4][i % 4] >= 0)
+            close(t->plans[i / 4][i % 4]);
 }

@@ -8,11 +8,10 @@
 #include "harness/plan.h"
 
 struct target {
-    char name[256]; /* the trace file's stem, or the workload's spec as given */
-    bool scoped;    /* has scopes */
-    bool live;      /* a live workload: each design has a trace of its own; this target has none */
-    int plans[2]
-             [2]; /* by enum plan_release and observing or not: descriptors, -1 = not built yet */
+    char name[256];  /* the trace file's stem, or the workload's spec as given */
+    bool scoped;     /* has scopes */
+    bool live;       /* a live workload: each design has a trace of its own; this target has none */
+    int plans[2][4]; /* by enum plan_release and flags: descriptors, -1 = not built yet */
     struct trace_reader *trace;
     int trace_fd; /* of a generated trace; else -1 */
 };
@@ -22,8 +21,9 @@ struct target {
 int target_open(struct target *t, const char *text, uint64_t seed, struct error *err);
 /* What a live workload did against one design. The descriptor becomes the target's. */
 int target_open_played(struct target *t, const char *name, int trace_fd, struct error *err);
-/* The plan, built on first use; -1 with a message. The descriptor stays the target's. */
-int target_plan(struct target *t, enum plan_release release, bool observing, struct error *err);
+/* The plan with these flags (enum plan_flag), built on first use; -1 with a message. The descriptor
+ * stays the target's. */
+int target_plan(struct target *t, enum plan_release release, unsigned flags, struct error *err);
 void target_close(struct target *t);
 
 #endif

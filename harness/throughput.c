@@ -3,6 +3,9 @@
  * pass over the new heap is reported apart (cold: pages come from the kernel, predictors learn),
  * and the steady figure is the median of the others. What was live when the recording started is
  * made before the clock starts; the epilogue follows after it has stopped.
+ *
+ * A parallel replay (parallel.h) is timed from the common start of all threads to the end of the
+ * last; what they waited for each other is reported beside it and not taken off.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +18,7 @@
 struct timing {
     uint64_t passes, cold_ns;
     uint64_t kept, stride, steady_ns[KEPT_PASSES]; /* every stride-th pass */
+    uint64_t total_ns;                             /* of all steady passes */
 };
 
 static uint64_t faults_now(void)
@@ -53,42 +57,116 @@ static void cold_report(const struct cell_setup *setup, const struct cold *cold,
         outcome_set(setup->outcome, METRIC_anon_huge_bytes,
                     huge > cold->huge_before ? (double)(huge - cold->huge_before) : 0);
     outcome_set(setup->outcome, METRIC_minor_faults_count, (double)faults);
-    if (!(setup->spec->design->traits & ALLOCATOR_FOREIGN))
+    if (!(setup->spec->design->traits & ALLOCATOR_FOREIGN) && !setup->parallel.copies)
         outcome_set(setup->outcome, METRIC_door_calls_count,
                     (double)os_counts(cold->heap->os).calls_count);
 }
 
-/* One pass and its epilogue; its time, or 0 if memory ran out. `cold`: of the first pass, else
-   NULL. */
-static uint64_t pass_run(const struct cell_setup *setup, struct replay *r, const struct cold *cold)
+/* ---- serial and parallel replay, by the same three steps ---- */
+
+struct way {
+    struct replay replay;      /* serial */
+    struct parallel *parallel; /* NULL = serial */
+};
+
+static bool way_open(struct way *way, const struct cell_setup *setup, struct heap *heap)
 {
-    uint64_t faults = cold ? faults_now() : 0;
-    if (!replay_pass_begin(r) || !replay_runs(r, 0, r->plan->start_runs))
-        return 0;
+    struct outcome *o = setup->outcome;
+    const struct allocator *design = setup->spec->design;
+    struct error err;
+    way->parallel = NULL;
+    if (setup->parallel.copies) {
+        way->parallel =
+            parallel_open(setup->plan, design, heap, setup->touch, &setup->parallel, &err);
+        if (!way->parallel)
+            outcome_fail(o, OUTCOME_NOT_APPLICABLE, "%s", err.text);
+        return way->parallel;
+    }
+    if (!replay_open(&way->replay, setup->plan, design, heap, setup->touch, &err))
+        return true;
+    outcome_fail(o, OUTCOME_OOM, "%s", err.text);
+    return false;
+}
+
+static void way_close(struct way *way)
+{
+    if (way->parallel)
+        parallel_close(way->parallel);
+    else
+        replay_close(&way->replay);
+}
+
+static size_t way_tables_bytes(const struct way *way)
+{
+    return way->parallel ? parallel_tables_bytes(way->parallel) : way->replay.tables_bytes;
+}
+
+static bool way_begin(struct way *way)
+{
+    struct replay *r = &way->replay;
+    if (way->parallel)
+        return parallel_begin(way->parallel);
+    return replay_pass_begin(r) && replay_runs(r, 0, r->plan->start_runs);
+}
+
+static uint64_t way_run(struct way *way)
+{
+    struct replay *r = &way->replay;
+    if (way->parallel)
+        return parallel_run(way->parallel);
     uint64_t start = clock_now_ns();
     if (!replay_runs(r, r->plan->start_runs, r->plan->main_runs))
         return 0;
     uint64_t took = clock_now_ns() - start;
-    if (cold)
-        cold_report(setup, cold, faults_now() - faults);
-    if (!replay_runs(r, r->plan->main_runs, r->plan->runs))
-        return 0;
-    replay_pass_end(r);
     return took ? took : 1;
 }
 
-static bool passes_run(const struct cell_setup *setup, struct replay *r, const struct cold *cold,
+static bool way_end(struct way *way)
+{
+    struct replay *r = &way->replay;
+    if (way->parallel)
+        return parallel_end(way->parallel);
+    if (!replay_runs(r, r->plan->main_runs, r->plan->runs))
+        return false;
+    replay_pass_end(r);
+    return true;
+}
+
+/* ---- passes ---- */
+
+/* One pass and its epilogue; its time, or 0 if memory ran out. `cold`: of the first pass, else
+   NULL. */
+static uint64_t pass_run(const struct cell_setup *setup, struct way *way, const struct cold *cold)
+{
+    uint64_t faults = cold ? faults_now() : 0;
+    uint64_t took = way_begin(way) ? way_run(way) : 0;
+    if (took && cold)
+        cold_report(setup, cold, faults_now() - faults);
+    return took && way_end(way) ? took : 0;
+}
+
+/* Adds up what lanes did in a steady pass. */
+static void lanes_note(const struct cell_setup *setup, const struct parallel *parallel)
+{
+    for (unsigned i = 0; i < parallel_lanes(parallel); i++)
+        parallel_lane(parallel, i, &setup->outcome->lane[i]);
+}
+
+static bool passes_run(const struct cell_setup *setup, struct way *way, const struct cold *cold,
                        struct timing *timing)
 {
     uint64_t wanted = setup->plan->ops ? (uint64_t)(setup->min_seconds * 1e9) : 0;
     timing->stride = 1;
-    timing->cold_ns = pass_run(setup, r, cold);
+    timing->cold_ns = pass_run(setup, way, cold);
     uint64_t start = clock_now_ns();
     while (timing->cold_ns && (!timing->passes || clock_now_ns() - start < wanted)) {
-        uint64_t took = pass_run(setup, r, NULL);
+        uint64_t took = pass_run(setup, way, NULL);
         if (!took)
             return false;
         steady_note(timing, took);
+        timing->total_ns += took;
+        if (way->parallel)
+            lanes_note(setup, way->parallel);
     }
     return timing->cold_ns != 0;
 }
@@ -107,13 +185,34 @@ static double median_ns(struct timing *timing)
     return ((double)t[low] + (double)t[high]) / 2;
 }
 
+/* What lanes waited, in a pass and as a share of their time. */
+static void waits_report(const struct cell_setup *setup, const struct timing *timing,
+                         const struct parallel *parallel)
+{
+    struct outcome *o = setup->outcome;
+    double sum = 0, most = 0, total = (double)timing->total_ns;
+    o->lanes = parallel_lanes(parallel);
+    for (unsigned i = 0; i < o->lanes; i++) {
+        struct lane_share *lane = &o->lane[i];
+        sum += (double)lane->wait_ns;
+        most = (double)lane->wait_ns > most ? (double)lane->wait_ns : most;
+        lane->wait_ns /= timing->passes;
+        lane->busy_ns /= timing->passes;
+    }
+    outcome_set(o, METRIC_lanes_count, o->lanes);
+    outcome_set(o, METRIC_wait_ns, sum / (double)timing->passes);
+    outcome_set(o, METRIC_wait_ratio, sum / (total * o->lanes));
+    outcome_set(o, METRIC_wait_most_ratio, most / total);
+}
+
 static void timing_report(const struct cell_setup *setup, struct timing *timing)
 {
     struct outcome *o = setup->outcome;
     o->status = OUTCOME_OK;
     if (!setup->plan->ops) /* nothing to divide by: not measured */
         return;
-    double ops = (double)setup->plan->ops, steady = median_ns(timing) / ops;
+    unsigned copies = setup->parallel.copies ? setup->parallel.copies : 1;
+    double ops = (double)setup->plan->ops * copies, steady = median_ns(timing) / ops;
     outcome_set(o, METRIC_cold_ns_per_op, (double)timing->cold_ns / ops);
     outcome_set(o, METRIC_ns_per_op, steady);
     outcome_set(o, METRIC_mops_per_s, 1000 / steady);
@@ -125,24 +224,24 @@ void throughput_pass(const struct cell_setup *setup)
     static struct timing timing; /* touched before the clock starts; not on the heap under test */
     struct cell_heap h;
     struct cold cold = {.heap = &h};
-    struct replay replay;
-    struct error err;
+    struct way way;
     memset(&timing, 0, sizeof timing);
     cold.huge_known = huge_read(&cold.huge_before);
     if (!cell_heap_open(&h, setup, false))
         return;
-    if (replay_open(&replay, setup->plan, setup->spec->design, h.heap, setup->touch, &err)) {
-        outcome_fail(setup->outcome, OUTCOME_OOM, "%s", err.text);
+    if (!way_open(&way, setup, h.heap))
         return;
-    }
     outcome_set(setup->outcome, METRIC_harness_bytes,
-                (double)(setup->plan->bytes + replay.tables_bytes));
-    if (passes_run(setup, &replay, &cold, &timing))
+                (double)(setup->plan->bytes + way_tables_bytes(&way)));
+    if (passes_run(setup, &way, &cold, &timing)) {
         timing_report(setup, &timing);
-    else
+        if (way.parallel)
+            waits_report(setup, &timing, way.parallel);
+    } else {
         cell_heap_exhausted(&h, setup, "the allocator returned NULL in pass %llu",
                             (unsigned long long)(timing.cold_ns ? timing.passes + 1 : 0));
+    }
     if (setup->outcome->status == OUTCOME_OK)
         cell_heap_close(&h, setup);
-    replay_close(&replay);
+    way_close(&way);
 }

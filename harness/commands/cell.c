@@ -27,31 +27,34 @@ static int cell_main(int argc, char **argv)
     struct error err;
     struct spec spec;
     struct os_config door;
-    bool live = argc == 11;
-    if (argc != 10 && !live) {
+    bool live = argc == 13;
+    if (argc != 12 && !live) {
         fprintf(stderr, "alloclab cell: internal; use `alloclab run`\n");
         return 2;
     }
     int pass = name_index(pass_names, argv[5]), touch = name_index(touch_names, argv[6]);
+    int affinity = name_index(affinity_names, argv[11]);
     struct outcome *outcome =
         mmap(NULL, sizeof *outcome, PROT_READ | PROT_WRITE, MAP_SHARED, atoi(argv[2]), 0);
     const struct plan *plan = live ? NULL : plan_map(atoi(argv[1]), &err);
-    if ((!plan && !live) || outcome == MAP_FAILED || pass < 0 || touch < 0 ||
+    if ((!plan && !live) || outcome == MAP_FAILED || pass < 0 || touch < 0 || affinity < 0 ||
         spec_parse(argv[7], &spec, &err) || door_parse(argv[9], &door, &err)) {
         fprintf(stderr, "alloclab cell: %s\n", plan || live ? "bad arguments" : err.text);
         return 2;
     }
-    struct cell_setup setup = {.plan = plan,
-                               .spec = &spec,
-                               .touch = (enum touch)touch,
-                               .door = door,
-                               .min_seconds = strtod(argv[3], NULL),
-                               .seed = strtoull(argv[4], NULL, 10),
-                               .outcome = outcome};
+    struct cell_setup setup = {
+        .plan = plan,
+        .spec = &spec,
+        .touch = (enum touch)touch,
+        .door = door,
+        .min_seconds = strtod(argv[3], NULL),
+        .seed = strtoull(argv[4], NULL, 10),
+        .outcome = outcome,
+        .parallel = {.copies = (unsigned)atoi(argv[10]), .affinity = (enum affinity)affinity}};
     if (argv[8][0] && !preload_serves(argv[8], &err))
         outcome_fail(outcome, OUTCOME_FAILED, "%s", err.text);
     else if (live)
-        live_play(&setup, argv[10], atoi(argv[1]));
+        live_play(&setup, argv[12], atoi(argv[1]));
     else
         passes[pass](&setup);
     return 0;

@@ -28,7 +28,10 @@ enum {
     ARG_DOOR,
     ARG_SEED,
     ARG_SECONDS,
-    ARG_MEMORY
+    ARG_MEMORY,
+    ARG_REPLAY,
+    ARG_COPIES,
+    ARG_AFFINITY
 };
 
 static const char *const arg_names[] = {[ARG_ALLOCATORS] = "-a",
@@ -44,6 +47,9 @@ static const char *const arg_names[] = {[ARG_ALLOCATORS] = "-a",
                                         [ARG_SEED] = "--seed",
                                         [ARG_SECONDS] = "--limit-seconds",
                                         [ARG_MEMORY] = "--limit-memory",
+                                        [ARG_REPLAY] = "--replay",
+                                        [ARG_COPIES] = "--copies",
+                                        [ARG_AFFINITY] = "--affinity",
                                         NULL};
 
 static int passes_parse(struct session *s, char *text, struct error *err)
@@ -61,10 +67,32 @@ static int passes_parse(struct session *s, char *text, struct error *err)
     return any ? 0 : error_set(err, "--passes: name at least one of throughput, memory, verify");
 }
 
+/* "1,2,4" in any order; kept rising, since the first is what the others are compared with. */
+static int copies_parse(struct session *s, char *text, struct error *err)
+{
+    char *rest;
+    s->copies_count = 0;
+    for (char *piece = strtok_r(text, ",", &rest); piece; piece = strtok_r(NULL, ",", &rest)) {
+        uint64_t number;
+        if (number_parse("--copies", piece, 1, PARALLEL_LANES_MAX, &number, err))
+            return -1;
+        unsigned at = s->copies_count;
+        for (; at && s->copies[at - 1] >= number; at--)
+            if (s->copies[at - 1] == number)
+                return error_set(err, "--copies: %s is there twice", piece);
+        if (s->copies_count == COPIES_MAX)
+            return error_set(err, "--copies: more than %d numbers", COPIES_MAX);
+        memmove(&s->copies[at + 1], &s->copies[at], (s->copies_count++ - at) * sizeof *s->copies);
+        s->copies[at] = (unsigned)number;
+    }
+    return s->copies_count ? 0 : error_set(err, "--copies: give at least one number");
+}
+
 static int option_take(struct session *s, struct arguments *a, int option, char *text,
                        struct error *err)
 {
     static const char *const releases[] = {"auto", "free", "scope", "both", NULL};
+    static const char *const replays[] = {"serial", "parallel", NULL};
     uint64_t number = 0;
     int choice = 0, result = 0;
     switch (option) {
@@ -105,6 +133,16 @@ static int option_take(struct session *s, struct arguments *a, int option, char 
         result = number_parse("--limit-seconds", text, 1, 1000000, &number, err);
         s->limits.seconds = (double)number;
         break;
+    case ARG_REPLAY:
+        result = choice_parse("--replay", text, replays, &choice, err);
+        s->parallel = choice;
+        break;
+    case ARG_COPIES:
+        return copies_parse(s, text, err);
+    case ARG_AFFINITY:
+        result = choice_parse("--affinity", text, affinity_names, &choice, err);
+        s->affinity = (enum affinity)choice;
+        break;
     case ARG_MEMORY:
         return number_parse("--limit-memory", text, 1, UINT64_MAX, &s->limits.resident_bytes, err);
     }
@@ -124,6 +162,13 @@ static int arguments_read(struct session *s, struct arguments *a, int argc, char
     if (!a->targets || !a->directory)
         return error_set(err, "%s is missing; usage: alloclab run -a SPECS -w TRACES -o DIR",
                          a->targets ? "-o DIR" : "-w WORKLOAD_OR_TRACE,..");
+    if (!s->parallel && (s->copies_count || s->affinity))
+        return error_set(err, "--copies and --affinity are for --replay parallel");
+    if (s->parallel && s->release != RELEASE_AUTO && s->release != RELEASE_FREE)
+        return error_set(err, "--replay parallel executes every free: leave --release out, or give "
+                              "--release free");
+    if (!s->copies_count)
+        s->copies[s->copies_count++] = 1;
     return 0;
 }
 
@@ -182,8 +227,8 @@ static int session_execute(struct session *s, struct arguments *a, int argc, cha
     if (!result) {
         summary_print(s, a->base, stdout);
         printf("\n%u cells, %u failed; results in %s: results.csv, timeline.csv, heapmap.csv, "
-               "run.json\n",
-               s->order, s->failed, a->directory);
+               "%srun.json\n",
+               s->order, s->failed, a->directory, s->parallel ? "threads.csv, " : "");
     }
     struct error closing;
     if (results_close(&results, &closing) && !result) {
@@ -215,11 +260,13 @@ static int run_main(int argc, char **argv)
 
 COMMAND(run) = {
     .name = "run",
-    .usage = "run [-a SPEC,..] -w WORKLOAD_OR_TRACE,.. -o DIR [-r BLOCKS] [--passes "
-             "throughput,memory,verify] "
-             "[--touch none|first|line] [--release auto|free|scope|both] [--base SPEC] [--via "
-             "vtable|malloc] [--door thp=on|off,numa=..,hugetlb=yes,commit_limit=BYTES] [--seed N] "
-             "[--limit-seconds N] [--limit-memory BYTES]",
+    .usage =
+        "run [-a SPEC,..] -w WORKLOAD_OR_TRACE,.. -o DIR [-r BLOCKS] [--passes "
+        "throughput,memory,verify] "
+        "[--touch none|first|line] [--release auto|free|scope|both] [--base SPEC] [--via "
+        "vtable|malloc] [--door thp=on|off,numa=..,hugetlb=yes,commit_limit=BYTES] [--seed N] "
+        "[--limit-seconds N] [--limit-memory BYTES] [--replay serial|parallel] [--copies N,..] "
+        "[--affinity none|spread]",
     .summary =
         "replays every workload on every allocator (default: all), measures, writes CSV files and "
         "prints a table",
