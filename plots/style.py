@@ -127,10 +127,10 @@ class Table:
 # A series is what gets a label and looks; a case is what gets a panel or a file of its own. The release mode belongs to
 # the series: designs with scopes compete through them against designs that execute every free.
 Series = namedtuple("Series", "allocator options release via")
-Case = namedtuple("Case", "workload threads replay touch")
+Case = namedtuple("Case", "workload threads replay touch copies")
 Row = namedtuple("Row", "series case what status detail group run ops ns mops resident")
 
-RESULT_TEXTS = ("run_id allocator options workload threads release replay via touch pass status detail "
+RESULT_TEXTS = ("run_id allocator options workload threads release replay copies via touch pass status detail "
                 "rank_group").split()
 RESULT_NUMBERS = "ops ns_per_op mops_per_s peak_resident_bytes".split()
 RECORDING_TEXTS = "allocator options workload threads release".split()
@@ -146,7 +146,7 @@ def read_results(folder):
         if not t["allocator"][i] or not t["workload"][i] or not t["status"][i]:
             table.fail(line, "allocator, workload or status is empty")
         rows.append(Row(Series(t["allocator"][i], t["options"][i], t["release"][i], t["via"][i]),
-                        Case(t["workload"][i], t["threads"][i], t["replay"][i], t["touch"][i]),
+                        Case(t["workload"][i], t["threads"][i], t["replay"][i], t["touch"][i], t["copies"][i]),
                         t["pass"][i], t["status"][i], one_line(t["detail"][i]), t["rank_group"][i], t["run_id"][i],
                         *(n[i] for n in numbers)))
     if not rows:
@@ -310,6 +310,7 @@ def case_text(case, ops=None):
     if case.threads:
         parts.append(f"{case.threads} thread" + ("" if case.threads == "1" else "s"))
     parts += [f"{case.replay} replay"] if case.replay else []
+    parts += [f"{case.copies} copies"] if case.copies not in ("", "1") else []
     parts += [f"touch={case.touch}"] if case.touch else []
     return " · ".join(parts)
 

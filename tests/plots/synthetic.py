@@ -7,8 +7,8 @@ import os
 import random
 import sys
 
-RESULTS = ("run_id block order allocator options workload threads release replay via touch pass repeat status ops "
-           "ns_per_op cold_ns_per_op mops_per_s peak_resident_bytes rank_group detail").split()
+RESULTS = ("run_id block order allocator options workload threads release replay copies via touch pass repeat status "
+           "ops ns_per_op cold_ns_per_op mops_per_s peak_resident_bytes rank_group detail").split()
 TIMELINE = ("run_id allocator options workload threads release sample op_index virtual_ns requested_bytes usable_bytes "
             "committed_bytes reserved_bytes resident_bytes walk_meta_bytes walk_live_bytes walk_free_bytes "
             "walk_unused_bytes").split()
@@ -84,7 +84,8 @@ def _results(name, options, workload, ops, repeats, peak, run, rng, failed):
     for what in ("throughput", "memory", "verify"):
         for repeat in range(repeats if what == "throughput" else 1):
             row = dict(run_id=run, block=repeat, order=0, allocator=name, options=options, workload=workload, threads=1,
-                       release="free", replay="serial", via="malloc" if _foreign(name) and name != "libc" else "vtable",
+                       release="free", replay="serial", copies=1,
+                       via="malloc" if _foreign(name) and name != "libc" else "vtable",
                        touch={"memory": "page", "throughput": "first"}.get(what, "none"), repeat=repeat, status="ok",
                        ops=ops, rank_group=_group(name))
             row["pass"] = what

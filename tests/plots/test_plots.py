@@ -324,7 +324,7 @@ class Names(unittest.TestCase):
 
     def test_file_names(self):
         def case(workload, threads="1"):
-            return style.Case(workload, threads, "serial", "page")
+            return style.Case(workload, threads, "serial", "page", "1")
         cases = [case("traces/samples/sqlite.trace"), case("a:x=1,y=2"), case("w", "1"), case("w", "2"),
                  case("one/t.trace"), case("other/t.trace"), case("$%&"), case("long" * 40)]
         names = style.case_slugs(cases)
