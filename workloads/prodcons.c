@@ -37,8 +37,8 @@
  * per-thread heaps blow up: Berger, McKinley, Blumofe & Wilson, "Hoard: A Scalable Memory Allocator
  * for Multithreaded Applications" (ASPLOS 2000).
  *
- * What it cannot tell: contention, false sharing and scalability, as long as the trace is replayed
- * serially. What it does show is where memory goes that another thread frees.
+ * What it cannot tell: how threads wait for a queue. Contention, false sharing and scalability show
+ * when the trace is replayed in parallel; where memory goes that another thread frees, always.
  */
 #include <stdlib.h>
 
