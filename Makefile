@@ -113,8 +113,8 @@ demo: alloclab ## record a program, replay real recordings on every allocator, l
 
 figures: ## draw all figures of a results folder: make figures DIR=out/...
 	@test -n "$(DIR)" || { echo "figures: which results? make figures DIR=out/..." >&2; exit 2; }
-	@status=0; for figure in $(filter-out plots/style.py plots/blowup.py,$(wildcard plots/*.py)); do \
-	  $(PYTHON) $$figure "$(DIR)" || status=$$?; done; exit $$status
+	@printf '%s\n' $(filter-out plots/style.py plots/blowup.py,$(wildcard plots/*.py)) | \
+	  DIR="$(DIR)" xargs -P "$$(nproc)" -I{} sh -c '$(PYTHON) {} "$$DIR" || exit 1'
 
 $(BUILD)/replay_floor: tests/bench/replay_floor.c $(ALL_LIB)
 	@$(CC) $(CFLAGS) -o $@ $< $(ALL_LIB) $(LIBS)

@@ -113,7 +113,7 @@ static const struct option hoard_options[] = {
            "milliseconds of disuse after which tick empties heaps and returns pages"),
     OPTION("return", policy, CHOICE, "decommit", 0, 0, "decommit|never",
            "whether pages without objects go back to the kernel before trim"),
-    OPTION("limit", limit, SIZE, "128m", 0, 1e12, NULL,
+    OPTION("limit", limit, SIZE, "128m", 0, 1ull << 40, NULL,
            "bytes of free pages beyond which the oldest go back at once"),
     {.name = NULL},
 };

@@ -115,7 +115,7 @@ static const struct option lockfree_options[] = {
            "milliseconds between sweeps by tick, and of disuse after which it returns pages"),
     OPTION("return", policy, CHOICE, "decommit", 0, 0, "decommit|lazy|never",
            "whether pages without objects go back to the kernel before trim"),
-    OPTION("limit", limit, SIZE, "128m", 0, 1e12, NULL,
+    OPTION("limit", limit, SIZE, "128m", 0, 1ull << 40, NULL,
            "bytes of free pages beyond which the oldest go back at once"),
     {.name = NULL},
 };

@@ -109,7 +109,7 @@ static const struct option slab_options[] = {
            "empty slabs that each cache keeps until they age"),
     OPTION("age_ms", age_ms, COUNT, "1000", 0, 1e9, NULL,
            "milliseconds of disuse after which tick drains magazines, reaps slabs, returns pages"),
-    OPTION("limit", limit, SIZE, "128m", 0, 1e12, NULL,
+    OPTION("limit", limit, SIZE, "128m", 0, 1ull << 40, NULL,
            "bytes of free pages beyond which the oldest go back at once"),
     {.name = NULL},
 };

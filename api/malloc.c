@@ -367,7 +367,7 @@ __attribute__((destructor)) static void dropin_finish(void)
     int fd =
         shown ? STDERR_FILENO : open(dropin.stats, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (fd < 0 || write(fd, r.text, r.used) != (ssize_t)r.used)
-        setting_warn(DROPIN_ENV_STATS, "the file cannot be written");
+        setting_warn(dropin.stats, "the report (" DROPIN_ENV_STATS ") cannot be written there");
     if (!shown && fd >= 0)
         close(fd);
 }

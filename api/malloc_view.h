@@ -231,7 +231,7 @@ static struct heap *dropin_open(void)
     bool first = !atomic_load(&dropin.root);
     if (first)
         dropin_open_locked();
-    struct heap *root = atomic_load(&dropin.root); /* inside: who made it, and nobody else, goes on */
+    struct heap *root = atomic_load(&dropin.root); /* inside: only its maker goes on */
     lock_give(&dropin.lock);
     if (first && root && pthread_atfork(dropin_fork_before, dropin_fork_parent, dropin_fork_child))
         setting_refuse(design->name, "no memory to prepare for fork");

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """docs.py [--check | --pictures] - writes the documents that are made from the source: docs/metrics.md from the table
 of metrics, and docs/handbook/ from the allocators' header comments, promises and options, as `alloclab describe` prints
-them. --check fails if a page differs from what would be written; --pictures also draws each design's heap map, by
-replaying a small workload and calling plots/heapmap.py.
+them. --check fails if a page differs from what would be written; --pictures also draws each design's heap map and
+the README's picture, by replaying and calling plots/.
 
 ALLOCLAB names the binary (default ./alloclab).
 """
@@ -20,6 +20,9 @@ HANDBOOK = "docs/handbook"
 # What the heap maps show: designs with scopes serve requests that end out of order, all others a program in phases.
 PHASES = "phasechange:allocs=5k,live=1500"
 SCOPES = "request:requests=200"
+
+# The README's picture: memory over time.
+README = "freelist,buddy,tlsf,halffit,segfit,hugepack,slab,hoard,lockfree", "traces/samples/redis.trace"
 
 METRICS = """# Columns of results.csv
 
@@ -136,22 +139,24 @@ def write(pages):
         os.remove(path)
 
 
-def draw(name, picture, workload):
+def draw(figure, picture, allocators, workload):
+    """Replays the workload for its memory, and draws it: the one picture that there is then."""
+    print(f"drawing {picture}")
     with tempfile.TemporaryDirectory() as folder:
         results = os.path.join(folder, "results")
-        subprocess.run([ALLOCLAB, "run", "-a", name, "-w", workload, "--passes", "memory", "--seed", "1", "-o", results],
+        subprocess.run([ALLOCLAB, "run", "-a", allocators, "-w", workload, "--passes", "memory", "--seed", "1", "-o", results],
                        check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        subprocess.run([sys.executable, "plots/heapmap.py", results], check=True, stdout=subprocess.DEVNULL)
-        drawn, = glob.glob(os.path.join(results, "heapmap-*.png"))
-        shutil.copy(drawn, f"{HANDBOOK}/{picture}")
+        subprocess.run([sys.executable, f"plots/{figure}.py", results], check=True, stdout=subprocess.DEVNULL)
+        drawn, = glob.glob(os.path.join(results, f"{figure}-*.png"))
+        shutil.copy(drawn, picture)
 
 
 def draw_all():
+    draw("memory", "docs/memory.png", *README)
     for name in design_names():
         picture = picture_of(name, sections(output("describe", name))[1])
         if picture:
-            print(f"drawing {HANDBOOK}/{picture[0]}")
-            draw(name, *picture)
+            draw("heapmap", f"{HANDBOOK}/{picture[0]}", name, picture[1])
 
 
 def main(arguments):

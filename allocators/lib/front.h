@@ -95,7 +95,7 @@ struct front_options {
         FRONT_ROW("return", policy, CHOICE, "decommit", 0, 0, "decommit|lazy|never",               \
                   "how pages without objects go back before trim: at once, when the kernel "       \
                   "wants them, or not"),                                                           \
-        FRONT_ROW("limit", limit, SIZE, "128m", 0, 1e12, NULL,                                     \
+        FRONT_ROW("limit", limit, SIZE, "128m", 0, 1ull << 40, NULL,                               \
                   "bytes of free pages beyond which the oldest go back at once")
 
 /* ---- types ---- */

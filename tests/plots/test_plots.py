@@ -302,8 +302,8 @@ class Names(unittest.TestCase):
         """Pinned: changing these would change the looks of every allocator in every figure ever drawn."""
         def look(name, options=""):
             return style.look(style.Series(name, options, "free", "vtable"))
-        self.assertEqual(look("freelist")[:2], ("#e69f00", "s"))
-        self.assertEqual(look("libc")[:2], ("#8c8c8c", "o"))
+        self.assertEqual(look("freelist")[:2], ("#005c43", ">"))
+        self.assertEqual(look("libc")[:2], ("#d8c400", "o"))
         self.assertEqual(look("freelist")[:2], look("freelist", "fit=best")[:2])
         names = "null libc bump arena freelist jemalloc mimalloc tcmalloc tbbmalloc".split()
         self.assertEqual(len({look(n).colour for n in names}), len(names))
@@ -320,7 +320,7 @@ class Names(unittest.TestCase):
                         for line in page.figure.findobj(style.matplotlib.lines.Line2D):
                             if line.get_marker() == style.look(style.Series("freelist", "", "", "")).marker:
                                 seen.setdefault(line.get_markerfacecolor(), set()).add((figure, len(subset)))
-            self.assertEqual(len(seen["#e69f00"]), 8, "freelist is not in its colour in every figure")
+            self.assertEqual(len(seen["#005c43"]), 8, "freelist is not in its colour in every figure")
 
     def test_file_names(self):
         def case(workload, threads="1"):
