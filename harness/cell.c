@@ -21,7 +21,7 @@
 
 #include "harness/pass.h"
 
-const char *const pass_names[] = {"throughput", "memory", "verify", NULL};
+const char *const pass_names[] = {"throughput", "memory", "verify", "latency", NULL};
 const char *const touch_names[] = {"none", "first", "line", NULL};
 const char *const status_names[] = {"none",           "ok",    "oom",     "failed",
                                     "not_applicable", "crash", "timeout", "memory_limit"};
@@ -77,12 +77,13 @@ static bool child_fork(char *const argv[], char *const environment[], struct run
 
 static bool child_spawn(const struct cell *cell, int outcome_fd, struct running *child)
 {
-    char plan[16], out[16], seconds[32], seed[32], copies[16];
+    char plan[16], out[16], seconds[32], seed[32], copies[16], every[16];
     snprintf(plan, sizeof plan, "%d", cell->plan_fd);
     snprintf(out, sizeof out, "%d", outcome_fd);
     snprintf(seconds, sizeof seconds, "%.9g", cell->limits.min_seconds);
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)cell->seed);
     snprintf(copies, sizeof copies, "%u", cell->parallel.copies);
+    snprintf(every, sizeof every, "%u", cell->limits.latency_every);
     char *argv[] = {"alloclab",
                     "cell",
                     plan,
@@ -96,6 +97,7 @@ static bool child_spawn(const struct cell *cell, int outcome_fd, struct running 
                     (char *)cell->door,
                     copies,
                     (char *)affinity_names[cell->parallel.affinity],
+                    every,
                     (char *)cell->live, /* or the end */
                     NULL};
     char **environment =
@@ -187,14 +189,25 @@ static void child_finish(const struct cell *cell, struct running *child, struct 
     close(child->pid_fd);
 }
 
+static bool latency_sane(const struct latency *l)
+{
+    bool sane = isfinite(l->tick_ns) && l->tails <= LATENCY_TAILS &&
+                *(const unsigned char *)&l->least_known <= 1;
+    for (uint32_t i = 0; sane && i < l->tails; i++)
+        sane = l->tail[i].kind < LATENCY_OPS && l->tail[i].causes < 2 * LATENCY_CAUSES_KNOWN;
+    return sane;
+}
+
 /* The outcome lay in the reach of the design under test: a wild write must not reach further. */
 static void outcome_guard(struct outcome *o)
 {
     o->detail[sizeof o->detail - 1] = 0;
     o->mode[sizeof o->mode - 1] = 0;
+    o->latency.note[sizeof o->latency.note - 1] = 0;
     bool sane = o->status > OUTCOME_NONE && o->status <= OUTCOME_MEMORY_LIMIT &&
                 o->samples <= OUTCOME_SAMPLES && o->heapmap_samples <= HEAPMAP_SAMPLES &&
-                o->heapmap_buckets <= HEAPMAP_BUCKETS && o->lanes <= PARALLEL_LANES_MAX;
+                o->heapmap_buckets <= HEAPMAP_BUCKETS && o->lanes <= PARALLEL_LANES_MAX &&
+                latency_sane(&o->latency);
     for (int i = 0; i < METRIC_COUNT && sane; i++)
         sane = *(const unsigned char *)&o->known[i] <= 1 && isfinite(o->value[i]);
     if (sane)

@@ -13,7 +13,14 @@
 #include "harness/replay.h"
 #include "harness/spec.h"
 
-enum pass { PASS_THROUGHPUT, PASS_MEMORY, PASS_VERIFY, PASS_COUNT };
+enum pass { PASS_THROUGHPUT, PASS_MEMORY, PASS_VERIFY, PASS_LATENCY, PASS_COUNT };
+
+/* A pass that times: it runs in every block, on the plan that leaves out what only observing ones
+ * need. */
+static inline bool pass_timed(enum pass pass)
+{
+    return pass == PASS_THROUGHPUT || pass == PASS_LATENCY;
+}
 
 extern const char *const pass_names[];   /* by enum pass; ended by NULL */
 extern const char *const touch_names[];  /* by enum touch; ended by NULL */
@@ -22,7 +29,8 @@ extern const char *const status_names[]; /* by enum outcome_status */
 struct cell_limits {
     double seconds;
     uint64_t resident_bytes;
-    double min_seconds; /* of the throughput pass's steady part */
+    double min_seconds;     /* of the throughput pass's steady part */
+    unsigned latency_every; /* of the latency pass: one op in so many is timed */
 };
 
 struct cell {

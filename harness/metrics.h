@@ -35,7 +35,7 @@
     X(door, "", none, id,                                                                          \
       "what the door was told (--door), all of it; empty for memory that does not come through "   \
       "one")                                                                                       \
-    X(pass, "", none, id, "throughput, memory or verify")                                          \
+    X(pass, "", none, id, "throughput, latency, memory or verify")                                 \
     X(repeat, "", none, id, "number of the repeat, from 0")                                        \
     X(status, "", none, id,                                                                        \
       "ok, or why there are no figures: oom, crash, timeout, memory_limit, failed, "               \
@@ -61,10 +61,11 @@
     X(cold_ns_per_op, "ns", lower, timed, "first pass over a new heap: time / ops")                \
     X(mops_per_s, "1e6/s", higher, timed, "1000 / ns_per_op")                                      \
     X(p50_ns, "ns", lower, timed,                                                                  \
-      "latency of one op, median; empty until a latency pass measures it")                         \
+      "latency of one call of an op, median over the timed ops of one pass over a new heap; the "  \
+      "clock's cost is in it and not subtracted; to 1/64")                                         \
     X(p99_ns, "ns", lower, timed, "latency of one op, 99th percentile; as p50_ns")                 \
     X(p999_ns, "ns", lower, timed, "latency of one op, 99.9th percentile; as p50_ns")              \
-    X(max_ns, "ns", lower, timed, "latency of one op, maximum; as p50_ns")                         \
+    X(max_ns, "ns", lower, timed, "latency of one op, maximum, exact; as p50_ns")                  \
     X(peak_requested_bytes, "bytes", none, exact,                                                  \
       "max L: most bytes that the program held at once")                                           \
     X(peak_usable_bytes, "bytes", lower, exact,                                                    \
@@ -129,7 +130,28 @@
     X(wait_most_ratio, "ratio", lower, timed,                                                      \
       "the same of the thread that waited most: its wait / wall time")                             \
     X(scaling_efficiency_ratio, "ratio", higher, timed,                                            \
-      "mops_per_s / (copies * mops_per_s with one copy, in the same block)")
+      "mops_per_s / (copies * mops_per_s with one copy, in the same block)")                       \
+    X(p9999_ns, "ns", lower, timed,                                                                \
+      "latency of one op, 99.99th percentile; as p50_ns; empty below 10,000 timed ops")            \
+    X(timed_ops_count, "count", none, exact,                                                       \
+      "ops that the latency pass timed; calls that reach no allocator (free(NULL), failed ones) "  \
+      "and frees left to a scope's exit are not")                                                  \
+    X(harness_p50_ns, "ns", none, timed,                                                           \
+      "p50_ns of null in the same block: the clock's and the call's own cost, in every latency "   \
+      "and not subtracted")                                                                        \
+    X(clock_cost_ns, "ns", none, timed,                                                            \
+      "two reads of the latency pass's clock with nothing between them, median")                   \
+    X(clock_step_ns, "ns", none, timed,                                                            \
+      "least distance of two readings of that clock that differ")                                  \
+    X(replay_min_p50_ns, "ns", lower, timed,                                                       \
+      "the plan replayed from the same state over and over, pages there: median over the ops of "  \
+      "each op's least latency; empty where that state cannot be made again (libc, rivals)")       \
+    X(replay_min_p9999_ns, "ns", lower, timed,                                                     \
+      "99.99th percentile of the ops' least latencies; as replay_min_p50_ns")                      \
+    X(replay_min_max_ns, "ns", lower, timed,                                                       \
+      "greatest of the ops' least latencies: the design's own worst case on the plan; as "         \
+      "replay_min_p50_ns")                                                                         \
+    X(replay_min_runs_count, "count", none, exact, "replays that the least latencies are over")
 
 enum metric {
 #define METRIC_ENUM(name, unit, better, how, definition) METRIC_##name,

@@ -5,31 +5,8 @@
 #include "harness/observe.h"
 
 #include "allocators/lib/generic.h"
+#include "harness/call.h"
 #include "harness/views.h"
-
-struct call { /* one decoded op */
-    unsigned kind;
-    uint32_t slot;
-    size_t size, old, align;
-};
-
-static const uint64_t *call_decode(const uint64_t *p, struct call *call)
-{
-    uint64_t word = *p++;
-    *call = (struct call){.kind = PLAN_KIND(word),
-                          .slot = PLAN_SLOT(word),
-                          .size = PLAN_LOW(word),
-                          .align = ALLOCATOR_ALIGN};
-    if (call->kind != PLAN_RARE)
-        return p;
-    uint64_t more = *p++;
-    call->kind = PLAN_RARE_KIND(more);
-    call->size = PLAN_RARE_SIZE(PLAN_LOW(word), more);
-    call->old = PLAN_RARE_OLD(more);
-    if (PLAN_RARE_ALIGN(more) > ALLOCATOR_ALIGN)
-        call->align = PLAN_RARE_ALIGN(more);
-    return p;
-}
 
 static enum observe_result hook_call(struct observe *o,
                                      bool (*hook)(void *, const struct object_at *),

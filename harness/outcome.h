@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "harness/latency.h"
 #include "harness/metrics.h"
 
 enum outcome_status {               /* as written in results.csv */
@@ -54,6 +55,7 @@ struct outcome {
     double value[METRIC_COUNT];
     bool known[METRIC_COUNT];
     struct lane_share lane[PARALLEL_LANES_MAX];
+    struct latency latency;
     struct sample sample[OUTCOME_SAMPLES];
     struct heapmap_sample heapmap[HEAPMAP_SAMPLES];
 };

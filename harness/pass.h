@@ -15,15 +15,17 @@
 struct cell_setup {
     const struct plan *plan;
     const struct spec *spec;
-    enum touch touch;                /* of the throughput pass */
+    enum touch touch;                /* of the timed passes */
     struct os_config door;           /* what holds for the cell's door, whatever the mode */
     double min_seconds;              /* of the throughput pass */
     struct parallel_config parallel; /* no copies: serial */
+    unsigned latency_every;          /* of the latency pass: one op in so many is timed */
     uint64_t seed;
     struct outcome *outcome;
 };
 
 void throughput_pass(const struct cell_setup *setup);
+void latency_pass(const struct cell_setup *setup);
 void memory_pass(const struct cell_setup *setup);
 void verify_pass(const struct cell_setup *setup);
 
@@ -59,6 +61,7 @@ __attribute__((format(printf, 3, 4))) void
 outcome_fail(struct outcome *o, enum outcome_status status, const char *format, ...);
 
 uint64_t clock_now_ns(void);
+uint64_t faults_now(void); /* page faults without I/O of this process so far */
 /* Bytes resident and private to the process whose /proc/PID/statm is named: resident minus shared;
    0 if it cannot be read. */
 uint64_t resident_read(const char *statm);

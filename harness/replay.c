@@ -23,16 +23,6 @@
 #define SLEEP_MIN_NS 100000 /* a shorter sleep would last about as long */
 #define SLEEP_MAX_NS 1000000
 
-static inline void touch_write(void *p, size_t size, enum touch touch)
-{
-    volatile unsigned char *byte = p;
-    if (touch == TOUCH_FIRST)
-        byte[0] = 1;
-    else if (touch == TOUCH_LINE)
-        for (size_t i = 0; i < size; i += 64)
-            byte[i] = 1;
-}
-
 static void turn_rest(uint64_t waited_ns)
 {
     uint64_t sleep_ns = waited_ns / 8 < SLEEP_MAX_NS ? waited_ns / 8 : SLEEP_MAX_NS;

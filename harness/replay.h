@@ -19,6 +19,16 @@ enum touch {
 }; /* what is written of each new object: nothing, its first
       byte, one byte of every 64-byte line */
 
+static inline void touch_write(void *p, size_t size, enum touch touch)
+{
+    volatile unsigned char *byte = p;
+    if (touch == TOUCH_FIRST)
+        byte[0] = 1;
+    else if (touch == TOUCH_LINE)
+        for (size_t i = 0; i < size; i += 64)
+            byte[i] = 1;
+}
+
 struct replay_thread {              /* a cache line of its own: another OS thread's next one */
     _Alignas(64) struct heap *view; /* thread_enter's, or the root's */
     uint32_t scope_slot;            /* current scope, 0 = none */

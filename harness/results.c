@@ -51,8 +51,8 @@ static FILE *file_open(const struct results *r, const char *name, struct error *
 /* A write that failed before, while a buffer was full, counts too: a flush alone would not tell. */
 static int files_flush(const struct results *r, struct error *err)
 {
-    FILE *const files[] = {r->rows, r->timeline, r->heapmap, r->threads};
-    for (int i = 0; i < 4; i++)
+    FILE *const files[] = {r->rows, r->timeline, r->heapmap, r->threads, r->latency, r->tail};
+    for (unsigned i = 0; i < sizeof files / sizeof *files; i++)
         if (fflush(files[i]) || ferror(files[i]))
             return error_set(err, "%s: cannot write: %s", r->directory, strerror(errno));
     return 0;
@@ -91,7 +91,9 @@ int results_open(struct results *r, const char *directory, struct error *err)
     if (!(r->rows = file_open(r, "results.csv", err)) ||
         !(r->timeline = file_open(r, "timeline.csv", err)) ||
         !(r->heapmap = file_open(r, "heapmap.csv", err)) ||
-        !(r->threads = file_open(r, "threads.csv", err)))
+        !(r->threads = file_open(r, "threads.csv", err)) ||
+        !(r->latency = file_open(r, "latency.csv", err)) ||
+        !(r->tail = file_open(r, "latency_tail.csv", err)))
         return -1;
     for (int i = 0; metric_rows[i].name; i++)
         fprintf(r->rows, "%s%s", i ? "," : "", metric_rows[i].name);
@@ -108,6 +110,11 @@ int results_open(struct results *r, const char *directory, struct error *err)
     fputs("run_id,allocator,options,workload,threads,release,block,copies,lane,copy,first_thread,"
           "recorded_threads,busy_ns,wait_ns\n",
           r->threads);
+    fputs("run_id,allocator,options,workload,threads,release,block,via,op,low_ns,high_ns,count\n",
+          r->latency);
+    fputs("run_id,allocator,options,workload,threads,release,block,via,op,op_index,size_bytes,ns,"
+          "replay_min_ns,cause\n",
+          r->tail);
     return files_flush(r, err);
 }
 
@@ -201,6 +208,38 @@ static void threads_put(const struct results *r, const struct row_ids *ids, cons
     }
 }
 
+static void latency_put(const struct results *r, const struct row_ids *ids, const struct latency *l)
+{
+    for (unsigned kind = 0; kind < LATENCY_KINDS; kind++) {
+        for (unsigned b = 0; b < HISTOGRAM_BUCKETS; b++) {
+            if (!l->kind[kind].count[b])
+                continue;
+            series_ids_put(r->latency, r, ids);
+            fprintf(r->latency, ",%u,%s,%s,%.3f,%.3f,%llu\n", ids->block, ids->via,
+                    latency_kind_names[kind], (double)histogram_low(b) * l->tick_ns,
+                    ((double)histogram_high(b) + 1) * l->tick_ns,
+                    (unsigned long long)l->kind[kind].count[b]);
+        }
+    }
+}
+
+static void tail_put(const struct results *r, const struct row_ids *ids, const struct latency *l)
+{
+    static const char *const causes[] = {"none seen", "os door", "page fault",
+                                         "os door and page fault"};
+    for (uint32_t i = 0; i < l->tails; i++) {
+        const struct latency_tail *t = &l->tail[i];
+        series_ids_put(r->tail, r, ids);
+        fprintf(r->tail, ",%u,%s,%s,%llu,%llu,%.3f,", ids->block, ids->via,
+                latency_kind_names[t->kind], (unsigned long long)t->op, (unsigned long long)t->size,
+                (double)t->ticks * l->tick_ns);
+        if (l->least_known)
+            fprintf(r->tail, "%.3f", (double)t->least_ticks * l->tick_ns);
+        fprintf(r->tail, ",%s\n",
+                t->causes & LATENCY_CAUSES_KNOWN ? causes[t->causes % LATENCY_CAUSES_KNOWN] : "");
+    }
+}
+
 int results_put(struct results *r, const struct row_ids *ids, const struct outcome *o,
                 struct error *err)
 {
@@ -208,14 +247,18 @@ int results_put(struct results *r, const struct row_ids *ids, const struct outco
     timeline_put(r, ids, o);
     heapmap_put(r, ids, o);
     threads_put(r, ids, o);
+    if (o->status == OUTCOME_OK) {
+        latency_put(r, ids, &o->latency);
+        tail_put(r, ids, &o->latency);
+    }
     return files_flush(r, err);
 }
 
 int results_close(struct results *r, struct error *err)
 {
-    FILE *files[] = {r->rows, r->timeline, r->heapmap, r->threads};
+    FILE *files[] = {r->rows, r->timeline, r->heapmap, r->threads, r->latency, r->tail};
     int result = 0;
-    for (int i = 0; i < 4; i++)
+    for (unsigned i = 0; i < sizeof files / sizeof *files; i++)
         if (files[i] && fclose(files[i]))
             result = error_set(err, "%s: cannot write: %s", r->directory, strerror(errno));
     return result;

@@ -1,7 +1,8 @@
 /*
  * results.h - the files that come out: results.csv (a row per cell, pass and repeat), timeline.csv
- * and heapmap.csv (from the memory pass), threads.csv (from parallel replays), run.json. Rows are
- * written and flushed as they become known, and a folder that holds results is never written over.
+ * and heapmap.csv (from the memory pass), threads.csv (from parallel replays), latency.csv and
+ * latency_tail.csv (from the latency pass), run.json. Rows are written and flushed as they become
+ * known, and a folder that holds results is never written over.
  */
 #ifndef ALLOCLAB_RESULTS_H
 #define ALLOCLAB_RESULTS_H
@@ -18,7 +19,7 @@ struct row_ids { /* the id columns of a row; strings are the caller's */
 };
 
 struct results {
-    FILE *rows, *timeline, *heapmap, *threads;
+    FILE *rows, *timeline, *heapmap, *threads, *latency, *tail;
     char directory[1024];
     char run_id[64];
 };

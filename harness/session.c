@@ -137,7 +137,7 @@ static int row_write(struct session *s, const struct job *job, unsigned threads,
         .replay = job->copies ? "parallel" : "serial",
         .affinity = job->copies ? affinity_names[s->affinity] : "",
         .via = via_malloc(c) ? "malloc" : "vtable",
-        .touch = job->pass == PASS_THROUGHPUT ? touch_names[s->touch] : "page",
+        .touch = pass_timed(job->pass) ? touch_names[s->touch] : "page",
         .door = via_malloc(c) && !c->preload.options ? "" : s->door,
         .pass = pass_names[job->pass],
         .rank_group = group_name(s, job),
@@ -225,7 +225,7 @@ static int job_target(struct session *s, const struct job *job, struct target **
         s->played = calloc((size_t)s->target_count * s->contender_count, sizeof *s->played);
     if (!s->played)
         return error_set(err, "out of memory for live games");
-    if (job->pass == PASS_THROUGHPUT)
+    if (pass_timed(job->pass))
         outcome_fail(o, OUTCOME_NOT_APPLICABLE,
                      "a live game differs from design to design: times do not compare");
     else if (s->contenders[job->contender].runs->traits & ALLOCATOR_FOREIGN)
@@ -247,6 +247,11 @@ static int job_target(struct session *s, const struct job *job, struct target **
 
 static void failure_print(struct session *s, const struct job *job, const struct outcome *o)
 {
+    if (o->status == OUTCOME_OK && o->latency.note[0]) {
+        progress_clear(s);
+        fprintf(stderr, "alloclab: %s on %s: %s\n", s->contenders[job->contender].text,
+                s->targets[job->target].name, o->latency.note);
+    }
     if (o->status == OUTCOME_OK || o->status == OUTCOME_NOT_APPLICABLE)
         return;
     s->failed++;
@@ -258,7 +263,9 @@ static void failure_print(struct session *s, const struct job *job, const struct
 
 static unsigned plan_flags(const struct session *s, enum pass pass)
 {
-    return pass != PASS_THROUGHPUT ? PLAN_OBSERVE : s->parallel ? PLAN_PARALLEL : 0;
+    if (!pass_timed(pass))
+        return PLAN_OBSERVE;
+    return pass == PASS_THROUGHPUT && s->parallel ? PLAN_PARALLEL : 0;
 }
 
 /* Runs the cell on its plan; the number of threads in it, or -1. */
@@ -271,10 +278,12 @@ static int job_measure(struct session *s, struct job *job, struct target *target
         return -1;
     job_execute(s, job, fd, &plan, o);
     plan_facts(&plan, o);
-    if (job->pass == PASS_THROUGHPUT && job->floor_ns > 0)
-        outcome_set(o, METRIC_harness_ns_per_op, job->floor_ns);
-    if (o->known[METRIC_ns_per_op])
-        job->floor_ns = o->value[METRIC_ns_per_op];
+    enum metric time = job->pass == PASS_LATENCY ? METRIC_p50_ns : METRIC_ns_per_op;
+    if (pass_timed(job->pass) && job->floor_ns > 0)
+        outcome_set(o, job->pass == PASS_LATENCY ? METRIC_harness_p50_ns : METRIC_harness_ns_per_op,
+                    job->floor_ns);
+    if (o->known[time])
+        job->floor_ns = o->value[time];
     return (int)plan.threads;
 }
 
@@ -414,9 +423,9 @@ static unsigned cells_count(const struct session *s)
     for (unsigned c = 0; c < s->contender_count; c++)
         for (unsigned t = 0; t < s->target_count; t++)
             once += (unsigned)__builtin_popcount(release_modes(s, c, t));
-    for (int pass = 0; pass < PASS_COUNT; pass++)
+    for (enum pass pass = 0; pass < PASS_COUNT; pass++)
         if (s->passes[pass])
-            passes += pass == PASS_THROUGHPUT ? s->repeats * copies_runs(s, PASS_THROUGHPUT) : 1;
+            passes += pass_timed(pass) ? s->repeats * copies_runs(s, pass) : 1;
     return once * passes;
 }
 
@@ -427,11 +436,11 @@ int session_plan(struct session *s, struct error *err)
             if (s->targets[target].live)
                 continue;
             unsigned modes = release_modes(s, contender, target);
-            for (int pass = 0; pass < PASS_COUNT; pass++)
+            for (enum pass pass = 0; pass < PASS_COUNT; pass++)
                 for (unsigned mode = 0; mode < 2; mode++)
                     if (s->passes[pass] && modes & 1u << mode &&
                         target_plan(&s->targets[target], (enum plan_release)mode,
-                                    plan_flags(s, (enum pass)pass), err) < 0)
+                                    plan_flags(s, pass), err) < 0)
                         return -1;
         }
     return 0;
@@ -440,11 +449,11 @@ int session_plan(struct session *s, struct error *err)
 int session_run(struct session *s, struct error *err)
 {
     /* Memory first: it tells which designs released anything, and so the group of all rows. */
-    static const enum pass order[] = {PASS_MEMORY, PASS_VERIFY, PASS_THROUGHPUT};
+    static const enum pass order[] = {PASS_MEMORY, PASS_VERIFY, PASS_THROUGHPUT, PASS_LATENCY};
     struct rng rng = rng_stream(s->seed, 0);
     s->cells_total = cells_count(s);
     for (int i = 0; i < PASS_COUNT; i++) {
-        unsigned blocks = !s->passes[order[i]] ? 0 : order[i] == PASS_THROUGHPUT ? s->repeats : 1;
+        unsigned blocks = !s->passes[order[i]] ? 0 : pass_timed(order[i]) ? s->repeats : 1;
         for (unsigned block = 0; block < blocks; block++)
             for (unsigned target = 0; target < s->target_count; target++)
                 if (target_block(s, order[i], block, target, &rng, err)) {

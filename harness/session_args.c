@@ -201,7 +201,8 @@ int session_door(struct session *s, const char *text, struct error *err)
 struct cell_limits limits_default(void)
 {
     uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * os_page_bytes() / 2;
-    return (struct cell_limits){.seconds = 120, .resident_bytes = memory, .min_seconds = 0.5};
+    return (struct cell_limits){
+        .seconds = 120, .resident_bytes = memory, .min_seconds = 0.5, .latency_every = 1};
 }
 
 uint64_t seed_default(void)

@@ -55,7 +55,7 @@ static void line_collect(const struct session *s, unsigned target, struct line *
             line->memory = k;
         else if (k->pass == PASS_VERIFY)
             line->verify = k;
-        else if (k->block < MAX_BLOCKS) {
+        else if (k->pass == PASS_THROUGHPUT && k->block < MAX_BLOCKS) {
             line->ns[k->block] = k->value[METRIC_ns_per_op];
             cold[colds++] = k->value[METRIC_cold_ns_per_op];
             if (k->known[METRIC_scaling_efficiency_ratio])

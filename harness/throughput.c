@@ -9,7 +9,6 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "harness/pass.h"
 
@@ -20,13 +19,6 @@ struct timing {
     uint64_t kept, stride, steady_ns[KEPT_PASSES]; /* every stride-th pass */
     uint64_t total_ns;                             /* of all steady passes */
 };
-
-static uint64_t faults_now(void)
-{
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (uint64_t)usage.ru_minflt;
-}
 
 /* Notes a steady pass. When the table is full, every other one in it makes room, so that short
    passes, too, go on until the time is over. */

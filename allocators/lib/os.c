@@ -86,6 +86,7 @@ struct os {
     uintptr_t base; /* of what an observing door places */
     size_t page;
     unsigned outside; /* threads that are in the kernel without the lock */
+    bool closing;
     struct os_counts counts;
     struct error refusal;
     struct reservation *root;
@@ -284,6 +285,8 @@ static struct reservation *tree_find(struct os *os, const void *p, size_t bytes,
 /* The lowest address >= the door's base where `bytes` are not reserved by this door. 0 = none. */
 static uintptr_t gap_find(const struct os *os, size_t bytes, size_t align)
 {
+    const struct os_config *config = &os->config;
+    uintptr_t limit = config->pool ? (uintptr_t)config->pool + config->pool_bytes : OBSERVE_END;
     uintptr_t at = align_up(os->base, align);
     for (const struct list *l = os->order.next; l != &os->order; l = l->next) {
         const struct reservation *node = LIST_ENTRY(l, const struct reservation, order);
@@ -293,7 +296,14 @@ static uintptr_t gap_find(const struct os *os, size_t bytes, size_t align)
             break;
         at = align_up(node->end, align);
     }
-    return at < OBSERVE_END && bytes <= OBSERVE_END - at ? at : 0;
+    return at < limit && bytes <= limit - at ? at : 0;
+}
+
+static void *place_in_pool(const struct os *os, size_t bytes, size_t align, bool hugetlb)
+{
+    uintptr_t at = hugetlb ? 0 : gap_find(os, bytes, align);
+    errno = at ? errno : ENOMEM;
+    return (void *)at;
 }
 
 static int flags_of(bool hugetlb)
@@ -377,11 +387,16 @@ static int policy_apply(const struct os_config *config, void *p, size_t bytes)
     return placed ? -1 : 0;
 }
 
-/* ---- leaving the lock for the kernel: timed doors only ---- */
+/* ---- leaving the lock for the kernel: timed doors that the kernel places ---- */
+
+static bool kernel_places(const struct os *os)
+{
+    return !os->config.observe && !os->config.pool;
+}
 
 static void kernel_enter(struct os *os)
 {
-    if (os->config.observe)
+    if (!kernel_places(os))
         return;
     os->outside++;
     pthread_mutex_unlock(&os->lock);
@@ -389,7 +404,7 @@ static void kernel_enter(struct os *os)
 
 static void kernel_leave(struct os *os)
 {
-    if (os->config.observe)
+    if (!kernel_places(os))
         return;
     pthread_mutex_lock(&os->lock);
     os->outside--;
@@ -406,17 +421,32 @@ static void reserve_refused(struct os *os, size_t bytes, bool hugetlb, int why)
                   strerrordesc_np(why));
 }
 
+/* Ends a mapping. A pool's pages become fresh ones. */
+static void range_unmap(const struct os *os, struct range range)
+{
+    void *p = (void *)range.start;
+    if (os->config.pool && os->closing)
+        return; /* they are the next door's */
+    if (os->config.pool) {
+        mprotect(p, range.bytes, PROT_READ | PROT_WRITE); /* where guards were */
+        madvise(p, range.bytes, MADV_DONTNEED);
+    } else {
+        munmap(p, range.bytes);
+    }
+}
+
 /* Placed, and as the door's policies want it; NULL with errno. */
 static void *range_map(struct os *os, size_t bytes, size_t align, bool hugetlb)
 {
     size_t page = hugetlb ? OS_HUGE_BYTES : os->page;
     align = size_max(align, page);
-    void *p = os->config.observe ? place_observing(os, bytes, align, hugetlb)
-                                 : place_timed(bytes, align, page, hugetlb);
+    void *p = os->config.pool      ? place_in_pool(os, bytes, align, hugetlb)
+              : os->config.observe ? place_observing(os, bytes, align, hugetlb)
+                                   : place_timed(bytes, align, page, hugetlb);
     if (!p || !policy_apply(&os->config, p, bytes))
         return p;
     int why = errno;
-    munmap(p, bytes);
+    range_unmap(os, (struct range){(uintptr_t)p, bytes});
     errno = why;
     return NULL;
 }
@@ -440,7 +470,7 @@ static struct reservation *reserve(struct os *os, size_t bytes, size_t align, bo
     if (!node || !bitmap_make(os, node, &node->bitmap)) {
         if (node)
             meta_give(os, node, sizeof *node);
-        munmap(p, bytes);
+        range_unmap(os, (struct range){(uintptr_t)p, bytes});
         reserve_refused(os, bytes, false, ENOMEM);
         return NULL;
     }
@@ -464,7 +494,7 @@ static void release(struct os *os, struct reservation *node)
     bitmap_give(os, node, node->guard);
     meta_give(os, node, sizeof *node);
     kernel_enter(os);
-    munmap((void *)all.start, all.bytes);
+    range_unmap(os, all);
     kernel_leave(os);
 }
 
@@ -663,16 +693,36 @@ struct os *os_open(const struct os_config *config)
     pthread_mutex_init(&os->lock, NULL);
     os->config = *config;
     os->page = os_page_bytes();
-    os->base = align_up(config->base ? config->base : OBSERVE_BASE, os->page);
+    uintptr_t base = config->pool ? (uintptr_t)config->pool : config->base;
+    os->base = align_up(base ? base : OBSERVE_BASE, os->page);
     list_init(&os->order);
     return os;
+}
+
+/* What a door on a pool leaves for the next one. */
+static void pool_clear(const struct os *os, const struct reservation *node)
+{
+    size_t pages = (node->end - node->start) / os->page;
+    mprotect((void *)node->start, node->end - node->start, PROT_READ | PROT_WRITE);
+    for (size_t word = 0; word < (pages + 63) / 64; word++) {
+        uint64_t dirty = node->bitmap[word] | (node->lazy ? node->lazy[word] : 0);
+        for (; dirty; dirty &= dirty - 1) {
+            size_t i = word * 64 + (size_t)__builtin_ctzll(dirty);
+            memset((char *)node->start + i * os->page, 0, os->page);
+        }
+    }
 }
 
 void os_close(struct os *os)
 {
     pthread_mutex_lock(&os->lock);
-    while (!list_empty(&os->order))
-        release(os, LIST_ENTRY(os->order.next, struct reservation, order));
+    os->closing = true;
+    while (!list_empty(&os->order)) {
+        struct reservation *node = LIST_ENTRY(os->order.next, struct reservation, order);
+        if (os->config.pool)
+            pool_clear(os, node);
+        release(os, node);
+    }
     pthread_mutex_unlock(&os->lock);
     while (os->blocks) {
         struct piece *next = os->blocks->next;

@@ -47,7 +47,18 @@ struct os_config {
     unsigned numa;               /* enum os_numa: where pages come from */
     uint64_t node;               /* of OS_NUMA_BIND */
     unsigned hugetlb;            /* 1: every reservation is one of explicit huge pages */
+    void *pool;        /* a timed door on memory that is its caller's: see below; else NULL */
+    size_t pool_bytes; /* whole pages */
 };
+
+/*
+ * A door on a pool places its reservations in a range that the caller has mapped for it, readable,
+ * writable and zero, lowest gap first: the same calls give the same addresses. When it closes it
+ * clears what was committed and leaves the pages where they are, so that the next door on the pool
+ * finds it zero, and causes no page fault where this one was. That is how a heap is made again in
+ * the state that it once had: without destroy(), which would give the pages back. Such a door has
+ * no explicit huge pages.
+ */
 
 enum os_call { /* the door's calls by kind; os_map is a reserve */
                OS_RESERVE,

@@ -22,13 +22,13 @@ static int name_index(const char *const names[], const char *name)
 
 static int cell_main(int argc, char **argv)
 {
-    static void (*const passes[PASS_COUNT])(const struct cell_setup *) = {throughput_pass,
-                                                                          memory_pass, verify_pass};
+    static void (*const passes[PASS_COUNT])(const struct cell_setup *) = {
+        throughput_pass, memory_pass, verify_pass, latency_pass};
     struct error err;
     struct spec spec;
     struct os_config door;
-    bool live = argc == 13;
-    if (argc != 12 && !live) {
+    bool live = argc == 14;
+    if (argc != 13 && !live) {
         fprintf(stderr, "alloclab cell: internal; use `alloclab run`\n");
         return 2;
     }
@@ -48,13 +48,14 @@ static int cell_main(int argc, char **argv)
         .touch = (enum touch)touch,
         .door = door,
         .min_seconds = strtod(argv[3], NULL),
+        .latency_every = (unsigned)atoi(argv[12]),
         .seed = strtoull(argv[4], NULL, 10),
         .outcome = outcome,
         .parallel = {.copies = (unsigned)atoi(argv[10]), .affinity = (enum affinity)affinity}};
     if (argv[8][0] && !preload_serves(argv[8], &err))
         outcome_fail(outcome, OUTCOME_FAILED, "%s", err.text);
     else if (live)
-        live_play(&setup, argv[12], atoi(argv[1]));
+        live_play(&setup, argv[13], atoi(argv[1]));
     else
         passes[pass](&setup);
     return 0;

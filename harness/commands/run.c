@@ -21,6 +21,7 @@ enum {
     ARG_DIRECTORY,
     ARG_REPEATS,
     ARG_PASSES,
+    ARG_EVERY,
     ARG_TOUCH,
     ARG_RELEASE,
     ARG_BASE,
@@ -39,6 +40,7 @@ static const char *const arg_names[] = {[ARG_ALLOCATORS] = "-a",
                                         [ARG_DIRECTORY] = "-o",
                                         [ARG_REPEATS] = "-r",
                                         [ARG_PASSES] = "--passes",
+                                        [ARG_EVERY] = "--latency-every",
                                         [ARG_TOUCH] = "--touch",
                                         [ARG_RELEASE] = "--release",
                                         [ARG_BASE] = "--base",
@@ -64,7 +66,25 @@ static int passes_parse(struct session *s, char *text, struct error *err)
         s->passes[pass] = true;
         any = true;
     }
-    return any ? 0 : error_set(err, "--passes: name at least one of throughput, memory, verify");
+    return any ? 0
+               : error_set(err,
+                           "--passes: name at least one of throughput, memory, verify, latency");
+}
+
+/* A prime, so that it does not keep step with what the program repeats. */
+static int every_parse(struct session *s, const char *text, struct error *err)
+{
+    uint64_t every;
+    if (number_parse("--latency-every", text, 1, 1000000, &every, err))
+        return -1;
+    for (uint64_t i = 2; i * i <= every; i++)
+        if (every % i == 0)
+            return error_set(err,
+                             "--latency-every: %llu is not a prime (nor 1): a program that repeats "
+                             "something every %llu ops would have the same ones timed each time",
+                             (unsigned long long)every, (unsigned long long)i);
+    s->limits.latency_every = (unsigned)every;
+    return 0;
 }
 
 /* "1,2,4" in any order; kept rising, since the first is what the others are compared with. */
@@ -111,6 +131,8 @@ static int option_take(struct session *s, struct arguments *a, int option, char 
         break;
     case ARG_PASSES:
         return passes_parse(s, text, err);
+    case ARG_EVERY:
+        return every_parse(s, text, err);
     case ARG_TOUCH:
         result = choice_parse("--touch", text, touch_names, &choice, err);
         s->touch = (enum touch)choice;
@@ -227,7 +249,7 @@ static int session_execute(struct session *s, struct arguments *a, int argc, cha
     if (!result) {
         summary_print(s, a->base, stdout);
         printf("\n%u cells, %u failed; results in %s: results.csv, timeline.csv, heapmap.csv, "
-               "%srun.json\n",
+               "latency.csv, latency_tail.csv, %srun.json\n",
                s->order, s->failed, a->directory, s->parallel ? "threads.csv, " : "");
     }
     struct error closing;
@@ -262,7 +284,7 @@ COMMAND(run) = {
     .name = "run",
     .usage =
         "run [-a SPEC,..] -w WORKLOAD_OR_TRACE,.. -o DIR [-r BLOCKS] [--passes "
-        "throughput,memory,verify] "
+        "throughput,memory,verify,latency] [--latency-every PRIME] "
         "[--touch none|first|line] [--release auto|free|scope|both] [--base SPEC] [--via "
         "vtable|malloc] [--door thp=on|off,numa=..,hugetlb=yes,commit_limit=BYTES] [--seed N] "
         "[--limit-seconds N] [--limit-memory BYTES] [--replay serial|parallel] [--copies N,..] "
