@@ -195,6 +195,7 @@ static void least_report(struct pass *p)
 {
     static struct histogram all;
     struct outcome *o = p->setup->outcome;
+    memset(&all, 0, sizeof all);
     for (uint64_t i = 0; i < p->timed; i++)
         histogram_add(&all, p->least[i]);
     p->found->least_known = true;
@@ -236,6 +237,7 @@ static void raw_report(struct pass *p, const struct ticks_cost *cost)
         {2, METRIC_p50_ns}, {100, METRIC_p99_ns}, {1000, METRIC_p999_ns}, {10000, METRIC_p9999_ns}};
     struct outcome *o = p->setup->outcome;
     double ns = p->found->tick_ns;
+    memset(&all, 0, sizeof all);
     for (int kind = 0; kind < LATENCY_OPS; kind++)
         histogram_merge(&all, &p->found->kind[kind]);
     outcome_set(o, METRIC_timed_ops_count, (double)all.total);
