@@ -69,9 +69,10 @@ class Latency(unittest.TestCase):
                 self.assertLess(timed, int(row["ops"]), "frees are left to the scopes' exits")
             scopes = 30 if row["allocator"] == "arena" and row["release"] == "scope" else None
             self.assertEqual((cell.get("scope_enter"), cell.get("scope_exit")), (scopes, scopes))
-            values = [float(row[c]) for c in ("p50_ns", "p99_ns", "p999_ns", "max_ns")]
+            quantiles = {"p50_ns": 2, "p99_ns": 100, "p999_ns": 1000, "p9999_ns": 10000, "max_ns": 1}
+            self.assertEqual([c for c in quantiles if row[c]], [c for c in quantiles if timed >= quantiles[c]])
+            values = [float(row[c]) for c in quantiles if row[c]]
             self.assertEqual(values, sorted(values))
-            self.assertEqual(row["p9999_ns"] != "", timed >= 10000)
             self.assertEqual(row["replay_min_max_ns"] != "", row["allocator"] != "libc")
             self.assertEqual(row["harness_p50_ns"] != "", row["allocator"] != "null")
             self.assertGreater(float(row["clock_step_ns"]), 0)
