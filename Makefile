@@ -111,9 +111,11 @@ include scripts/tests.mk
 demo: alloclab ## record a program, replay real recordings on every allocator, leave tables and pictures
 	@scripts/demo.sh
 
+# The figure of a pass that few sessions ask for.
+figures: NO_LATENCY = $(if $(shell grep -ls ',latency,' "$(DIR)/results.csv"),,plots/latency.py)
 figures: ## draw all figures of a results folder: make figures DIR=out/...
 	@test -n "$(DIR)" || { echo "figures: which results? make figures DIR=out/..." >&2; exit 2; }
-	@printf '%s\n' $(filter-out plots/style.py plots/blowup.py,$(wildcard plots/*.py)) | \
+	@printf '%s\n' $(filter-out plots/style.py plots/blowup.py $(NO_LATENCY),$(wildcard plots/*.py)) | \
 	  DIR="$(DIR)" xargs -P "$$(nproc)" -I{} sh -c '$(PYTHON) {} "$$DIR" || exit 1'
 
 $(BUILD)/replay_floor: tests/bench/replay_floor.c $(ALL_LIB)
