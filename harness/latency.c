@@ -36,7 +36,7 @@ struct pass {
     struct os *os; /* of the replay that runs: for causes */
     uint64_t calls, faults;
     unsigned next;   /* the next tail that the causes are looked at for */
-    uint32_t *least; /* by timed op */
+    uint32_t *least; /* by timed op: ticks << 1 | 1 if it is an alloc or a free */
     uint64_t at, timed;
     uint64_t places;
 };
@@ -125,9 +125,11 @@ static void least_note(void *ctx, enum latency_kind kind, uint64_t op, uint64_t 
     if (kind >= LATENCY_OPS)
         return;
     uint32_t *least = &p->least[p->at++];
-    *least = ticks < *least ? (uint32_t)ticks : *least;
+    uint32_t now = (uint32_t)(ticks < INT32_MAX ? ticks : INT32_MAX) << 1;
+    now |= kind == LATENCY_ALLOC || kind == LATENCY_FREE;
+    *least = now < *least ? now : *least;
     if (p->next < p->found->tails && tail->op == op) {
-        tail->least_ticks = *least;
+        tail->least_ticks = *least >> 1;
         p->next++;
     }
 }
@@ -197,9 +199,12 @@ static void least_report(struct pass *p)
     struct outcome *o = p->setup->outcome;
     memset(&all, 0, sizeof all);
     for (uint64_t i = 0; i < p->timed; i++)
-        histogram_add(&all, p->least[i]);
+        if (p->least[i] & 1)
+            histogram_add(&all, p->least[i] >> 1);
     p->found->least_known = true;
     double ns = p->found->tick_ns;
+    if (!all.total)
+        return;
     outcome_set(o, METRIC_replay_min_p50_ns, ns * (double)histogram_quantile(&all, 2));
     if (all.total >= 10000)
         outcome_set(o, METRIC_replay_min_p9999_ns, ns * (double)histogram_quantile(&all, 10000));

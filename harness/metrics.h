@@ -144,8 +144,10 @@
     X(clock_step_ns, "ns", none, timed,                                                            \
       "least distance of two readings of that clock that differ")                                  \
     X(replay_min_p50_ns, "ns", lower, timed,                                                       \
-      "the plan replayed from the same state over and over, pages there: median over the ops of "  \
-      "each op's least latency; empty where that state cannot be made again (libc, rivals)")       \
+      "the plan replayed from the same state over and over, pages there: each op's least "         \
+      "latency, "                                                                                  \
+      "the median over alloc and free (calloc and realloc write all of an object); empty where "   \
+      "that state cannot be made again (libc, rivals)")                                            \
     X(replay_min_p9999_ns, "ns", lower, timed,                                                     \
       "99.99th percentile of the ops' least latencies; as replay_min_p50_ns")                      \
     X(replay_min_max_ns, "ns", lower, timed,                                                       \

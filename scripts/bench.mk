@@ -1,6 +1,7 @@
-# bench.mk - the benches of what memory does: how much a producer and a consumer need, and what goes back to the kernel.
+# bench.mk - the benches of what memory does (how much a producer and a consumer need, what goes back to the kernel), and
+# of worst cases.
 
-.PHONY: bench-blowup bench-idle bench-typed
+.PHONY: bench-blowup bench-idle bench-typed bench-latency
 $(BUILD)/bench-%: tests/bench/%.c $(ALL_LIB)
 	@$(CC) $(CFLAGS) -MF $@.d -o $@ $< $(ALL_LIB) $(LIBS)
 -include $(wildcard $(BUILD)/bench-*.d)
@@ -16,3 +17,6 @@ bench-idle: $(BUILD)/bench-idle ## what 15 idle seconds give back, and what it c
 
 bench-typed: $(BUILD)/bench-typed ## what keeping objects constructed saves, beside constructing at each allocation
 	@$<
+
+bench-latency: alloclab ## the worst case of the designs that promise a bound on it, over replays from the same state; BLOCKS=N, SEED=N
+	@ALLOCLAB=$(ALLOCLAB) $(PYTHON) tests/bench/latency.py $(if $(BLOCKS),--blocks $(BLOCKS)) $(if $(SEED),--seed $(SEED))
