@@ -4,6 +4,8 @@ machine, so a difference is a change of a design or of the harness: look at it, 
 writes the new figures.
 
 Run as a script with --write, this file rewrites expected.csv.
+
+run.py: timeout=300
 """
 
 import csv
