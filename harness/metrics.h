@@ -133,7 +133,7 @@
       "mops_per_s / (copies * mops_per_s with one copy, in the same block)")                       \
     X(p9999_ns, "ns", lower, timed,                                                                \
       "latency of one op, 99.99th percentile; as p50_ns; empty below 10,000 timed ops")            \
-    X(timed_ops_count, "count", none, exact,                                                       \
+    X(timed_ops_count, "count", none, timed,                                                       \
       "ops that the latency pass timed; calls that reach no allocator (free(NULL), failed ones) "  \
       "and frees left to a scope's exit are not")                                                  \
     X(harness_p50_ns, "ns", none, timed,                                                           \
@@ -153,7 +153,7 @@
     X(replay_min_max_ns, "ns", lower, timed,                                                       \
       "greatest of the ops' least latencies: the design's own worst case on the plan; as "         \
       "replay_min_p50_ns")                                                                         \
-    X(replay_min_runs_count, "count", none, exact, "replays that the least latencies are over")
+    X(replay_min_runs_count, "count", none, timed, "replays that the least latencies are over")
 
 enum metric {
 #define METRIC_ENUM(name, unit, better, how, definition) METRIC_##name,
