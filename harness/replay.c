@@ -159,7 +159,7 @@ static __attribute__((noinline)) const uint64_t *rare_word(struct replay *r,
         return p;
     struct cursor own = {.alloc_view = c->alloc_view, .free_view = prefix.free_view};
     p = op_word(r, &own, prefix.place, p);
-    if (parallel && prefix.shared)
+    if (parallel && prefix.shared && !replay_failed(r)) /* no object, no turn: nobody frees NULL */
         turn_pass(prefix.shared, prefix.turn);
     return p;
 }
