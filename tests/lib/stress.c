@@ -191,6 +191,12 @@ static void arena_finish(struct arena *arena)
     free(items.item);
 }
 
+bool stress_applies(const struct allocator *design)
+{
+    unsigned needs = ALLOCATOR_SHARED | ALLOCATOR_REMOTE_FREE;
+    return (design->traits & (needs | ALLOCATOR_FOREIGN | ALLOCATOR_WRAPS)) == needs;
+}
+
 void stress_run(const struct stress *stress)
 {
     struct arena *arena = test_calloc(1, sizeof *arena);

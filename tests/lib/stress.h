@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "allocators/lib/allocator.h"
+
 struct stress {
     const char *design, *options; /* options NULL = the defaults */
     unsigned threads;             /* at most 16 */
@@ -17,6 +19,9 @@ struct stress {
     uint64_t seed;
     bool upkeep; /* the thread for tick and trim */
 };
+
+/* Whether the design is one that threads share and free each other's objects of. */
+bool stress_applies(const struct allocator *design);
 
 /* A failed assertion if an object was damaged, memory ran out, check() or the law of walk() is
  * broken afterwards, or an object is live after all were freed. */

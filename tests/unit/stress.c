@@ -76,14 +76,13 @@ int main(void)
 {
     const char *text = getenv("ALLOCLAB_SEED"), *duration = getenv("ALLOCLAB_STRESS_SECONDS");
     const char *only = getenv("ALLOCLAB_STRESS_DESIGN");
-    unsigned needs = ALLOCATOR_SHARED | ALLOCATOR_REMOTE_FREE, count = 0;
+    unsigned count = 0;
     struct CMUnitTest tests[64];
     seed = text ? strtoull(text, NULL, 10) : (uint64_t)time(NULL);
     seconds = duration ? (time_t)strtoull(duration, NULL, 10) : 0;
     printf("# ALLOCLAB_SEED=%llu\n", (unsigned long long)seed);
     for (size_t i = 0; allocators[i] && count < sizeof tests / sizeof *tests; i++)
-        if ((!only || !strcmp(only, allocators[i]->name)) &&
-            (allocators[i]->traits & (needs | ALLOCATOR_FOREIGN | ALLOCATOR_WRAPS)) == needs)
+        if ((!only || !strcmp(only, allocators[i]->name)) && stress_applies(allocators[i]))
             tests[count++] = (struct CMUnitTest){.name = allocators[i]->name,
                                                  .test_func = test_design,
                                                  .initial_state = (void *)allocators[i]};
