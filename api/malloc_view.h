@@ -26,7 +26,6 @@
 #define ALLOCLAB_MALLOC_VIEW_H
 
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -40,6 +39,7 @@
 #include "allocators/lib/os.h"
 #include "allocators/lib/os_policy.h"
 #include "api/dropin.h"
+#include "api/env.h"
 #include "api/malloc_setting.h"
 
 enum dropin_phase { DROPIN_READY, DROPIN_BUSY, DROPIN_ENDED };
@@ -69,21 +69,6 @@ static struct {
     char stats[4096]; /* where they go at the end; "" = nowhere */
 } dropin;
 
-static uint64_t dropin_now(void *ctx)
-{
-    struct timespec now;
-    (void)ctx;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-static unsigned dropin_cpu(void *ctx)
-{
-    (void)ctx;
-    int cpu = sched_getcpu();
-    return cpu < 0 ? 0 : (unsigned)cpu;
-}
-
 /* The kernel gives each process 16 random bytes. */
 static uint64_t dropin_seed(void)
 {
@@ -107,7 +92,7 @@ static void *dropin_ticker(void *arg)
         lock_take(&dropin.tick_lock);
         if (!dropin_is_shared(design))
             lock_take(&dropin.lock);
-        design->tick(root, dropin_now(NULL));
+        design->tick(root, env_now_ns(NULL));
         if (!dropin_is_shared(design))
             lock_give(&dropin.lock);
         lock_give(&dropin.tick_lock);
@@ -198,8 +183,7 @@ static struct os *dropin_door_open(void)
     char text[256] = "";
     struct error err;
     setting_read(DROPIN_ENV_DOOR, text, sizeof text);
-    if (option_parse("the door", os_options, sizeof config, text, &config, &err) ||
-        os_config_check(&config, &err))
+    if (os_config_read("the door", text, &config, &err))
         setting_refuse(DROPIN_ENV_DOOR, err.text);
     return os_open(&config);
 }
@@ -215,8 +199,8 @@ static void dropin_open_locked(void)
     dropin.env = (struct alloc_env){.os = dropin.os,
                                     .options = design->options ? dropin.options : NULL,
                                     .seed = dropin_seed(),
-                                    .now_ns = dropin_now,
-                                    .cpu = dropin_cpu,
+                                    .now_ns = env_now_ns,
+                                    .cpu = env_cpu,
                                     .design = design};
     struct heap *root = design->create(&dropin.env);
     if (root && design->thread_enter && dropin_is_shared(design))

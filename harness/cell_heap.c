@@ -10,17 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "allocators/lib/os_policy.h"
+#include "api/env.h"
 #include "harness/pass.h"
 
 uint64_t clock_now_ns(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    return env_now_ns(NULL);
 }
 
 uint64_t faults_now(void)
@@ -30,18 +28,12 @@ uint64_t faults_now(void)
     return (uint64_t)usage.ru_minflt;
 }
 
-static uint64_t env_real_now(void *ctx)
-{
-    (void)ctx;
-    return clock_now_ns();
-}
-
 static uint64_t env_virtual_now(void *ctx)
 {
     return *(const uint64_t *)ctx;
 }
 
-static unsigned env_cpu(void *ctx)
+static unsigned env_virtual_cpu(void *ctx)
 {
     (void)ctx;
     return 0;
@@ -136,8 +128,8 @@ bool cell_heap_open(struct cell_heap *h, const struct cell_setup *setup, bool ob
     }
     struct alloc_env common = {.os = h->os,
                                .seed = setup->seed,
-                               .now_ns = observe ? env_virtual_now : env_real_now,
-                               .cpu = env_cpu,
+                               .now_ns = observe ? env_virtual_now : env_now_ns,
+                               .cpu = observe ? env_virtual_cpu : env_cpu,
                                .ctx = &h->clock_ns,
                                .observed = observe};
     if (!spec_envs(setup->spec, &common, h->env)) {

@@ -106,3 +106,11 @@ int os_config_check(const struct os_config *config, struct error *err)
         return error_set(err, "thp=on: this kernel has no transparent huge pages (no " THP ")");
     return os_config_sane(config, err);
 }
+
+int os_config_read(const char *owner, const char *text, struct os_config *config, struct error *err)
+{
+    return option_parse(owner, os_options, sizeof *config, text, config, err) ||
+                   os_config_check(config, err)
+               ? -1
+               : 0;
+}

@@ -19,6 +19,11 @@ int os_config_sane(const struct os_config *config, struct error *err);
  * enough of them. */
 int os_config_check(const struct os_config *config, struct error *err);
 
+/* Both: the options, and whether this machine can do what they ask; `owner` is whose they are in a
+ * message. 0, or -1 with it. */
+int os_config_read(const char *owner, const char *text, struct os_config *config,
+                   struct error *err);
+
 /* Memory nodes that this process may use. */
 enum { OS_NODES_MAX = 1024 };
 struct os_nodes {

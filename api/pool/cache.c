@@ -7,6 +7,7 @@
 #include "allocators/lib/bits.h"
 #include "allocators/lib/object_cache.h"
 #include "api/alloclab.h"
+#include "api/env.h"
 #include "api/pool/door.h"
 
 #define CACHE_MAX_ALIGN ((size_t)8 << 10)
@@ -32,11 +33,11 @@ struct alloclab_cache *alloclab_cache_create(const char *name, size_t size, size
     struct alloclab_cache *cache = malloc(sizeof *cache);
     int status = cache ? door_open(&cache->os, config, &err) : ENOMEM;
     if (!status) {
-        *cache = (struct alloclab_cache){
-            cache->os,
-            object_cache_open(cache->os, name, size_max(size, 1), size_max(align, ALLOCATOR_ALIGN),
-                              ctor, dtor, arg),
-            config->now_ns ? config->now_ns : door_now_ns, config->ctx};
+        *cache = (struct alloclab_cache){cache->os,
+                                         object_cache_open(cache->os, name, size_max(size, 1),
+                                                           size_max(align, ALLOCATOR_ALIGN), ctor,
+                                                           dtor, arg),
+                                         config->now_ns ? config->now_ns : env_now_ns, config->ctx};
         if (cache->cache)
             return cache;
         os_close(cache->os);

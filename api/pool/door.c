@@ -5,15 +5,13 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #include "allocators/lib/os_policy.h"
 
 int door_open(struct os **os, const struct alloclab_config *config, struct error *err)
 {
     struct os_config door;
-    if (option_parse("memory", os_options, sizeof door, config->memory, &door, err) ||
-        os_config_check(&door, err))
+    if (os_config_read("memory", config->memory, &door, err))
         return EINVAL;
     door.commit_limit_bytes = config->commit_limit_bytes;
     *os = os_open(&door);
@@ -28,12 +26,4 @@ struct alloclab_memory door_usage(struct os *os)
     struct os_counts counts = os_counts(os);
     return (struct alloclab_memory){counts.reserved_bytes, counts.committed_bytes,
                                     counts.peak_reserved_bytes, counts.peak_committed_bytes};
-}
-
-uint64_t door_now_ns(void *ctx)
-{
-    (void)ctx;
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }

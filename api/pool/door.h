@@ -1,6 +1,5 @@
 /*
- * door.h - a door and a clock as a program's configuration asks for them; for heaps and object
- * caches.
+ * door.h - a door as a program's configuration asks for it; for heaps and object caches.
  */
 #ifndef ALLOCLAB_POOL_DOOR_H
 #define ALLOCLAB_POOL_DOOR_H
@@ -12,7 +11,5 @@
 /* 0, or an errno value (EINVAL, ENOMEM) and the message. */
 int door_open(struct os **os, const struct alloclab_config *config, struct error *err);
 struct alloclab_memory door_usage(struct os *os);
-
-uint64_t door_now_ns(void *ctx); /* the monotonic clock */
 
 #endif

@@ -11,7 +11,6 @@
  * object's own scope's, which is this handle's.
  */
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +19,7 @@
 #include "allocators/lib/misuse.h"
 #include "allocators/lib/os.h"
 #include "api/alloclab.h"
+#include "api/env.h"
 #include "api/pool/design_spec.h"
 #include "api/pool/door.h"
 
@@ -76,13 +76,6 @@ unsigned alloclab_promises(const struct alloclab_heap *heap)
 
 /* ---- heaps ---- */
 
-static unsigned real_cpu(void *ctx)
-{
-    (void)ctx;
-    int cpu = sched_getcpu();
-    return cpu < 0 ? 0 : (unsigned)cpu;
-}
-
 /* An errno value; 0 and the pool is open. */
 static int pool_open(struct pool *pool, const char *text, const struct alloclab_config *config,
                      struct error *err)
@@ -100,8 +93,8 @@ static int pool_open(struct pool *pool, const char *text, const struct alloclab_
         return status;
     struct alloc_env common = {.os = pool->os,
                                .seed = config->seed,
-                               .now_ns = config->now_ns ? config->now_ns : door_now_ns,
-                               .cpu = config->cpu ? config->cpu : real_cpu,
+                               .now_ns = config->now_ns ? config->now_ns : env_now_ns,
+                               .cpu = config->cpu ? config->cpu : env_cpu,
                                .ctx = config->ctx,
                                .observed = config->cpu != NULL};
     if (!spec_envs(&pool->spec, &common, pool->envs)) {

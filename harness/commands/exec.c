@@ -46,15 +46,6 @@ static int tick_check(const char *text, struct error *err)
     return 0;
 }
 
-static int door_check(const char *text, struct error *err)
-{
-    struct os_config config;
-    return option_parse("--door", os_options, sizeof config, text, &config, err) ||
-                   os_config_check(&config, err)
-               ? -1
-               : 0;
-}
-
 static int request_parse(struct request *r, int argc, char **argv, struct error *err)
 {
     static const char *const names[] = {"-a", "--door", "--tick", "--stats", NULL};
@@ -72,7 +63,8 @@ static int request_parse(struct request *r, int argc, char **argv, struct error 
     if (args.argc + 1 >= argc)
         return error_set(err, "no command after --; usage: alloclab %s", usage);
     r->command = argv + args.argc + 1;
-    if (r->door && door_check(r->door, err))
+    struct os_config door;
+    if (r->door && os_config_read("--door", r->door, &door, err))
         return -1;
     return r->tick ? tick_check(r->tick, err) : 0;
 }
