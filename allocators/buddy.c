@@ -74,10 +74,7 @@ struct buddy_options {
 };
 
 #define OPTION(field, fallback_text, low, high, text)                                              \
-    {                                                                                              \
-        .name = #field, .type = OPTION_SIZE, .offset = offsetof(struct buddy_options, field),      \
-        .fallback = fallback_text, .min = low, .max = high, .summary = text                        \
-    }
+    OPTION_ROW(struct buddy_options, #field, field, SIZE, fallback_text, low, high, NULL, text)
 
 static const struct option buddy_options[] = {
     OPTION(min, "16", 16, 4096, "bytes of the smallest block, rounded up to a power of two"),

@@ -101,12 +101,7 @@ struct freelist_options {
     uint64_t split, region, commit, large;
 };
 
-#define OPTION(field, kind, fallback_text, low, high, choice_text, text)                           \
-    {                                                                                              \
-        .name = #field, .type = OPTION_##kind, .offset = offsetof(struct freelist_options, field), \
-        .fallback = fallback_text, .min = low, .max = high, .choices = choice_text,                \
-        .summary = text                                                                            \
-    }
+#define OPTION(field, ...) OPTION_ROW(struct freelist_options, #field, field, __VA_ARGS__)
 
 static const struct option freelist_options[] = {
     OPTION(fit, CHOICE, "first", 0, 0, "first|next|best", "which free block serves a request"),

@@ -94,12 +94,7 @@ struct hoard_options {
     unsigned policy;
 };
 
-#define OPTION(name_text, field_name, kind, fallback_text, low, high, choice_text, text)           \
-    {                                                                                              \
-        .name = name_text, .type = OPTION_##kind,                                                  \
-        .offset = offsetof(struct hoard_options, field_name), .fallback = fallback_text,           \
-        .min = low, .max = high, .choices = choice_text, .summary = text                           \
-    }
+#define OPTION(...) OPTION_ROW(struct hoard_options, __VA_ARGS__)
 
 static const struct option hoard_options[] = {
     OPTION("superblock", superblock, SIZE, "32k", 8192, 65536, NULL,

@@ -97,12 +97,7 @@ struct lockfree_options {
     uint64_t limbo, keep, age_ms, limit;
 };
 
-#define OPTION(name_text, field_name, kind, fallback_text, low, high, choice_text, text)           \
-    {                                                                                              \
-        .name = name_text, .type = OPTION_##kind,                                                  \
-        .offset = offsetof(struct lockfree_options, field_name), .fallback = fallback_text,        \
-        .min = low, .max = high, .choices = choice_text, .summary = text                           \
-    }
+#define OPTION(...) OPTION_ROW(struct lockfree_options, __VA_ARGS__)
 
 static const struct option lockfree_options[] = {
     OPTION("reclaim", reclaim, CHOICE, "hazard", 0, 0, "hazard|epoch",

@@ -89,12 +89,7 @@ struct slab_options {
     unsigned colour, percpu;
 };
 
-#define OPTION(name_text, field_name, kind, fallback_text, low, high, choice_text, text)           \
-    {                                                                                              \
-        .name = name_text, .type = OPTION_##kind,                                                  \
-        .offset = offsetof(struct slab_options, field_name), .fallback = fallback_text,            \
-        .min = low, .max = high, .choices = choice_text, .summary = text                           \
-    }
+#define OPTION(...) OPTION_ROW(struct slab_options, __VA_ARGS__)
 
 static const struct option slab_options[] = {
     OPTION("percpu", percpu, CHOICE, "auto", 0, 0, PERCPU_CHOICES,

@@ -145,6 +145,21 @@ static int row_write(struct session *s, const struct job *job, unsigned threads,
     return results_put(s->results, &ids, o, err);
 }
 
+/* With what all of the session's cells have, and the progress line. */
+static void cell_start(struct session *s, const struct job *job, struct cell *cell,
+                       struct outcome *o)
+{
+    const struct contender *c = &s->contenders[job->contender];
+    struct progress progress = {.s = s, .job = job};
+    cell->spec = &c->spec;
+    cell->preload = &c->preload;
+    cell->door = s->door;
+    cell->seed = s->seed;
+    cell->limits = s->limits;
+    progress_print(&progress);
+    cell_run(cell, o, progress_print, &progress);
+}
+
 static void job_execute(struct session *s, const struct job *job, int plan_fd,
                         const struct plan *plan, struct outcome *o)
 {
@@ -166,19 +181,12 @@ static void job_execute(struct session *s, const struct job *job, int plan_fd,
                                                 : "no thread may free what another allocated");
         return;
     }
-    struct cell cell = {.spec = &c->spec,
-                        .spec_text = c->preload.path[0] ? c->runs->name : c->text,
-                        .preload = &c->preload,
+    struct cell cell = {.spec_text = c->preload.path[0] ? c->runs->name : c->text,
                         .plan_fd = plan_fd,
                         .parallel = {.copies = job->copies, .affinity = s->affinity},
                         .pass = job->pass,
-                        .touch = s->touch,
-                        .door = s->door,
-                        .seed = s->seed,
-                        .limits = s->limits};
-    struct progress progress = {.s = s, .job = job};
-    progress_print(&progress);
-    cell_run(&cell, o, progress_print, &progress);
+                        .touch = s->touch};
+    cell_start(s, job, &cell, o);
 }
 
 /* ---- live targets: played against each contender once, then replayed like any trace ---- */
@@ -193,17 +201,8 @@ static int live_record(struct session *s, const struct job *job, struct target *
     if (fd < 0)
         return error_set(err, "%s: no memory for the trace of a live game: %s", name,
                          strerror(errno));
-    struct cell cell = {.spec = &c->spec,
-                        .spec_text = c->text,
-                        .preload = &c->preload,
-                        .plan_fd = fd,
-                        .live = name,
-                        .door = s->door,
-                        .seed = s->seed,
-                        .limits = s->limits};
-    struct progress progress = {.s = s, .job = job};
-    progress_print(&progress);
-    cell_run(&cell, o, progress_print, &progress);
+    struct cell cell = {.spec_text = c->text, .plan_fd = fd, .live = name};
+    cell_start(s, job, &cell, o);
     if (o->status != OUTCOME_OK) {
         close(fd);
         return 0;

@@ -37,20 +37,20 @@ static struct span *span_new(struct central *c)
     return span;
 }
 
-static void span_carve(struct central *c, struct span *span, struct chain *chain, uint32_t count)
+struct block *span_carve(struct span *span, size_t bytes, uintptr_t secret, uint32_t count,
+                         struct block *list)
 {
-    size_t from = (size_t)span->carved * c->bytes, to = from + (size_t)count * c->bytes;
+    size_t from = span->carved * bytes, to = from + count * bytes;
     char *start = span_start(span);
     span_publish(span, align_up(from, UNIT_BYTES) >> UNIT_SHIFT,
                  align_up(to, UNIT_BYTES) >> UNIT_SHIFT);
-    for (size_t at = to; at > from; at -= c->bytes) {
-        struct block *b = (struct block *)(void *)(start + at - c->bytes);
-        block_link(c->secret, b, chain->head);
-        chain->head = b;
+    for (size_t at = to; at > from; at -= bytes) {
+        struct block *b = (struct block *)(void *)(start + at - bytes);
+        block_link(secret, b, list);
+        list = b;
     }
     span->carved += count;
-    span->live += count;
-    chain->count += count;
+    return list;
 }
 
 /* Takes what the chain lacks to `wanted` out of one span. */
@@ -67,8 +67,11 @@ static void span_take(struct central *c, struct span *span, struct chain *chain,
     }
     span->free = b;
     uint32_t fresh = (uint32_t)size_min(wanted - chain->count, c->objects - span->carved);
-    if (fresh)
-        span_carve(c, span, chain, fresh);
+    if (fresh) {
+        chain->head = span_carve(span, c->bytes, c->secret, fresh, chain->head);
+        chain->count += fresh;
+        span->live += fresh;
+    }
     list_remove(&span->link);
     list_init(&span->link);
     if (span_has_room(c, span))

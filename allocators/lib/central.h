@@ -75,6 +75,11 @@ void central_tick(struct central *c, uint64_t now_ns, uint64_t age_ns);
 /* Sorts the depot if nobody took or gave since the last sweep; whether it did. */
 bool central_sweep(struct central *c);
 
+/* The span's next `count` objects, never handed out before, become findable and free blocks before
+ * `list`: the new list. No lock: the owner's business. O(count). */
+struct block *span_carve(struct span *span, size_t bytes, uintptr_t secret, uint32_t count,
+                         struct block *list);
+
 /* Observation, no lock; a span of this class. */
 void central_span_walk(const struct central *c, const struct span *span, walk_fn *fn, void *arg);
 /* Adds the sealed objects that are not in the span's own list, so in chains or caches. */

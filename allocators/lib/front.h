@@ -78,12 +78,7 @@ struct front_options {
     unsigned policy; /* enum return_policy */
 };
 
-#define FRONT_ROW(name_text, field_name, kind, fallback_text, low, high, choice_text, text)        \
-    {                                                                                              \
-        .name = name_text, .type = OPTION_##kind,                                                  \
-        .offset = offsetof(struct front_options, field_name), .fallback = fallback_text,           \
-        .min = low, .max = high, .choices = choice_text, .summary = text                           \
-    }
+#define FRONT_ROW(...) OPTION_ROW(struct front_options, __VA_ARGS__)
 
 #define FRONT_ROWS                                                                                 \
     FRONT_ROW("cache", cache, SIZE, "1m", 0, 1 << 30, NULL,                                        \

@@ -34,6 +34,14 @@ struct option {
     const char *summary; /* one line, with the unit */
 };
 
+/* A row for the field of an option struct; designs give it their struct, and shorten it. */
+#define OPTION_ROW(of, text_name, field, kind, text_default, low, high, text_choices, text)        \
+    {                                                                                              \
+        .name = text_name, .type = OPTION_##kind, .offset = offsetof(of, field),                   \
+        .fallback = text_default, .min = low, .max = high, .choices = text_choices,                \
+        .summary = text                                                                            \
+    }
+
 /*
  * Fills the option struct at `out` (options_size bytes, zeroed first) from the defaults and then
  * from `text` ("opt=v,opt=v", may be NULL or empty). 0, or -1 with a message that names `owner`,

@@ -60,27 +60,14 @@ static void span_collect(const struct span_class *c, struct span *span)
         span_splice(c, span, step_exchange(&span->share.remote, owned_empty, memory_order_acquire));
 }
 
-static void span_carve(const struct span_class *c, struct span *span)
-{
-    uint32_t count = (uint32_t)size_min(c->carve, c->objects - span->carved);
-    size_t from = (size_t)span->carved * c->bytes, to = from + (size_t)count * c->bytes;
-    char *start = span_start(span);
-    span_publish(span, align_up(from, UNIT_BYTES) >> UNIT_SHIFT,
-                 align_up(to, UNIT_BYTES) >> UNIT_SHIFT);
-    for (size_t at = to; at > from; at -= c->bytes) {
-        struct block *b = (struct block *)(void *)(start + at - c->bytes);
-        block_link(c->secret, b, span->free);
-        span->free = b;
-    }
-    span->carved += count;
-}
-
 bool span_share_fill(const struct span_class *c, struct span *span)
 {
     if (!span->free)
         span_collect(c, span);
-    if (!span->free)
-        span_carve(c, span);
+    if (!span->free) {
+        uint32_t count = (uint32_t)size_min(c->carve, c->objects - span->carved);
+        span->free = span_carve(span, c->bytes, c->secret, count, NULL);
+    }
     return span->free;
 }
 
