@@ -111,11 +111,12 @@ include scripts/tests.mk
 demo: alloclab ## record a program, replay real recordings on every allocator, leave tables and pictures
 	@scripts/demo.sh
 
-# The figure of a pass that few sessions ask for.
-figures: NO_LATENCY = $(if $(shell grep -ls ',latency,' "$(DIR)/results.csv"),,plots/latency.py)
+# A figure names the file that it is drawn from (NEEDS), where that is not results.csv: no such file, no figure.
 figures: ## draw all figures of a results folder: make figures DIR=out/...
 	@test -n "$(DIR)" || { echo "figures: which results? make figures DIR=out/..." >&2; exit 2; }
-	@printf '%s\n' $(filter-out plots/style.py plots/blowup.py $(NO_LATENCY),$(wildcard plots/*.py)) | \
+	@for plot in $(filter-out plots/style.py,$(wildcard plots/*.py)); do \
+	    needs=$$(sed -n 's/^NEEDS = "\([a-z_.]*\)".*/\1/p' $$plot); \
+	    if [ -z "$$needs" ] || [ -e "$(DIR)/$$needs" ]; then echo $$plot; fi; done | \
 	  DIR="$(DIR)" xargs -P "$$(nproc)" -I{} sh -c '$(PYTHON) {} "$$DIR" || exit 1'
 
 $(BUILD)/replay_floor: tests/bench/replay_floor.c $(ALL_LIB)

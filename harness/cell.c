@@ -21,10 +21,24 @@
 
 #include "harness/pass.h"
 
-const char *const pass_names[] = {"throughput", "memory", "verify", "latency", NULL};
+const char *const pass_names[] = {
+#define PASS_NAME(id, name, timed) #name,
+    PASSES(PASS_NAME)
+#undef PASS_NAME
+        NULL};
 const char *const touch_names[] = {"none", "first", "line", NULL};
 const char *const status_names[] = {"none",           "ok",    "oom",     "failed",
                                     "not_applicable", "crash", "timeout", "memory_limit"};
+
+bool pass_timed(enum pass pass)
+{
+    static const bool timed[PASS_COUNT] = {
+#define PASS_TIMED(id, name, timed) timed,
+        PASSES(PASS_TIMED)
+#undef PASS_TIMED
+    };
+    return timed[pass];
+}
 
 #define SAID_BYTES ((rlim_t)4 << 20) /* most that a cell may print */
 
@@ -75,31 +89,32 @@ static bool child_fork(char *const argv[], char *const environment[], struct run
     return false;
 }
 
-static bool child_spawn(const struct cell *cell, int outcome_fd, struct running *child)
+/* False: a text is longer than a request holds, and errno says so. */
+static bool request_text(char *to, size_t room, const char *text)
 {
-    char plan[16], out[16], seconds[32], seed[32], copies[16], every[16];
-    snprintf(plan, sizeof plan, "%d", cell->plan_fd);
-    snprintf(out, sizeof out, "%d", outcome_fd);
-    snprintf(seconds, sizeof seconds, "%.9g", cell->limits.min_seconds);
-    snprintf(seed, sizeof seed, "%llu", (unsigned long long)cell->seed);
-    snprintf(copies, sizeof copies, "%u", cell->parallel.copies);
-    snprintf(every, sizeof every, "%u", cell->limits.latency_every);
-    char *argv[] = {"alloclab",
-                    "cell",
-                    plan,
-                    out,
-                    seconds,
-                    seed,
-                    (char *)pass_names[cell->pass],
-                    (char *)touch_names[cell->touch],
-                    (char *)cell->spec_text,
-                    (char *)cell->preload->path,
-                    (char *)cell->door,
-                    copies,
-                    (char *)affinity_names[cell->parallel.affinity],
-                    every,
-                    (char *)cell->live, /* or the end */
-                    NULL};
+    errno = E2BIG;
+    return snprintf(to, room, "%s", text ? text : "") < (int)room;
+}
+
+static bool request_fill(struct cell_request *r, const struct cell *cell)
+{
+    *r = (struct cell_request){.plan_fd = cell->plan_fd,
+                               .pass = cell->pass,
+                               .touch = cell->touch,
+                               .seed = cell->seed,
+                               .config = cell->config,
+                               .parallel = cell->parallel};
+    return request_text(r->spec, sizeof r->spec, cell->spec_text) &&
+           request_text(r->door, sizeof r->door, cell->door) &&
+           request_text(r->live, sizeof r->live, cell->live) &&
+           request_text(r->preload, sizeof r->preload, cell->preload->path);
+}
+
+static bool child_spawn(const struct cell *cell, int shared_fd, struct running *child)
+{
+    char shared[16];
+    snprintf(shared, sizeof shared, "%d", shared_fd);
+    char *argv[] = {"alloclab", "cell", shared, NULL};
     char **environment =
         cell->preload->path[0] ? preload_environment(cell->preload, cell->door) : environ;
     if (!environment)
@@ -219,17 +234,17 @@ static void outcome_guard(struct outcome *o)
 void cell_run(const struct cell *cell, struct outcome *outcome, void (*idle)(void *), void *arg)
 {
     struct running child;
-    int fd = memfd_create("alloclab-outcome", 0);
-    struct outcome *shared = MAP_FAILED;
+    int fd = memfd_create("alloclab-cell", 0);
+    struct cell_shared *shared = MAP_FAILED;
     if (fd >= 0 && ftruncate(fd, sizeof *shared) == 0)
         shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (shared == MAP_FAILED) {
         outcome_fail(outcome, OUTCOME_CRASH, "no memory for a cell's outcome: %s", strerror(errno));
-    } else if (!child_spawn(cell, fd, &child)) {
+    } else if (!request_fill(&shared->request, cell) || !child_spawn(cell, fd, &child)) {
         outcome_fail(outcome, OUTCOME_CRASH, "the cell could not start: %s", strerror(errno));
     } else {
-        child_finish(cell, &child, shared, idle, arg);
-        memcpy(outcome, shared, sizeof *outcome);
+        child_finish(cell, &child, &shared->outcome, idle, arg);
+        memcpy(outcome, &shared->outcome, sizeof *outcome);
         close(child.said_fd);
         outcome_guard(outcome);
     }

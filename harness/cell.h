@@ -6,21 +6,36 @@
 #ifndef ALLOCLAB_CELL_H
 #define ALLOCLAB_CELL_H
 
+#include <limits.h>
+
 #include "harness/outcome.h"
 #include "harness/parallel.h"
+#include "harness/pass.h"
 #include "harness/plan.h"
 #include "harness/preload.h"
 #include "harness/replay.h"
 #include "harness/spec.h"
 
-enum pass { PASS_THROUGHPUT, PASS_MEMORY, PASS_VERIFY, PASS_LATENCY, PASS_COUNT };
+/*
+ * The one table of passes, in the order in which a session runs them: X(ID, name, timed). Each is a
+ * function name_pass() in pass.h. A pass that times runs in every block, on the plan that leaves
+ * out what only observing ones need; the others are deterministic and run once. Memory comes first:
+ * it tells which designs released anything, and so the group of all rows.
+ */
+#define PASSES(X)                                                                                  \
+    X(MEMORY, memory, false)                                                                       \
+    X(VERIFY, verify, false)                                                                       \
+    X(THROUGHPUT, throughput, true)                                                                \
+    X(LATENCY, latency, true)
 
-/* A pass that times: it runs in every block, on the plan that leaves out what only observing ones
- * need. */
-static inline bool pass_timed(enum pass pass)
-{
-    return pass == PASS_THROUGHPUT || pass == PASS_LATENCY;
-}
+enum pass {
+#define PASS_ENUM(id, name, timed) PASS_##id,
+    PASSES(PASS_ENUM)
+#undef PASS_ENUM
+        PASS_COUNT
+};
+
+bool pass_timed(enum pass pass);
 
 extern const char *const pass_names[];   /* by enum pass; ended by NULL */
 extern const char *const touch_names[];  /* by enum touch; ended by NULL */
@@ -29,8 +44,6 @@ extern const char *const status_names[]; /* by enum outcome_status */
 struct cell_limits {
     double seconds;
     uint64_t resident_bytes;
-    double min_seconds;     /* of the throughput pass's steady part */
-    unsigned latency_every; /* of the latency pass: one op in so many is timed */
 };
 
 struct cell {
@@ -44,7 +57,26 @@ struct cell {
     const char *door; /* what its door is told: rows of os_options as text */
     uint64_t seed;
     struct cell_limits limits;
+    struct pass_config config;
     struct parallel_config parallel; /* no copies: serial */
+};
+
+/* What the process of a cell is told: the same as values and text, since it is another program. */
+struct cell_request {
+    int plan_fd;
+    enum pass pass;
+    enum touch touch;
+    uint64_t seed;
+    struct pass_config config;
+    struct parallel_config parallel;
+    char spec[2048], door[256], live[2048]; /* live: "" = none */
+    char preload[PATH_MAX];                 /* the library that its malloc must come from, or "" */
+};
+
+/* The memory that a cell and its session share. */
+struct cell_shared {
+    struct cell_request request;
+    struct outcome outcome;
 };
 
 /*

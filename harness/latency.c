@@ -283,10 +283,11 @@ void latency_pass(const struct cell_setup *setup)
     struct pass *p = &pass;
     cpu_keep();
     struct ticks_cost cost = ticks_cost();
-    pass = (struct pass){.setup = setup,
-                         .found = &setup->outcome->latency,
-                         .start = ticks_pair(),
-                         .loop = {.every = setup->latency_every, .note = raw_note, .ctx = p}};
+    pass =
+        (struct pass){.setup = setup,
+                      .found = &setup->outcome->latency,
+                      .start = ticks_pair(),
+                      .loop = {.every = setup->config.latency_every, .note = raw_note, .ctx = p}};
     memset(p->found, 0, sizeof *p->found); /* its pages are there before the clock is read */
     if (!heap_replay(p, setup, true))
         return;

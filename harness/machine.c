@@ -167,7 +167,7 @@ int machine_write(const struct session *s, int argc, char **argv, struct error *
     fprintf(f,
             "  \"repeats\": %u,\n  \"latency_every\": %u,\n  \"limit_seconds\": %.9g,\n  "
             "\"limit_resident_bytes\": %llu,\n",
-            s->repeats, s->limits.latency_every, s->limits.seconds,
+            s->repeats, s->config.latency_every, s->limits.seconds,
             (unsigned long long)s->limits.resident_bytes);
     fprintf(f, "  \"seed\": %llu\n}\n", (unsigned long long)s->seed);
     bool torn = ferror(f);

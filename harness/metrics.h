@@ -35,7 +35,7 @@
     X(door, "", none, id,                                                                          \
       "what the door was told (--door), all of it; empty for memory that does not come through "   \
       "one")                                                                                       \
-    X(pass, "", none, id, "throughput, latency, memory or verify")                                 \
+    X(pass, "", none, id, "which pass of the plan the row is of (--passes)")                       \
     X(repeat, "", none, id, "number of the repeat, from 0")                                        \
     X(status, "", none, id,                                                                        \
       "ok, or why there are no figures: oom, crash, timeout, memory_limit, failed, "               \
@@ -49,7 +49,13 @@
       "where the design has no choice")                                                            \
     X(detail, "", none, id, "what a cell that is not ok said")
 
+/* A group of columns a pass; new ones come behind the others of their group, and new groups last. */
 #define METRIC_VALUES(X)                                                                           \
+    METRICS_SPINE(X)                                                                               \
+    METRICS_PARALLEL(X)                                                                            \
+    METRICS_LATENCY(X)
+
+#define METRICS_SPINE(X)                                                                           \
     X(ops, "count", none, exact,                                                                   \
       "calls in the trace: alloc, calloc, aligned, realloc, free, failed ones and "                \
       "free(NULL) included")                                                                       \
@@ -119,7 +125,9 @@
       "last op of the cold pass")                                                                  \
     X(peak_lazy_bytes, "bytes", lower, exact,                                                      \
       "most bytes decommitted lazily and neither committed again nor returned for good: no "       \
-      "longer in C, but they stay resident until the kernel wants them")                           \
+      "longer in C, but they stay resident until the kernel wants them")
+
+#define METRICS_PARALLEL(X)                                                                        \
     X(lanes_count, "count", none, timed,                                                           \
       "parallel replay: OS threads of all copies: as many a copy as recorded threads were alive "  \
       "at once")                                                                                   \
@@ -130,7 +138,9 @@
     X(wait_most_ratio, "ratio", lower, timed,                                                      \
       "the same of the thread that waited most: its wait / wall time")                             \
     X(scaling_efficiency_ratio, "ratio", higher, timed,                                            \
-      "mops_per_s / (copies * mops_per_s with one copy, in the same block)")                       \
+      "mops_per_s / (copies * mops_per_s with one copy, in the same block)")
+
+#define METRICS_LATENCY(X)                                                                         \
     X(p9999_ns, "ns", lower, timed,                                                                \
       "latency of one op, 99.99th percentile; as p50_ns; empty below 10,000 timed ops")            \
     X(timed_ops_count, "count", none, timed,                                                       \

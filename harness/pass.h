@@ -12,14 +12,18 @@
 #include "harness/replay.h"
 #include "harness/spec.h"
 
+struct pass_config {        /* how the passes of a session measure */
+    double min_seconds;     /* throughput: least time of the steady part */
+    unsigned latency_every; /* latency: one op in so many is timed */
+};
+
 struct cell_setup {
     const struct plan *plan;
     const struct spec *spec;
-    enum touch touch;                /* of the timed passes */
-    struct os_config door;           /* what holds for the cell's door, whatever the mode */
-    double min_seconds;              /* of the throughput pass */
+    enum touch touch;      /* of the timed passes */
+    struct os_config door; /* what holds for the cell's door, whatever the mode */
+    struct pass_config config;
     struct parallel_config parallel; /* no copies: serial */
-    unsigned latency_every;          /* of the latency pass: one op in so many is timed */
     uint64_t seed;
     struct outcome *outcome;
 };

@@ -34,28 +34,28 @@ static void number_put(FILE *f, double value)
     fprintf(f, value == floor(value) && fabs(value) < 9e15 ? ",%.0f" : ",%.6f", value);
 }
 
+static void table_path(const struct results *r, const char *name, char *path, size_t room)
+{
+    snprintf(path, room, "%s/%s", r->directory, name);
+}
+
+static int exists_error(const char *path, struct error *err)
+{
+    return error_set(
+        err, "%s exists already: results are never written over; choose another folder with -o",
+        path);
+}
+
 static FILE *file_open(const struct results *r, const char *name, struct error *err)
 {
     char path[1100];
-    snprintf(path, sizeof path, "%s/%s", r->directory, name);
+    table_path(r, name, path, sizeof path);
     FILE *f = fopen(path, "wxe"); /* e: cells do not inherit it */
     if (!f && errno == EEXIST)
-        error_set(
-            err, "%s exists already: results are never written over; choose another folder with -o",
-            path);
+        exists_error(path, err);
     else if (!f)
         error_set(err, "%s: %s", path, strerror(errno));
     return f;
-}
-
-/* A write that failed before, while a buffer was full, counts too: a flush alone would not tell. */
-static int files_flush(const struct results *r, struct error *err)
-{
-    FILE *const files[] = {r->rows, r->timeline, r->heapmap, r->threads, r->latency, r->tail};
-    for (unsigned i = 0; i < sizeof files / sizeof *files; i++)
-        if (fflush(files[i]) || ferror(files[i]))
-            return error_set(err, "%s: cannot write: %s", r->directory, strerror(errno));
-    return 0;
 }
 
 /* Makes the folder and those above it. */
@@ -74,53 +74,9 @@ static int folder_make(const char *directory, struct error *err)
     return 0;
 }
 
-int results_open(struct results *r, const char *directory, struct error *err)
+static void row_put(FILE *f, const struct results *r, const struct row_ids *ids,
+                    const struct outcome *o)
 {
-    time_t now = time(NULL);
-    struct tm utc;
-    *r = (struct results){.rows = NULL};
-    if (strlen(directory) >= sizeof r->directory)
-        return error_set(err, "-o: the folder's name has %zu bytes; at most %zu fit",
-                         strlen(directory), sizeof r->directory - 1);
-    strcpy(r->directory, directory);
-    gmtime_r(&now, &utc);
-    size_t length = strftime(r->run_id, sizeof r->run_id, "%Y%m%dT%H%M%SZ", &utc);
-    snprintf(r->run_id + length, sizeof r->run_id - length, "-%d", (int)getpid());
-    if (folder_make(directory, err))
-        return -1;
-    if (!(r->rows = file_open(r, "results.csv", err)) ||
-        !(r->timeline = file_open(r, "timeline.csv", err)) ||
-        !(r->heapmap = file_open(r, "heapmap.csv", err)) ||
-        !(r->threads = file_open(r, "threads.csv", err)) ||
-        !(r->latency = file_open(r, "latency.csv", err)) ||
-        !(r->tail = file_open(r, "latency_tail.csv", err)))
-        return -1;
-    for (int i = 0; metric_rows[i].name; i++)
-        fprintf(r->rows, "%s%s", i ? "," : "", metric_rows[i].name);
-    fputs("\n", r->rows);
-    fputs("run_id,allocator,options,workload,threads,release,sample,op_index,virtual_ns,requested_"
-          "bytes,"
-          "usable_bytes,committed_bytes,reserved_bytes,resident_bytes,walk_meta_bytes,walk_live_"
-          "bytes,"
-          "walk_free_bytes,walk_unused_bytes,huge_coverage_bytes\n",
-          r->timeline);
-    fputs("run_id,allocator,options,workload,threads,release,sample,op_index,bucket,bucket_bytes,"
-          "offset_bytes,meta_bytes,live_bytes,free_bytes,unused_bytes\n",
-          r->heapmap);
-    fputs("run_id,allocator,options,workload,threads,release,block,copies,lane,copy,first_thread,"
-          "recorded_threads,busy_ns,wait_ns\n",
-          r->threads);
-    fputs("run_id,allocator,options,workload,threads,release,block,via,op,low_ns,high_ns,count\n",
-          r->latency);
-    fputs("run_id,allocator,options,workload,threads,release,block,via,op,op_index,size_bytes,ns,"
-          "replay_min_ns,cause\n",
-          r->tail);
-    return files_flush(r, err);
-}
-
-static void row_put(const struct results *r, const struct row_ids *ids, const struct outcome *o)
-{
-    FILE *f = r->rows;
     fprintf(f, "%s,%u,%u,", r->run_id, ids->block, ids->order);
     text_put(f, ids->allocator);
     fputc(',', f);
@@ -162,104 +118,228 @@ static void known_put(FILE *f, uint64_t value)
         fprintf(f, ",%llu", (unsigned long long)value);
 }
 
-static void timeline_put(const struct results *r, const struct row_ids *ids,
+static void timeline_put(FILE *f, const struct results *r, const struct row_ids *ids,
                          const struct outcome *o)
 {
     for (uint32_t i = 0; i < o->samples; i++) {
         const struct sample *s = &o->sample[i];
-        series_ids_put(r->timeline, r, ids);
-        fprintf(r->timeline, ",%u,%llu,%llu", i, (unsigned long long)s->op_index,
+        series_ids_put(f, r, ids);
+        fprintf(f, ",%u,%llu,%llu", i, (unsigned long long)s->op_index,
                 (unsigned long long)s->virtual_ns);
         const uint64_t values[] = {s->requested, s->usable,  s->committed, s->reserved, s->resident,
                                    s->walk[0],   s->walk[1], s->walk[2],   s->walk[3],  s->huge};
         for (unsigned k = 0; k < sizeof values / sizeof *values; k++)
-            known_put(r->timeline, values[k]);
-        fputc('\n', r->timeline);
+            known_put(f, values[k]);
+        fputc('\n', f);
     }
 }
 
-static void heapmap_put(const struct results *r, const struct row_ids *ids, const struct outcome *o)
+static void heapmap_put(FILE *f, const struct results *r, const struct row_ids *ids,
+                        const struct outcome *o)
 {
     for (uint32_t i = 0; i < o->heapmap_samples; i++) {
         for (uint32_t b = 0; b < o->heapmap_buckets; b++) {
             const uint64_t *bytes = o->heapmap[i].bytes[b];
             if (!(bytes[0] | bytes[1] | bytes[2] | bytes[3]))
                 continue;
-            series_ids_put(r->heapmap, r, ids);
-            fprintf(r->heapmap, ",%u,%llu,%u,%llu,%llu", i,
-                    (unsigned long long)o->heapmap[i].op_index, b,
+            series_ids_put(f, r, ids);
+            fprintf(f, ",%u,%llu,%u,%llu,%llu", i, (unsigned long long)o->heapmap[i].op_index, b,
                     (unsigned long long)o->heapmap_bucket_bytes,
                     (unsigned long long)(b * o->heapmap_bucket_bytes));
             for (int k = 0; k < 4; k++)
-                fprintf(r->heapmap, ",%llu", (unsigned long long)bytes[k]);
-            fputc('\n', r->heapmap);
+                fprintf(f, ",%llu", (unsigned long long)bytes[k]);
+            fputc('\n', f);
         }
     }
 }
 
-static void threads_put(const struct results *r, const struct row_ids *ids, const struct outcome *o)
+static void threads_put(FILE *f, const struct results *r, const struct row_ids *ids,
+                        const struct outcome *o)
 {
     for (uint32_t i = 0; i < o->lanes; i++) {
         const struct lane_share *lane = &o->lane[i];
-        series_ids_put(r->threads, r, ids);
-        fprintf(r->threads, ",%u,%u,%u,%u,%u,%u,%llu,%llu\n", ids->block, ids->copies, i,
-                lane->copy, lane->first_thread, lane->recorded_threads,
-                (unsigned long long)lane->busy_ns, (unsigned long long)lane->wait_ns);
+        series_ids_put(f, r, ids);
+        fprintf(f, ",%u,%u,%u,%u,%u,%u,%llu,%llu\n", ids->block, ids->copies, i, lane->copy,
+                lane->first_thread, lane->recorded_threads, (unsigned long long)lane->busy_ns,
+                (unsigned long long)lane->wait_ns);
     }
 }
 
-static void latency_put(const struct results *r, const struct row_ids *ids, const struct latency *l)
+static void latency_put(FILE *f, const struct results *r, const struct row_ids *ids,
+                        const struct outcome *o)
 {
+    const struct latency *l = &o->latency;
     for (unsigned kind = 0; kind < LATENCY_KINDS; kind++) {
         for (unsigned b = 0; b < HISTOGRAM_BUCKETS; b++) {
             if (!l->kind[kind].count[b])
                 continue;
-            series_ids_put(r->latency, r, ids);
-            fprintf(r->latency, ",%u,%s,%s,%.3f,%.3f,%llu\n", ids->block, ids->via,
-                    latency_kind_names[kind], (double)histogram_low(b) * l->tick_ns,
+            series_ids_put(f, r, ids);
+            fprintf(f, ",%u,%s,%s,%.3f,%.3f,%llu\n", ids->block, ids->via, latency_kind_names[kind],
+                    (double)histogram_low(b) * l->tick_ns,
                     ((double)histogram_high(b) + 1) * l->tick_ns,
                     (unsigned long long)l->kind[kind].count[b]);
         }
     }
 }
 
-static void tail_put(const struct results *r, const struct row_ids *ids, const struct latency *l)
+static void tail_put(FILE *f, const struct results *r, const struct row_ids *ids,
+                     const struct outcome *o)
 {
+    const struct latency *l = &o->latency;
     static const char *const causes[] = {"none seen", "os door", "page fault",
                                          "os door and page fault"};
     for (uint32_t i = 0; i < l->tails; i++) {
         const struct latency_tail *t = &l->tail[i];
-        series_ids_put(r->tail, r, ids);
-        fprintf(r->tail, ",%u,%s,%s,%llu,%llu,%.3f,", ids->block, ids->via,
-                latency_kind_names[t->kind], (unsigned long long)t->op, (unsigned long long)t->size,
+        series_ids_put(f, r, ids);
+        fprintf(f, ",%u,%s,%s,%llu,%llu,%.3f,", ids->block, ids->via, latency_kind_names[t->kind],
+                (unsigned long long)t->op, (unsigned long long)t->size,
                 (double)t->ticks * l->tick_ns);
         if (l->least_known)
-            fprintf(r->tail, "%.3f", (double)t->least_ticks * l->tick_ns);
-        fprintf(r->tail, ",%s\n",
+            fprintf(f, "%.3f", (double)t->least_ticks * l->tick_ns);
+        fprintf(f, ",%s\n",
                 t->causes & LATENCY_CAUSES_KNOWN ? causes[t->causes % LATENCY_CAUSES_KNOWN] : "");
     }
+}
+
+/* ---- the tables ---- */
+
+static uint32_t one_row(const struct outcome *o)
+{
+    (void)o;
+    return 1;
+}
+
+static uint32_t timeline_rows(const struct outcome *o)
+{
+    return o->samples;
+}
+
+static uint32_t heapmap_rows(const struct outcome *o)
+{
+    return o->heapmap_samples;
+}
+
+static uint32_t threads_rows(const struct outcome *o)
+{
+    return o->lanes;
+}
+
+static uint32_t latency_rows(const struct outcome *o)
+{
+    return o->status == OUTCOME_OK && o->known[METRIC_timed_ops_count];
+}
+
+static uint32_t tail_rows(const struct outcome *o)
+{
+    return o->status == OUTCOME_OK ? o->latency.tails : 0;
+}
+
+/* A file of the results: made when a cell has the first rows for it. */
+struct table {
+    const char *name, *columns; /* NULL: the metrics'; else what follows SERIES_IDS */
+    uint32_t (*rows)(const struct outcome *o); /* 0 = none of this cell */
+    void (*put)(FILE *f, const struct results *r, const struct row_ids *ids,
+                const struct outcome *o);
+};
+
+#define SERIES_IDS "run_id,allocator,options,workload,threads,release"
+
+static const struct table tables[RESULTS_TABLES] = {
+    [RESULTS_ROWS] = {"results.csv", NULL, one_row, row_put},
+    [RESULTS_TIMELINE] = {"timeline.csv",
+                          "sample,op_index,virtual_ns,requested_bytes,usable_bytes,committed_bytes,"
+                          "reserved_bytes,resident_bytes,walk_meta_bytes,walk_live_bytes,"
+                          "walk_free_bytes,walk_unused_bytes,huge_coverage_bytes",
+                          timeline_rows, timeline_put},
+    [RESULTS_HEAPMAP] = {"heapmap.csv",
+                         "sample,op_index,bucket,bucket_bytes,offset_bytes,meta_bytes,live_bytes,"
+                         "free_bytes,unused_bytes",
+                         heapmap_rows, heapmap_put},
+    [RESULTS_THREADS] = {"threads.csv",
+                         "block,copies,lane,copy,first_thread,recorded_threads,busy_ns,wait_ns",
+                         threads_rows, threads_put},
+    [RESULTS_LATENCY] = {"latency.csv", "block,via,op,low_ns,high_ns,count", latency_rows,
+                         latency_put},
+    [RESULTS_TAIL] = {"latency_tail.csv", "block,via,op,op_index,size_bytes,ns,replay_min_ns,cause",
+                      tail_rows, tail_put},
+};
+
+/* A write that failed before, while a buffer was full, counts too: a flush alone would not tell. */
+static int files_flush(const struct results *r, struct error *err)
+{
+    for (unsigned i = 0; i < RESULTS_TABLES; i++)
+        if (r->file[i] && (fflush(r->file[i]) || ferror(r->file[i])))
+            return error_set(err, "%s: cannot write: %s", r->directory, strerror(errno));
+    return 0;
+}
+
+static int table_absent(const struct results *r, const struct table *table, struct error *err)
+{
+    char path[1100];
+    table_path(r, table->name, path, sizeof path);
+    return access(path, F_OK) ? 0 : exists_error(path, err);
+}
+
+static bool table_open(struct results *r, enum results_table which, struct error *err)
+{
+    const struct table *table = &tables[which];
+    FILE *f = r->file[which] = file_open(r, table->name, err);
+    if (!f)
+        return false;
+    for (int i = 0; !table->columns && metric_rows[i].name; i++)
+        fprintf(f, "%s%s", i ? "," : "", metric_rows[i].name);
+    if (table->columns)
+        fprintf(f, SERIES_IDS ",%s", table->columns);
+    fputc('\n', f);
+    return true;
+}
+
+int results_open(struct results *r, const char *directory, struct error *err)
+{
+    time_t now = time(NULL);
+    struct tm utc;
+    *r = (struct results){.directory = ""};
+    if (strlen(directory) >= sizeof r->directory)
+        return error_set(err, "-o: the folder's name has %zu bytes; at most %zu fit",
+                         strlen(directory), sizeof r->directory - 1);
+    strcpy(r->directory, directory);
+    gmtime_r(&now, &utc);
+    size_t length = strftime(r->run_id, sizeof r->run_id, "%Y%m%dT%H%M%SZ", &utc);
+    snprintf(r->run_id + length, sizeof r->run_id - length, "-%d", (int)getpid());
+    if (folder_make(directory, err))
+        return -1;
+    for (unsigned i = 0; i < RESULTS_TABLES; i++)
+        if (table_absent(r, &tables[i], err))
+            return -1;
+    return table_open(r, RESULTS_ROWS, err) ? files_flush(r, err) : -1;
 }
 
 int results_put(struct results *r, const struct row_ids *ids, const struct outcome *o,
                 struct error *err)
 {
-    row_put(r, ids, o);
-    timeline_put(r, ids, o);
-    heapmap_put(r, ids, o);
-    threads_put(r, ids, o);
-    if (o->status == OUTCOME_OK) {
-        latency_put(r, ids, &o->latency);
-        tail_put(r, ids, &o->latency);
+    for (unsigned i = 0; i < RESULTS_TABLES; i++) {
+        if (!tables[i].rows(o))
+            continue;
+        if (!r->file[i] && !table_open(r, (enum results_table)i, err))
+            return -1;
+        tables[i].put(r->file[i], r, ids, o);
     }
     return files_flush(r, err);
 }
 
+void results_list(const struct results *r, FILE *stream)
+{
+    for (unsigned i = 0; i < RESULTS_TABLES; i++)
+        if (r->file[i])
+            fprintf(stream, "%s, ", tables[i].name);
+    fputs("run.json", stream);
+}
+
 int results_close(struct results *r, struct error *err)
 {
-    FILE *files[] = {r->rows, r->timeline, r->heapmap, r->threads, r->latency, r->tail};
     int result = 0;
-    for (unsigned i = 0; i < sizeof files / sizeof *files; i++)
-        if (files[i] && fclose(files[i]))
+    for (unsigned i = 0; i < RESULTS_TABLES; i++)
+        if (r->file[i] && fclose(r->file[i]))
             result = error_set(err, "%s: cannot write: %s", r->directory, strerror(errno));
     return result;
 }

@@ -2,7 +2,7 @@
  * results.h - the files that come out: results.csv (a row per cell, pass and repeat), timeline.csv
  * and heapmap.csv (from the memory pass), threads.csv (from parallel replays), latency.csv and
  * latency_tail.csv (from the latency pass), run.json. Rows are written and flushed as they become
- * known, and a folder that holds results is never written over.
+ * known, a file is made with its first row, and a folder that holds results is never written over.
  */
 #ifndef ALLOCLAB_RESULTS_H
 #define ALLOCLAB_RESULTS_H
@@ -18,18 +18,30 @@ struct row_ids { /* the id columns of a row; strings are the caller's */
         *pass, *rank_group;
 };
 
+/* A file each; its name, columns and source are rows of the table in results.c. */
+enum results_table {
+    RESULTS_ROWS,
+    RESULTS_TIMELINE,
+    RESULTS_HEAPMAP,
+    RESULTS_THREADS,
+    RESULTS_LATENCY,
+    RESULTS_TAIL,
+    RESULTS_TABLES
+};
+
 struct results {
-    FILE *rows, *timeline, *heapmap, *threads, *latency, *tail;
+    FILE *file[RESULTS_TABLES]; /* NULL until there is a row for it */
     char directory[1024];
     char run_id[64];
 };
 
-/* Makes the folder if need be, and the files with their headers. 0, or -1: it holds results
+/* Makes the folder if need be, and results.csv with its header. 0, or -1: it holds results
    already, or cannot be written. */
 int results_open(struct results *r, const char *directory, struct error *err);
-/* One row; and of a memory pass its samples. -1: the disk is full or the like. */
+/* One row, and what else the cell left for the other files. -1: the disk is full or the like. */
 int results_put(struct results *r, const struct row_ids *ids, const struct outcome *outcome,
                 struct error *err);
+void results_list(const struct results *r, FILE *stream); /* names of the files so far */
 int results_close(struct results *r, struct error *err);
 
 #endif

@@ -156,6 +156,7 @@ static void cell_start(struct session *s, const struct job *job, struct cell *ce
     cell->door = s->door;
     cell->seed = s->seed;
     cell->limits = s->limits;
+    cell->config = s->config;
     progress_print(&progress);
     cell_run(cell, o, progress_print, &progress);
 }
@@ -447,15 +448,13 @@ int session_plan(struct session *s, struct error *err)
 
 int session_run(struct session *s, struct error *err)
 {
-    /* Memory first: it tells which designs released anything, and so the group of all rows. */
-    static const enum pass order[] = {PASS_MEMORY, PASS_VERIFY, PASS_THROUGHPUT, PASS_LATENCY};
     struct rng rng = rng_stream(s->seed, 0);
     s->cells_total = cells_count(s);
-    for (int i = 0; i < PASS_COUNT; i++) {
-        unsigned blocks = !s->passes[order[i]] ? 0 : pass_timed(order[i]) ? s->repeats : 1;
+    for (enum pass pass = 0; pass < PASS_COUNT; pass++) {
+        unsigned blocks = !s->passes[pass] ? 0 : pass_timed(pass) ? s->repeats : 1;
         for (unsigned block = 0; block < blocks; block++)
             for (unsigned target = 0; target < s->target_count; target++)
-                if (target_block(s, order[i], block, target, &rng, err)) {
+                if (target_block(s, pass, block, target, &rng, err)) {
                     progress_clear(s);
                     return -1;
                 }

@@ -51,6 +51,7 @@ struct session {
     enum affinity affinity;
     uint64_t seed;
     struct cell_limits limits;
+    struct pass_config config;
     char door[256];          /* what the cells' doors are told, every row of os_options */
     struct results *results; /* NULL: nothing is written (alloclab check) */
     bool quiet;              /* no progress line */

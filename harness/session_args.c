@@ -201,8 +201,12 @@ int session_door(struct session *s, const char *text, struct error *err)
 struct cell_limits limits_default(void)
 {
     uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * os_page_bytes() / 2;
-    return (struct cell_limits){
-        .seconds = 120, .resident_bytes = memory, .min_seconds = 0.5, .latency_every = 1};
+    return (struct cell_limits){.seconds = 120, .resident_bytes = memory};
+}
+
+struct pass_config config_default(void)
+{
+    return (struct pass_config){.min_seconds = 0.5, .latency_every = 1};
 }
 
 uint64_t seed_default(void)

@@ -29,6 +29,7 @@ int session_door(struct session *s, const char *text, struct error *err);
 
 /* Sensible limits: two minutes, and half of the memory that is available now. */
 struct cell_limits limits_default(void);
+struct pass_config config_default(void);
 
 /* A seed from the clock and the process, for runs that name none; printed by whoever uses it. */
 uint64_t seed_default(void);

@@ -147,7 +147,7 @@ static void lanes_note(const struct cell_setup *setup, const struct parallel *pa
 static bool passes_run(const struct cell_setup *setup, struct way *way, const struct cold *cold,
                        struct timing *timing)
 {
-    uint64_t wanted = setup->plan->ops ? (uint64_t)(setup->min_seconds * 1e9) : 0;
+    uint64_t wanted = setup->plan->ops ? (uint64_t)(setup->config.min_seconds * 1e9) : 0;
     timing->stride = 1;
     timing->cold_ns = pass_run(setup, way, cold);
     uint64_t start = clock_now_ns();

@@ -11,13 +11,14 @@ import style  # first: it says what to do where numpy or matplotlib is missing
 import numpy as np
 from matplotlib.lines import Line2D
 
+NEEDS = "blowup.csv"  # no such file, no figure: it was not measured
 NUMBERS = "objects committed_bytes resident_bytes bound_bytes".split()
 DASHED, DOTTED = (0, (4, 5)), (0, (1, 1.2))
 
 
 def read(folder):
     """{design: {column: array}} in the file's order, and the formula of each bound."""
-    table = style.Table(os.path.join(folder, "blowup.csv"), ["design", "formula"], NUMBERS,
+    table = style.Table(os.path.join(folder, NEEDS), ["design", "formula"], NUMBERS,
                         ["committed_bytes", "bound_bytes"])
     names = np.array(table.text["design"], dtype=object)
     if not len(names):
@@ -50,7 +51,7 @@ def draw(folder, out):
     page = style.Page("Producer to consumer: memory held as objects pass", [
         f"{style.count_text(most)} objects of 64 bytes, freed by another thread than allocated them; at most 1 MiB in "
         "use at any time"], [("Committed by each design, and its bound with base, headers and pages ahead", notes, 3.6,
-                              None)], 1, 8.2, 0.8, 0.25, 0.5, handles, "drawn from blowup.csv")
+                              None)], 1, 8.2, 0.8, 0.25, 0.5, handles, f"drawn from {NEEDS}")
     axes, = page.axes
     lows, highs = [], []
     for i, (name, rows) in enumerate(designs.items()):  # later lines are thinner, so that none is hidden

@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch
 
+NEEDS = "heapmap.csv"  # no such file, no figure: it was not measured
 COLUMNS = "op_index bucket_bytes offset_bytes meta_bytes live_bytes free_bytes unused_bytes".split()
 KINDS = [("live", "live (dead objects that cannot be reused included)"), ("free", "free: ready for reuse"),
          ("unused", "unused: never handed out"), ("meta", "metadata")]
@@ -25,7 +26,7 @@ Map = namedtuple("Map", "image times span")
 
 def read_maps(folder):
     """A Map by (workload, threads) and (allocator, options, release)."""
-    recordings, table = style.read_recordings(folder, "heapmap.csv", COLUMNS)
+    recordings, table = style.read_recordings(folder, NEEDS, COLUMNS)
     number = table.number
     total = sum(number[k + "_bytes"] for k, _ in KINDS)
     over = np.flatnonzero((total > number["bucket_bytes"]) | (number["bucket_bytes"] == 0))
@@ -113,7 +114,7 @@ def draw_workload(case, panels, without, labels):
     subtitle += style.left_out(without, labels)
     handles = [Patch(facecolor=style.KIND_COLOURS[k], edgecolor="#444444", linewidth=0.4, label=n) for k, n in KINDS]
     page = style.Page(f"Heap map: {case.workload}", subtitle, heads, columns, max(columns * 3.5, 5.2) + 0.3, 0.75, 0.15,
-                      0.45, handles, style.footer(rows, ["heapmap.csv", "results.csv"]))
+                      0.45, handles, style.footer(rows, [NEEDS, "results.csv"]))
     for axes, (series, _, found, _) in zip(page.axes, panels):
         if found is None:
             style.empty_panel(axes)

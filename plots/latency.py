@@ -14,6 +14,7 @@ import style  # first: it says what to do where numpy or matplotlib is missing
 import numpy as np
 from matplotlib.lines import Line2D
 
+NEEDS = "latency.csv"  # no such file, no figure: it was not measured
 TEXTS = style.RECORDING_TEXTS + ["via", "op"]
 NUMBERS = ["block", "low_ns", "high_ns", "count"]
 KINDS = ["alloc", "calloc", "realloc", "free", "scope_enter", "scope_exit"]
@@ -26,7 +27,7 @@ Curve = namedtuple("Curve", "left ns")  # 1/(1-p), and the latency that this sha
 
 def read_buckets(folder):
     """latency.csv: {(workload, threads): {series: {op kind: {(low, high): count}}}}, blocks added up."""
-    table = style.Table(os.path.join(folder, "latency.csv"), TEXTS, NUMBERS)
+    table = style.Table(os.path.join(folder, NEEDS), TEXTS, NUMBERS)
     found, n = {}, table.number
     for i, line in enumerate(table.line):
         allocator, options, workload, threads, release, via, op = (table.text[c][i] for c in TEXTS)
@@ -129,7 +130,7 @@ def draw_workload(case, rows, dropped, measured, worst, labels):
     subtitle += style.left_out(dropped, labels)
     columns = min(len(heads), 2)
     page = style.Page(f"Latency: {case.workload}", subtitle, heads, columns, max(columns * 4.4, 5.2) + 0.3, 0.8, 0.3, 0.48,
-                      handles, style.footer(rows, ["latency.csv", "results.csv"]))
+                      handles, style.footer(rows, [NEEDS, "results.csv"]))
     for axes, (curves, floor), (kind, *_) in zip(page.axes, panels, heads):
         if curves or floor:
             draw_panel(axes, curves, floor, worst if kind == ALL else {})

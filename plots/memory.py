@@ -18,6 +18,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
 WALK = "usable_bytes walk_meta_bytes walk_live_bytes walk_free_bytes walk_unused_bytes".split()
+NEEDS = "timeline.csv"  # no such file, no figure: it was not measured
 COLUMNS = ["op_index", "requested_bytes", "resident_bytes", *WALK]
 KIND = style.KIND_COLOURS
 DEAD = "#d55e00"
@@ -113,7 +114,7 @@ def draw_workload(case, panels, dropped, labels):
     subtitle += style.left_out(dropped, labels)
     page = style.Page(f"Memory over time: {case.workload}", subtitle, heads, columns,
                       max(columns * 3.5, 5.2) + 0.3, 0.75, 0.15, 0.45, handles,
-                      style.footer(every, ["timeline.csv", "results.csv"]))
+                      style.footer(every, [NEEDS, "results.csv"]))
     for i, (axes, panel) in enumerate(zip(page.axes, panels)):
         if panel.times is None:
             style.empty_panel(axes)
@@ -129,7 +130,7 @@ def draw_workload(case, panels, dropped, labels):
 
 def draw(folder, out):
     results = style.rows_of_pass(style.read_results(folder), folder, "memory")
-    recordings, _ = style.read_recordings(folder, "timeline.csv", COLUMNS, WALK)
+    recordings, _ = style.read_recordings(folder, NEEDS, COLUMNS, WALK)
     labels = style.label_series(r.series for r in results)
     cases = style.group_by(results, lambda r: r.case)
     names = style.case_slugs(cases)

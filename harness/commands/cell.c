@@ -1,6 +1,7 @@
 /*
- * cell.c - `alloclab cell`, internal: the process of one cell. It maps the plan and the outcome it
- * was given, runs one pass and leaves. Its arguments are made by harness/cell.c.
+ * cell.c - `alloclab cell`, internal: the process of one cell. It maps what it shares with the
+ * session (harness/cell.c), and the plan, runs one pass and leaves. The request is copied before
+ * the pass: what is shared lies in the reach of the design under test.
  */
 #include "harness/cell.h"
 
@@ -12,53 +13,53 @@
 #include "harness/pass.h"
 #include "harness/registry.h"
 
-static int name_index(const char *const names[], const char *name)
+static int cell_execute(const struct cell_request *r, struct outcome *outcome, struct error *err)
 {
-    for (int i = 0; names[i]; i++)
-        if (!strcmp(names[i], name))
-            return i;
-    return -1;
+    static void (*const passes[PASS_COUNT])(const struct cell_setup *) = {
+#define PASS_FUNCTION(id, name, timed) name##_pass,
+        PASSES(PASS_FUNCTION)
+#undef PASS_FUNCTION
+    };
+    struct spec spec;
+    struct cell_setup setup = {.spec = &spec,
+                               .touch = r->touch,
+                               .config = r->config,
+                               .parallel = r->parallel,
+                               .seed = r->seed,
+                               .outcome = outcome};
+    struct error why;
+    if (!r->live[0] && !(setup.plan = plan_map(r->plan_fd, err)))
+        return -1;
+    if (spec_parse(r->spec, &spec, err) || door_parse(r->door, &setup.door, err))
+        return -1;
+    if (r->preload[0] && !preload_serves(r->preload, &why))
+        outcome_fail(outcome, OUTCOME_FAILED, "%s", why.text);
+    else if (r->live[0])
+        live_play(&setup, r->live, r->plan_fd);
+    else
+        passes[r->pass](&setup);
+    return 0;
 }
 
 static int cell_main(int argc, char **argv)
 {
-    static void (*const passes[PASS_COUNT])(const struct cell_setup *) = {
-        throughput_pass, memory_pass, verify_pass, latency_pass};
+    static struct cell_request request; /* large; not on the heap under test */
     struct error err;
-    struct spec spec;
-    struct os_config door;
-    bool live = argc == 14;
-    if (argc != 13 && !live) {
+    if (argc != 2) {
         fprintf(stderr, "alloclab cell: internal; use `alloclab run`\n");
         return 2;
     }
-    int pass = name_index(pass_names, argv[5]), touch = name_index(touch_names, argv[6]);
-    int affinity = name_index(affinity_names, argv[11]);
-    struct outcome *outcome =
-        mmap(NULL, sizeof *outcome, PROT_READ | PROT_WRITE, MAP_SHARED, atoi(argv[2]), 0);
-    const struct plan *plan = live ? NULL : plan_map(atoi(argv[1]), &err);
-    if ((!plan && !live) || outcome == MAP_FAILED || pass < 0 || touch < 0 || affinity < 0 ||
-        spec_parse(argv[7], &spec, &err) || door_parse(argv[9], &door, &err)) {
-        fprintf(stderr, "alloclab cell: %s\n", plan || live ? "bad arguments" : err.text);
+    struct cell_shared *shared =
+        mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED, atoi(argv[1]), 0);
+    if (shared == MAP_FAILED) {
+        fprintf(stderr, "alloclab cell: no memory is shared with a session; use `alloclab run`\n");
         return 2;
     }
-    struct cell_setup setup = {
-        .plan = plan,
-        .spec = &spec,
-        .touch = (enum touch)touch,
-        .door = door,
-        .min_seconds = strtod(argv[3], NULL),
-        .latency_every = (unsigned)atoi(argv[12]),
-        .seed = strtoull(argv[4], NULL, 10),
-        .outcome = outcome,
-        .parallel = {.copies = (unsigned)atoi(argv[10]), .affinity = (enum affinity)affinity}};
-    if (argv[8][0] && !preload_serves(argv[8], &err))
-        outcome_fail(outcome, OUTCOME_FAILED, "%s", err.text);
-    else if (live)
-        live_play(&setup, argv[13], atoi(argv[1]));
-    else
-        passes[pass](&setup);
-    return 0;
+    memcpy(&request, &shared->request, sizeof request);
+    if (!cell_execute(&request, &shared->outcome, &err))
+        return 0;
+    fprintf(stderr, "alloclab cell: %s\n", err.text);
+    return 2;
 }
 
 COMMAND(cell) = {.name = "cell",

@@ -66,9 +66,7 @@ static int passes_parse(struct session *s, char *text, struct error *err)
         s->passes[pass] = true;
         any = true;
     }
-    return any ? 0
-               : error_set(err,
-                           "--passes: name at least one of throughput, memory, verify, latency");
+    return any ? 0 : choice_parse("--passes", "", pass_names, &(int){0}, err);
 }
 
 /* A prime, so that it does not keep step with what the program repeats. */
@@ -83,7 +81,7 @@ static int every_parse(struct session *s, const char *text, struct error *err)
                              "--latency-every: %llu is not a prime (nor 1): a program that repeats "
                              "something every %llu ops would have the same ones timed each time",
                              (unsigned long long)every, (unsigned long long)i);
-    s->limits.latency_every = (unsigned)every;
+    s->config.latency_every = (unsigned)every;
     return 0;
 }
 
@@ -248,9 +246,9 @@ static int session_execute(struct session *s, struct arguments *a, int argc, cha
     int result = session_run(s, err);
     if (!result) {
         summary_print(s, a->base, stdout);
-        printf("\n%u cells, %u failed; results in %s: results.csv, timeline.csv, heapmap.csv, "
-               "latency.csv, latency_tail.csv, %srun.json\n",
-               s->order, s->failed, a->directory, s->parallel ? "threads.csv, " : "");
+        printf("\n%u cells, %u failed; results in %s: ", s->order, s->failed, a->directory);
+        results_list(&results, stdout);
+        putchar('\n');
     }
     struct error closing;
     if (results_close(&results, &closing) && !result) {
@@ -268,6 +266,7 @@ static int run_main(int argc, char **argv)
                         .passes = {[PASS_THROUGHPUT] = true, [PASS_MEMORY] = true},
                         .touch = TOUCH_FIRST,
                         .limits = limits_default(),
+                        .config = config_default(),
                         .seed = seed_default(),
                         .quiet = !isatty(STDERR_FILENO)};
     int result = arguments_read(&s, &a, argc, argv, &err);
@@ -284,7 +283,7 @@ COMMAND(run) = {
     .name = "run",
     .usage =
         "run [-a SPEC,..] -w WORKLOAD_OR_TRACE,.. -o DIR [-r BLOCKS] [--passes "
-        "throughput,memory,verify,latency] [--latency-every PRIME] "
+        "PASS,..] [--latency-every PRIME] "
         "[--touch none|first|line] [--release auto|free|scope|both] [--base SPEC] [--via "
         "vtable|malloc] [--door thp=on|off,numa=..,hugetlb=yes,commit_limit=BYTES] [--seed N] "
         "[--limit-seconds N] [--limit-memory BYTES] [--replay serial|parallel] [--copies N,..] "

@@ -105,7 +105,7 @@ static void measure(enum plant planted, unsigned every)
 {
     const struct spec spec = {.design = &toy, .name = "toy"};
     const struct cell_setup setup = {
-        .plan = plan_make(), .spec = &spec, .latency_every = every, .outcome = &outcome};
+        .plan = plan_make(), .spec = &spec, .config.latency_every = every, .outcome = &outcome};
     memset(&outcome, 0, sizeof outcome);
     plant = planted;
     heaps = 0;
