@@ -10,7 +10,7 @@ group() { # name: its packages
     case $1 in
     base) echo gcc g++ libc6-dev make libzstd-dev libxxhash-dev zlib1g-dev libcmocka-dev python3 python3-numpy \
         python3-matplotlib ;;
-    test) echo perl sqlite3 pkgconf libjemalloc2 git redis-server pigz binutils ;;
+    test) echo perl sqlite3 pkgconf libjemalloc2 git redis-server pigz binutils python3-scipy ;;
     samples) echo perl sqlite3 gcc redis-server libjansson-dev mawk ;;
     rivals) echo libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4 libtbbmalloc2 ;;
     lint) echo clang-format clang-tidy cppcheck shellcheck pyflakes3 binutils ;;
