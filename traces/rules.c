@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "traces/layout.h"
+#include "traces/table_grow.h"
 
 static int rules_refuse(const struct trace_rules *rules, struct error *err, const char *format, ...)
     __attribute__((format(printf, 3, 4), cold));
@@ -24,20 +25,10 @@ static int rules_refuse(const struct trace_rules *rules, struct error *err, cons
 
 void trace_rules_free(struct trace_rules *rules)
 {
-    free(rules->objects);
+    live_table_free(&rules->objects);
     free(rules->threads);
     free(rules->scopes);
     *rules = (struct trace_rules){0};
-}
-
-/* Doubles a table that is full; NULL and nothing has changed if there is no memory. */
-__attribute__((noinline)) static void *table_grow(void *table, size_t *room, size_t item_bytes)
-{
-    size_t more = *room ? 2 * *room : 256;
-    void *grown = realloc(table, more * item_bytes);
-    if (grown)
-        *room = more;
-    return grown;
 }
 
 /* The nearest open scope at or around `scope`; shortens the way for the next search. */
@@ -75,7 +66,7 @@ static int check_object(const struct trace_rules *rules, const struct trace_op *
                                 "object %" PRIu64 " does not exist: only %" PRIu64
                                 " have been made so far",
                                 op->object, rules->totals.objects);
-        if (!(rules->objects[op->object] & 1))
+        if (!live_table_find(&rules->objects, op->object))
             return rules_refuse(rules, err, "object %" PRIu64 " is not live any more", op->object);
     } else if (op->object != TRACE_NO_OBJECT) {
         return rules_refuse(rules, err, "this op has no object, but %" PRIu64 " is given",
@@ -157,11 +148,7 @@ static int make_room(struct trace_rules *rules, const struct trace_op *op, unsig
                      struct error *err)
 {
     const struct trace_totals *t = &rules->totals;
-    void *grown = rules;
-    if (shape & SHAPE_MAKES && t->objects == rules->objects_room) {
-        grown = table_grow(rules->objects, &rules->objects_room, sizeof *rules->objects);
-        rules->objects = grown ? grown : rules->objects;
-    }
+    void *grown = shape & SHAPE_MAKES && !live_table_room(&rules->objects) ? NULL : rules;
     if (grown && shape & SHAPE_BEGIN && t->scopes == rules->scopes_room) {
         grown = table_grow(rules->scopes, &rules->scopes_room, sizeof *rules->scopes);
         rules->scopes = grown ? grown : rules->scopes;
@@ -180,15 +167,16 @@ static void count_object(struct trace_rules *rules, const struct trace_op *op, u
 {
     struct trace_totals *t = &rules->totals;
     if (shape & SHAPE_MAKES) {
-        rules->objects[t->objects++] = op->size << 1 | 1;
+        live_table_add(&rules->objects, op->size << 1 | 1);
+        t->objects++;
         t->end_live_objects++;
         t->end_live_bytes += op->size;
         t->allocated_bytes += op->kind == TRACE_LIVE ? 0 : op->size;
     } else {
-        uint64_t *object = &rules->objects[op->object];
+        uint64_t *object = live_table_find(&rules->objects, op->object);
         uint64_t old = *object >> 1;
         if (shape & SHAPE_ENDS) {
-            *object = 0;
+            live_table_remove(&rules->objects, op->object, object);
             t->end_live_objects--;
             t->end_live_bytes -= old;
             return;

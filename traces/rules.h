@@ -4,11 +4,12 @@
  * everything is numbered as it should be. The writer holds every op against it; `alloclab trace
  * check` does the same with a file. It counts the totals on the way.
  *
- * O(1) amortised an op. Memory: 8 bytes an object, 16 a thread, 8 a scope.
+ * O(1) amortised an op. Memory: what live_table.h says for objects, 16 bytes a thread, 8 a scope.
  */
 #ifndef ALLOCLAB_RULES_H
 #define ALLOCLAB_RULES_H
 
+#include "traces/live_table.h"
 #include "traces/trace.h"
 
 #define TRACE_MAX_ALIGN_LOG2 40 /* of an op that did not fail */
@@ -20,10 +21,10 @@ struct rules_thread {
 
 struct trace_rules {
     struct trace_totals totals; /* end_live_* is the live set so far */
-    uint64_t *objects;          /* size << 1 | live */
+    struct live_table objects;  /* size << 1 | 1 */
     struct rules_thread *threads;
     uint64_t *scopes; /* (scope around it + 1) << 1 | open */
-    size_t objects_room, threads_room, scopes_room;
+    size_t threads_room, scopes_room;
 };
 
 /* Zeroed memory is a fresh state. */

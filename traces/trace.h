@@ -96,8 +96,8 @@ int trace_set_meta(struct trace_writer *w, const char *key, const char *value, s
 /*
  * Appends one op. Objects, scopes and threads must be numbered as said above; whatever does not fit
  * (an unknown object, a dead scope, an op of an ended thread, a size over the limit) is refused
- * with -1 and leaves the writer usable. O(1) amortised; memory grows with the number of objects (8
- * bytes each).
+ * with -1 and leaves the writer usable. O(1) amortised; memory grows with the live set and the
+ * number of scopes, not with the ops.
  */
 int trace_put(struct trace_writer *w, const struct trace_op *op, struct error *err);
 const struct trace_totals *trace_writer_totals(const struct trace_writer *w);
