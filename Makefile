@@ -107,7 +107,7 @@ include scripts/pool.mk
 include scripts/bench.mk
 include scripts/tests.mk
 
-.PHONY: demo figures bench-replay rivals bench-rivals golden docs handbook
+.PHONY: demo figures bench-replay rivals bench-rivals bench-agreement golden docs handbook
 demo: alloclab ## record a program, replay real recordings on every allocator, leave tables and pictures
 	@scripts/demo.sh
 
@@ -134,6 +134,13 @@ $(BUILD)/rivals: tests/bench/rivals.c $(BUILD)/flags
 bench-rivals: all $(BUILD)/rivals | rivals ## race drop-ins (DESIGNS="segfit ..") against the rivals; BLOCKS=10 SEED=N THP=on
 	@ALLOCLAB=$(ALLOCLAB) BUILD=$(BUILD) $(PYTHON) tests/bench/rivals.py $(if $(BLOCKS),--blocks $(BLOCKS)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(THP),--thp $(THP)) $(or $(DESIGNS),segfit)
+
+$(BUILD)/ops8_loop: tests/bench/ops8_loop.c $(BUILD)/flags
+	@mkdir -p $(@D); $(CC) $(CFLAGS) -fno-builtin -MF $@.d -o $@ $<
+
+bench-agreement: all $(BUILD)/ops8_loop | rivals ## the harness's ratios beside those of a bare loop; TRACES="redis .." BLOCKS=20 SEED=N THP=on
+	@ALLOCLAB=$(ALLOCLAB) BUILD=$(BUILD) $(PYTHON) tests/bench/agreement.py $(if $(BLOCKS),--blocks $(BLOCKS)) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(THP),--thp $(THP)) $(TRACES)
 
 golden: alloclab ## rewrite the expected figures of tests/golden: only when a change of them is meant
 	@$(PYTHON) tests/golden/test_golden.py --write

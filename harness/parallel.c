@@ -209,6 +209,10 @@ struct parallel *parallel_open(const struct plan *plan, const struct allocator *
                                struct heap *heap, enum touch touch,
                                const struct parallel_config *config, struct error *err)
 {
+    if (!(plan->flags & PLAN_PARALLEL)) {
+        error_set(err, "parallel replay: the plan was made without turns");
+        return NULL;
+    }
     struct parallel *p = pages_map(sizeof *p);
     if (!p) {
         error_set(err, "parallel replay: no memory for its lanes: %s", strerror(errno));

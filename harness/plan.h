@@ -21,15 +21,19 @@
  *   RARE     slot, low = low 32 bits of the size; and a second word (PLAN_RARE_*):
  *            realloc, and aligned or huge alloc, calloc, free
  *   OWNER    slot = scope: the next op's object lives in that scope, not in the current one (only
- * frees and reallocs; a design that finds owners ignores it). Not an op by itself. BEGIN    slot =
- * scope, opened inside the thread's current scope, and now current END      slot = scope, low = the
- * scope that is current afterwards SWITCH   slot = scope that is now current START    the thread's
- * view is entered          STOP  and left SHARED   slot, low = turn: the next op touches an object
- * that more than one thread touches. Such an object has two slots, the pointer and, after it, its
- * turn: how many touches (alloc, realloc, free) came before. Parallel replay waits for the turn
- * (acquire) and counts it on (release); serial replay is in order anyway. Not an op by itself. DROP
- * release=scope: the program's free of an object that its scope's exit releases; only in plans for
- * observing passes (PLAN_OBSERVE), so that they know what the program holds. low = requested bytes
+ *            frees and reallocs; a design that finds owners ignores it). Not an op by itself
+ *   BEGIN    slot = scope, opened inside the thread's current scope, and now current
+ *   END      slot = scope, low = the scope that is current afterwards
+ *   SWITCH   slot = scope that is now current
+ *   START    the thread's view is entered          STOP  and left
+ *   SHARED   slot, low = turn: the next op touches an object that more than one thread touches. Such
+ *            an object has two slots, the pointer and, after it, its turn: how many touches (alloc,
+ *            realloc, free) came before. Parallel replay waits for the turn (acquire) and counts it
+ *            on (release). A serial replay is in order anyway, so the plans of its timed passes have
+ *            no turns: they would cost time that no allocator takes. Not an op by itself
+ *   DROP     release=scope: the program's free of an object that its scope's exit releases; only in
+ *            plans for observing passes (PLAN_OBSERVE), so that they know what the program holds.
+ *            low = requested bytes
  *
  * With release=free there are no scopes: they are followed only to count what escapes them. Scope
  * slot 0 is the root (outside all scopes). Object slots are reused once free: a slot of an object
@@ -84,8 +88,8 @@ enum plan_kind {
 enum plan_release { PLAN_RELEASE_FREE, PLAN_RELEASE_SCOPE };
 
 enum plan_flag {
-    PLAN_OBSERVE = 1,  /* keep DROP words */
-    PLAN_PARALLEL = 2, /* slots laid out for threads that run at the same time */
+    PLAN_OBSERVE = 1,  /* keep DROP words, and turns */
+    PLAN_PARALLEL = 2, /* turns, and slots laid out for threads that run at the same time */
 };
 
 struct plan_run {

@@ -465,7 +465,8 @@ static void object_make(struct builder *b, const struct trace_op *op)
     }
     if (!grow(b, &b->slot_of, id, &b->object_room, sizeof *b->slot_of))
         return;
-    bool shared = b->looked_ahead && b->fates.objects[id].shared;
+    bool shared = b->looked_ahead && b->plan.flags & (PLAN_PARALLEL | PLAN_OBSERVE) &&
+                  b->fates.objects[id].shared;
     uint32_t slot = slot_take(b, op->thread, shared);
     if (slot == NO_SLOT)
         return;

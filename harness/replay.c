@@ -140,15 +140,21 @@ static const uint64_t *op_word(struct replay *r, struct cursor *c, struct heap *
     return p;
 }
 
-/* All that is neither a plain alloc nor a plain free. */
+/* All that is neither a plain alloc nor a plain free. Most of it has no prefix: a realloc or calloc
+   in the current scope takes the short way. */
 static __attribute__((noinline)) const uint64_t *rare_word(struct replay *r,
                                                            struct replay_thread *t,
                                                            struct cursor *c, const uint64_t *p,
                                                            bool parallel)
 {
     struct prefix prefix;
-    p = prefix_read(r, t, c, p, &prefix);
     unsigned kind = PLAN_KIND(*p);
+    if (kind == PLAN_NOP || kind == PLAN_DROP)
+        return p + 1;
+    if (kind <= PLAN_RARE)
+        return op_word(r, c, c->alloc_view, p);
+    p = prefix_read(r, t, c, p, &prefix);
+    kind = PLAN_KIND(*p);
     if (kind == PLAN_NOP || kind == PLAN_DROP)
         return p + 1;
     if (kind >= PLAN_BEGIN) {

@@ -13,17 +13,15 @@
  *
  * LIBRARY must be what serves malloc, or the program refuses.
  */
-#include <dlfcn.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <time.h>
+
+#include "tests/bench/served.h"
 
 #define SMALL  64
 #define RING   1000
@@ -32,13 +30,6 @@
 
 static void *objects[LIVE];
 static uint16_t script_slot[SCRIPT], script_size[SCRIPT];
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static inline void *object_make(size_t size)
 {
@@ -190,17 +181,6 @@ static long status_kib(const char *name)
     if (f)
         fclose(f);
     return kib;
-}
-
-/* True if malloc is the library's. */
-static int served_by(const char *library)
-{
-    struct stat wanted, serving;
-    Dl_info info;
-    void *address = dlsym(RTLD_DEFAULT, "malloc");
-    return address && dladdr(address, &info) && !stat(library, &wanted) &&
-           !stat(info.dli_fname, &serving) && wanted.st_ino == serving.st_ino &&
-           wanted.st_dev == serving.st_dev;
 }
 
 int main(int argc, char **argv)

@@ -354,6 +354,15 @@ static void drops_are_seen_by_observers_only(void **state)
     plan_unmap(plan);
 }
 
+static uint64_t plan_words(const struct plan *plan)
+{
+    const struct plan_thread *threads = (const void *)((const char *)plan + plan->threads_offset);
+    uint64_t words = 0;
+    for (uint64_t i = 0; i < plan->threads; i++)
+        words += threads[i].words;
+    return words;
+}
+
 static void threads_have_views(void **state)
 {
     (void)state;
@@ -368,9 +377,15 @@ static void threads_have_views(void **state)
                  "+t1 t1:a0:1 +t2 t2:a1:2 t2:f0 -t2 t1:f1 -t1 ");
     spy.thread_enter = NULL;
     spy.thread_exit = NULL;
-    const struct plan *plan = plan_make(ops, COUNT(ops), PLAN_RELEASE_FREE, 0);
+    const struct plan *plan = plan_make(ops, COUNT(ops), PLAN_RELEASE_FREE, PLAN_PARALLEL);
     assert_int_equal(plan->threads, 2);
     assert_int_equal(plan->shared_objects, 2);
+    uint64_t words = plan_words(plan);
+    plan_unmap(plan);
+    /* A plan that is replayed serially and timed has the same calls, and no turns beside them. */
+    plan = plan_make(ops, COUNT(ops), PLAN_RELEASE_FREE, 0);
+    assert_int_equal(plan->shared_objects, 0);
+    assert_int_equal(plan_words(plan), words - 4);
     plan_unmap(plan);
 }
 
