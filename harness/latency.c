@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "harness/noise.h"
 #include "harness/pass.h"
 #include "harness/ticks.h"
 
@@ -289,8 +290,10 @@ void latency_pass(const struct cell_setup *setup)
                       .start = ticks_pair(),
                       .loop = {.every = setup->config.latency_every, .note = raw_note, .ctx = p}};
     memset(p->found, 0, sizeof *p->found); /* its pages are there before the clock is read */
+    struct noise noise = noise_begin();
     if (!heap_replay(p, setup, true))
         return;
+    noise_report(&noise, setup->outcome);
     p->timed = p->loop.timed;
     p->found->tick_ns = ticks_ns(&p->start);
     tails_sort(p->found);

@@ -4,6 +4,7 @@
 #include "harness/metrics.h"
 
 #include <stddef.h>
+#include <string.h>
 
 const struct metric_row metric_rows[] = {
 #define METRIC_ROW(name, unit, better, how, definition) {#name, unit, #better, #how, definition},
@@ -11,3 +12,16 @@ const struct metric_row metric_rows[] = {
 #undef METRIC_ROW
         {NULL, NULL, NULL, NULL, NULL},
 };
+
+const struct metric_row *metric_row_of(enum metric metric)
+{
+#define METRIC_ONE(...) +1
+    enum { IDS = METRIC_IDS(METRIC_ONE) };
+#undef METRIC_ONE
+    return &metric_rows[IDS + metric];
+}
+
+bool metric_is_time(const struct metric_row *row)
+{
+    return !strcmp(row->how, "timed") && !strcmp(row->better, "lower") && !strcmp(row->unit, "ns");
+}

@@ -10,6 +10,8 @@
 #ifndef ALLOCLAB_METRICS_H
 #define ALLOCLAB_METRICS_H
 
+#include <stdbool.h>
+
 #define METRIC_IDS(X)                                                                              \
     X(run_id, "", none, id, "the session that wrote the row: date, time and process")              \
     X(block, "", none, id,                                                                         \
@@ -53,7 +55,8 @@
 #define METRIC_VALUES(X)                                                                           \
     METRICS_SPINE(X)                                                                               \
     METRICS_PARALLEL(X)                                                                            \
-    METRICS_LATENCY(X)
+    METRICS_LATENCY(X)                                                                             \
+    METRICS_NOISE(X)
 
 #define METRICS_SPINE(X)                                                                           \
     X(ops, "count", none, exact,                                                                   \
@@ -165,6 +168,16 @@
       "replay_min_p50_ns")                                                                         \
     X(replay_min_runs_count, "count", none, timed, "replays that the least latencies are over")
 
+#define METRICS_NOISE(X)                                                                           \
+    X(timed_ns, "ns", none, timed,                                                                 \
+      "wall time of the timed part: all passes of a throughput cell, the timed one of a latency "  \
+      "cell")                                                                                      \
+    X(involuntary_switches_count, "count", none, timed,                                            \
+      "how often the kernel took the CPU away from the cell for another during timed_ns")          \
+    X(steal_ratio, "ratio", none, timed,                                                           \
+      "share of the CPU time of all CPUs that the hypervisor gave to other guests during "         \
+      "timed_ns, in the kernel's ticks (mostly 10 ms)")
+
 enum metric {
 #define METRIC_ENUM(name, unit, better, how, definition) METRIC_##name,
     METRIC_VALUES(METRIC_ENUM)
@@ -175,6 +188,11 @@ enum metric {
 struct metric_row {
     const char *name, *unit, *better, *how, *definition;
 };
+
+/* A cost in time, of which a session has a value for each block: what is compared by statistics.
+ * (Rates, and shares of such a cost, would tell the same again.) */
+bool metric_is_time(const struct metric_row *row);
+const struct metric_row *metric_row_of(enum metric metric);
 
 extern const struct metric_row
     metric_rows[]; /* ids, then values, in column order; ended by a NULL name */

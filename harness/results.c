@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "harness/cell.h"
+#include "harness/comparison.h"
 
 static void text_put(FILE *f, const char *text)
 {
@@ -201,6 +202,34 @@ static void tail_put(FILE *f, const struct results *r, const struct row_ids *ids
     }
 }
 
+/* Empty where there is none: an interval of too few blocks, a q of what is not tested. */
+static void chance_put(FILE *f, bool known, double value)
+{
+    fputc(',', f);
+    if (known)
+        fprintf(f, "%.6g", value);
+}
+
+static void comparison_put(FILE *f, const struct results *r, const struct row_ids *ids,
+                           const struct row_ids *base, const struct comparison *c)
+{
+    bool tested = c->verdict != VERDICT_FLOOR;
+    series_ids_put(f, r, ids);
+    fprintf(f, ",%s,%u,%s,%s,%s,%s,", ids->replay, ids->copies, ids->via, ids->touch, ids->pass,
+            metric_row_of(c->metric)->name);
+    text_put(f, base->allocator);
+    fputc(',', f);
+    text_put(f, base->options);
+    fprintf(f, ",%s,%u,%.6f", base->release, c->blocks, c->ratio.estimate);
+    chance_put(f, c->ratio.bounded, c->ratio.low);
+    chance_put(f, c->ratio.bounded, c->ratio.high);
+    chance_put(f, tested, c->test.p);
+    chance_put(f, tested, c->test.q);
+    fprintf(f, ",%s,%s,", c->ratio.exact ? "exact" : "normal", verdict_names[c->verdict]);
+    text_put(f, c->tied ? c->tied : "");
+    fputc('\n', f);
+}
+
 /* ---- the tables ---- */
 
 static uint32_t one_row(const struct outcome *o)
@@ -237,7 +266,7 @@ static uint32_t tail_rows(const struct outcome *o)
 /* A file of the results: made when a cell has the first rows for it. */
 struct table {
     const char *name, *columns; /* NULL: the metrics'; else what follows SERIES_IDS */
-    uint32_t (*rows)(const struct outcome *o); /* 0 = none of this cell */
+    uint32_t (*rows)(const struct outcome *o); /* 0 = none of this cell; NULL: not of cells */
     void (*put)(FILE *f, const struct results *r, const struct row_ids *ids,
                 const struct outcome *o);
 };
@@ -262,6 +291,10 @@ static const struct table tables[RESULTS_TABLES] = {
                          latency_put},
     [RESULTS_TAIL] = {"latency_tail.csv", "block,via,op,op_index,size_bytes,ns,replay_min_ns,cause",
                       tail_rows, tail_put},
+    [RESULTS_COMPARISONS] = {"comparisons.csv",
+                             "replay,copies,via,touch,pass,metric,base,base_options,base_release,"
+                             "blocks,ratio,low,high,p,q,method,verdict,tied",
+                             NULL, NULL},
 };
 
 /* A write that failed before, while a buffer was full, counts too: a flush alone would not tell. */
@@ -318,12 +351,21 @@ int results_put(struct results *r, const struct row_ids *ids, const struct outco
                 struct error *err)
 {
     for (unsigned i = 0; i < RESULTS_TABLES; i++) {
-        if (!tables[i].rows(o))
+        if (!tables[i].rows || !tables[i].rows(o))
             continue;
         if (!r->file[i] && !table_open(r, (enum results_table)i, err))
             return -1;
         tables[i].put(r->file[i], r, ids, o);
     }
+    return files_flush(r, err);
+}
+
+int results_put_comparison(struct results *r, const struct row_ids *ids, const struct row_ids *base,
+                           const struct comparison *comparison, struct error *err)
+{
+    if (!r->file[RESULTS_COMPARISONS] && !table_open(r, RESULTS_COMPARISONS, err))
+        return -1;
+    comparison_put(r->file[RESULTS_COMPARISONS], r, ids, base, comparison);
     return files_flush(r, err);
 }
 

@@ -1,7 +1,7 @@
 /*
  * results.h - the files that come out: results.csv (a row per cell, pass and repeat), timeline.csv
  * and heapmap.csv (from the memory pass), threads.csv (from parallel replays), latency.csv and
- * latency_tail.csv (from the latency pass), run.json. Rows are written and flushed as they become
+ * latency_tail.csv (from the latency pass), comparisons.csv (at the end), run.json. Rows are written and flushed as they become
  * known, a file is made with its first row, and a folder that holds results is never written over.
  */
 #ifndef ALLOCLAB_RESULTS_H
@@ -26,6 +26,7 @@ enum results_table {
     RESULTS_THREADS,
     RESULTS_LATENCY,
     RESULTS_TAIL,
+    RESULTS_COMPARISONS,
     RESULTS_TABLES
 };
 
@@ -41,6 +42,10 @@ int results_open(struct results *r, const char *directory, struct error *err);
 /* One row, and what else the cell left for the other files. -1: the disk is full or the like. */
 int results_put(struct results *r, const struct row_ids *ids, const struct outcome *outcome,
                 struct error *err);
+/* One row of comparisons.csv: the cells that are compared, and those they are compared with. */
+struct comparison;
+int results_put_comparison(struct results *r, const struct row_ids *ids, const struct row_ids *base,
+                           const struct comparison *comparison, struct error *err);
 void results_list(const struct results *r, FILE *stream); /* names of the files so far */
 int results_close(struct results *r, struct error *err);
 

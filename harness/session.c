@@ -98,8 +98,8 @@ static void plan_facts(const struct plan *plan, struct outcome *o)
     outcome_set(o, METRIC_escaped_bytes, (double)plan->escaped_bytes);
 }
 
-static int outcome_keep(struct session *s, const struct job *job, const struct outcome *o,
-                        struct error *err)
+static int outcome_keep(struct session *s, const struct job *job, unsigned threads,
+                        const struct outcome *o, struct error *err)
 {
     struct kept *grown = array_room(s->kept, s->kept_count, &s->kept_room, sizeof *grown);
     if (!grown)
@@ -110,6 +110,7 @@ static int outcome_keep(struct session *s, const struct job *job, const struct o
                        .target = job->target,
                        .block = job->block,
                        .release = job->release,
+                       .threads = threads,
                        .pass = job->pass,
                        .copies = job->copies,
                        .status = o->status};
@@ -120,28 +121,33 @@ static int outcome_keep(struct session *s, const struct job *job, const struct o
     return 0;
 }
 
-static int row_write(struct session *s, const struct job *job, unsigned threads,
-                     const struct outcome *o, struct error *err)
+struct row_ids session_ids(const struct session *s, const struct kept *k)
 {
-    const struct contender *c = &s->contenders[job->contender];
-    struct row_ids ids = {
-        .block = job->block,
-        .order = s->order,
-        .threads = threads,
-        .copies = job->copies ? job->copies : 1,
-        .repeat = job->block,
+    const struct contender *c = &s->contenders[k->contender];
+    return (struct row_ids){
+        .block = k->block,
+        .threads = k->threads,
+        .copies = k->copies ? k->copies : 1,
+        .repeat = k->block,
         .allocator = c->spec.name,
         .options = c->spec.options_text,
-        .workload = s->targets[job->target].name,
-        .release = release_names[job->release],
-        .replay = job->copies ? "parallel" : "serial",
-        .affinity = job->copies ? affinity_names[s->affinity] : "",
+        .workload = s->targets[k->target].name,
+        .release = release_names[k->release],
+        .replay = k->copies ? "parallel" : "serial",
+        .affinity = k->copies ? affinity_names[s->affinity] : "",
         .via = via_malloc(c) ? "malloc" : "vtable",
-        .touch = pass_timed(job->pass) ? touch_names[s->touch] : "page",
+        .touch = pass_timed(k->pass) ? touch_names[s->touch] : "page",
         .door = via_malloc(c) && !c->preload.options ? "" : s->door,
-        .pass = pass_names[job->pass],
-        .rank_group = group_name(s, job),
+        .pass = pass_names[k->pass],
+        .rank_group = k->group,
     };
+}
+
+/* Of the cell that was kept last. */
+static int row_write(struct session *s, const struct outcome *o, struct error *err)
+{
+    struct row_ids ids = session_ids(s, &s->kept[s->kept_count - 1]);
+    ids.order = s->order;
     return results_put(s->results, &ids, o, err);
 }
 
@@ -313,9 +319,9 @@ static int job_run(struct session *s, struct job *job, struct error *err)
         return -1;
     efficiency_set(s, job, &outcome);
     failure_print(s, job, &outcome);
-    if (outcome_keep(s, job, &outcome, err))
+    if (outcome_keep(s, job, (unsigned)threads, &outcome, err))
         return -1;
-    int result = s->results ? row_write(s, job, (unsigned)threads, &outcome, err) : 0;
+    int result = s->results ? row_write(s, &outcome, err) : 0;
     s->order++;
     return result;
 }

@@ -24,7 +24,7 @@ struct contender {
 };
 
 struct kept { /* what the summary needs of a row */
-    unsigned contender, target, block, release;
+    unsigned contender, target, block, release, threads;
     enum pass pass;
     unsigned copies; /* of a parallel replay; else 0 */
     uint32_t status;
@@ -75,8 +75,11 @@ int session_plan(struct session *s, struct error *err);
 int session_run(struct session *s, struct error *err);
 void session_free(struct session *s); /* contenders, targets, kept rows */
 
-/* The table on the terminal: median, spread, ratio to the base allocator ("" = the first that is
- * ranked). */
-void summary_print(const struct session *s, const char *base, FILE *stream);
+/* The id columns of a kept row, but for `order`. */
+struct row_ids session_ids(const struct session *s, const struct kept *k);
+
+struct comparisons;
+/* The table on the terminal: medians with their intervals, ratios to the base allocator. */
+void summary_print(const struct session *s, const struct comparisons *comparisons, FILE *stream);
 
 #endif

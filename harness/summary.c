@@ -1,14 +1,16 @@
 /*
  * summary.c - the table on the terminal. For each target: ranked designs by median time, with the
- * spread over the blocks and the ratio to the base allocator (the median of the ratios within
+ * interval of the median and the ratio to the base allocator (comparison.h, from ratios within
  * blocks, so that what disturbs a whole block cancels), then peak memory. Designs that never free,
  * those that are called in another way than the ranked ones, the floor, and failures stand in
- * groups of their own.
+ * groups of their own. What could be chance looks so, and a legend says what the marks mean.
  */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "harness/session.h"
+#include "harness/comparison.h"
+#include "harness/noise.h"
 
 #define MAX_BLOCKS 1024
 #define NOT_APPLICABLE                                                                             \
@@ -17,26 +19,24 @@
 struct line { /* one contender in one release mode on one target */
     unsigned contender, release, blocks, copies; /* copies: of a parallel replay, else 0 */
     const char *group;
-    double ns[MAX_BLOCKS]; /* by block; 0 = not measured */
-    double median, low, high, cold, ratio;
-    double efficiency, wait;   /* medians; of a parallel replay */
-    const struct kept *memory; /* NULL = none */
+    double ns[MAX_BLOCKS];        /* by block; 0 = not measured */
+    struct stats_interval median; /* of few blocks: the least and the greatest */
+    double cold;
+    double efficiency, wait;  /* medians; of a parallel replay */
+    unsigned disturbed;       /* blocks */
+    const struct kept *timed; /* any row of it; NULL = none, as of the others */
+    const struct kept *memory;
     const struct kept *failure;
     const struct kept *verify;
 };
 
-static int double_order(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-/* Sorts `values`; their median, 0 if there are none. */
-static double median_take(double *values, unsigned count)
-{
-    qsort(values, count, sizeof *values, double_order);
-    return count ? (values[(count - 1) / 2] + values[count / 2]) / 2 : 0;
-}
+struct table {
+    const struct session *s;
+    const struct comparisons *comparisons;
+    FILE *f;
+    bool terminal;
+    unsigned disturbed; /* lines, of all targets */
+};
 
 static void line_collect(const struct session *s, unsigned target, struct line *line)
 {
@@ -57,6 +57,8 @@ static void line_collect(const struct session *s, unsigned target, struct line *
             line->verify = k;
         else if (k->pass == PASS_THROUGHPUT && k->block < MAX_BLOCKS) {
             line->ns[k->block] = k->value[METRIC_ns_per_op];
+            line->timed = k;
+            line->disturbed += noise_disturbed(k->value, k->known, k->copies);
             cold[colds++] = k->value[METRIC_cold_ns_per_op];
             if (k->known[METRIC_scaling_efficiency_ratio])
                 efficiency[efficiencies++] = k->value[METRIC_scaling_efficiency_ratio];
@@ -68,29 +70,14 @@ static void line_collect(const struct session *s, unsigned target, struct line *
         if (line->ns[b] > 0)
             sorted[count++] = line->ns[b];
     line->blocks = count;
-    line->median = median_take(sorted, count);
-    line->low = count ? sorted[0] : 0;
-    line->high = count ? sorted[count - 1] : 0;
-    line->cold = median_take(cold, colds);
-    line->efficiency = median_take(efficiency, efficiencies);
-    line->wait = median_take(wait, waits);
-}
-
-static void ratio_fill(struct line *line, const struct line *base)
-{
-    static double ratios[MAX_BLOCKS];
-    unsigned count = 0;
-    for (unsigned b = 0; base && b < MAX_BLOCKS; b++)
-        if (line->ns[b] > 0 && base->ns[b] > 0)
-            ratios[count++] = line->ns[b] / base->ns[b];
-    line->ratio = median_take(ratios, count);
-}
-
-/* In a session that calls through malloc, a ratio to a time without that call would say nothing. */
-static bool comparable(const struct session *s, const struct line *a, const struct line *b)
-{
-    return s->via != VIA_MALLOC ||
-           via_malloc(&s->contenders[a->contender]) == via_malloc(&s->contenders[b->contender]);
+    line->median = stats_median(sorted, count); /* sorts */
+    if (count && !line->median.bounded) {
+        line->median.low = sorted[0];
+        line->median.high = sorted[count - 1];
+    }
+    line->cold = stats_median(cold, colds).estimate;
+    line->efficiency = stats_median(efficiency, efficiencies).estimate;
+    line->wait = stats_median(wait, waits).estimate;
 }
 
 static int line_order(const void *a, const void *b)
@@ -100,8 +87,8 @@ static int line_order(const void *a, const void *b)
         return x->blocks == 0 ? 1 : -1;
     if (x->copies != y->copies)
         return x->copies < y->copies ? -1 : 1;
-    if (x->median != y->median)
-        return x->median < y->median ? -1 : 1;
+    if (x->median.estimate != y->median.estimate)
+        return x->median.estimate < y->median.estimate ? -1 : 1;
     return x->contender < y->contender ? -1 : 1;
 }
 
@@ -123,18 +110,37 @@ static int name_width(const struct session *s)
     return (int)width;
 }
 
-static void line_print(const struct session *s, const struct line *line, FILE *f)
+/* The ratio with its interval; dim, where there is such a thing, if it could be chance. */
+static void ratio_print(const struct table *t, const struct line *line)
 {
-    fprintf(f, "  %-*s %-6s", name_width(s), s->contenders[line->contender].text,
+    const struct comparison *c = comparisons_find(t->comparisons, line->timed, METRIC_ns_per_op);
+    char ratio[32] = "-", interval[48] = "-";
+    bool chance = c && c->verdict == VERDICT_UNDECIDED;
+    bool base =
+        !c && line->timed && line->timed->contender == t->comparisons->base[line->timed->target];
+    if (base)
+        snprintf(ratio, sizeof ratio, "base");
+    if (c)
+        snprintf(ratio, sizeof ratio, "%s%.3f", chance ? "~" : "", c->ratio.estimate);
+    if (c && c->ratio.bounded)
+        snprintf(interval, sizeof interval, "%.3f..%.3f", c->ratio.low, c->ratio.high);
+    else if (c)
+        snprintf(interval, sizeof interval, "%u block%s", c->blocks, c->blocks == 1 ? "" : "s");
+    fprintf(t->f, "%s %7s %-15s%s", t->terminal && chance ? "\033[2m" : "", ratio, interval,
+            t->terminal && chance ? "\033[0m" : "");
+}
+
+static void line_print(const struct table *t, const struct line *line)
+{
+    FILE *f = t->f;
+    fprintf(f, "  %-*s %-6s", name_width(t->s), t->s->contenders[line->contender].text,
             line->release == PLAN_RELEASE_SCOPE ? "scope" : "free");
     if (line->blocks)
-        fprintf(f, " %8.2f %8.2f..%-8.2f %7.2f", line->median, line->low, line->high, line->cold);
+        fprintf(f, " %8.2f %8.2f..%-8.2f %7.2f", line->median.estimate, line->median.low,
+                line->median.high, line->cold);
     else
         fprintf(f, " %8s %18s %7s", "-", "-", "-");
-    if (line->ratio > 0)
-        fprintf(f, " %7.3f", line->ratio);
-    else
-        fprintf(f, " %7s", "-");
+    ratio_print(t, line);
     mib_print(f, line->memory, METRIC_peak_committed_bytes);
     mib_print(f, line->memory, METRIC_peak_resident_bytes);
     const struct kept *k = line->memory;
@@ -144,9 +150,11 @@ static void line_print(const struct session *s, const struct line *line, FILE *f
         fprintf(f, " %8s", "-");
     if (line->blocks && line->copies)
         fprintf(f, "  %u cop%s: %.2f Mops/s, waiting %.1f %%", line->copies,
-                line->copies == 1 ? "y" : "ies", 1000 / line->median, 100 * line->wait);
+                line->copies == 1 ? "y" : "ies", 1000 / line->median.estimate, 100 * line->wait);
     if (line->blocks && line->efficiency > 0)
         fprintf(f, ", efficiency %.2f", line->efficiency);
+    if (line->disturbed)
+        fprintf(f, "  !%u/%u", line->disturbed, line->blocks);
     if (line->verify)
         fprintf(f, "  verified");
     if (line->failure)
@@ -154,42 +162,37 @@ static void line_print(const struct session *s, const struct line *line, FILE *f
     fputc('\n', f);
 }
 
-static void group_print(const struct session *s, struct line *lines, unsigned count,
-                        const char *group, const char *title, FILE *f)
+static void group_print(const struct table *t, struct line *lines, unsigned count,
+                        const char *group, const char *title)
 {
     bool any = false;
     for (unsigned i = 0; i < count; i++) {
         if (strcmp(lines[i].group, group))
             continue;
         if (!any)
-            fprintf(f, " %s\n", title);
+            fprintf(t->f, " %s\n", title);
         any = true;
-        line_print(s, &lines[i], f);
+        line_print(t, &lines[i]);
     }
 }
 
-/* The base: the named allocator, or the first ranked one that was timed. */
-static const struct line *base_find(const struct session *s, const struct line *lines,
-                                    unsigned count, const char *base, unsigned copies)
+static void groups_print(const struct table *t, struct line *lines, unsigned count)
 {
-    for (unsigned i = 0; i < count; i++) {
-        bool named = !strcmp(s->contenders[lines[i].contender].text, base);
-        if (lines[i].blocks && lines[i].copies == copies &&
-            (base[0] ? named : !strcmp(lines[i].group, "ranked")))
-            return &lines[i];
-    }
-    return NULL;
+    group_print(t, lines, count, "ranked", "ranked");
+    group_print(t, lines, count, "other_via",
+                "called through the contract, without malloc's cost (not ranked with the others)");
+    group_print(t, lines, count, "never_frees",
+                "never frees (released nothing on this workload: not ranked)");
+    group_print(t, lines, count, "floor",
+                "floor (the loop's own cost, contained in every figure above)");
+    group_print(t, lines, count, NOT_APPLICABLE, "not applicable");
 }
 
-static void target_print(const struct session *s, unsigned target, const char *base, FILE *f)
+/* The lines of a target, unsorted; their number. */
+static unsigned lines_collect(const struct session *s, unsigned target, unsigned copies_count,
+                              struct line *lines)
 {
-    unsigned count = 0, copies_count = s->parallel ? s->copies_count : 1;
-    struct line *lines = calloc(2 * (size_t)s->contender_count * copies_count, sizeof *lines);
-    if (!lines) {
-        fprintf(f, "%s: no memory for the table; the rows are in results.csv\n",
-                s->targets[target].name);
-        return;
-    }
+    unsigned count = 0;
     for (unsigned c = 0; c < s->contender_count; c++)
         for (unsigned i = 0; i < 2 * copies_count; i++) {
             struct line *line = &lines[count];
@@ -201,32 +204,61 @@ static void target_print(const struct session *s, unsigned target, const char *b
             bool again = line->group && !strcmp(line->group, NOT_APPLICABLE) && i >= 2;
             count += line->group && !again;
         }
-    const struct line *base_line = base_find(s, lines, count, base, s->parallel ? s->copies[0] : 0);
-    const char *base_text = base_line ? s->contenders[base_line->contender].text : "";
-    for (unsigned i = 0; i < count; i++) {
-        const struct line *to = base_find(s, lines, count, base_text, lines[i].copies);
-        ratio_fill(&lines[i], to && comparable(s, &lines[i], to) ? to : NULL);
+    return count;
+}
+
+static void target_print(struct table *t, unsigned target)
+{
+    const struct session *s = t->s;
+    unsigned copies_count = s->parallel ? s->copies_count : 1, base = t->comparisons->base[target];
+    struct line *lines = calloc(2 * (size_t)s->contender_count * copies_count, sizeof *lines);
+    if (!lines) {
+        fprintf(t->f, "%s: no memory for the table; the rows are in results.csv\n",
+                s->targets[target].name);
+        return;
     }
+    unsigned count = lines_collect(s, target, copies_count, lines);
     qsort(lines, count, sizeof *lines, line_order);
-    fprintf(f, "\n%s (touch %s%s%s%s%s)\n", s->targets[target].name, touch_names[s->touch],
+    for (unsigned i = 0; i < count; i++)
+        t->disturbed += lines[i].disturbed > 0;
+    bool has_base = base < s->contender_count;
+    fprintf(t->f, "\n%s (touch %s%s%s%s%s)\n", s->targets[target].name, touch_names[s->touch],
             s->parallel ? ", parallel: ns of wall time" : "",
-            s->via == VIA_MALLOC ? ", via malloc" : "", base_line ? ", ratio to " : "", base_text);
-    fprintf(f, "  %-*s %-6s %8s %18s %7s %7s %11s %11s %8s\n", name_width(s), "allocator",
-            "release", "ns/op", "min..max", "cold", "ratio", "commit MiB", "resid. MiB", "C/L-1");
-    group_print(s, lines, count, "ranked", "ranked", f);
-    group_print(s, lines, count, "other_via",
-                "called through the contract, without malloc's cost (not ranked with the others)",
-                f);
-    group_print(s, lines, count, "never_frees",
-                "never frees (released nothing on this workload: not ranked)", f);
-    group_print(s, lines, count, "floor",
-                "floor (the loop's own cost, contained in every figure above)", f);
-    group_print(s, lines, count, NOT_APPLICABLE, "not applicable", f);
+            s->via == VIA_MALLOC ? ", via malloc" : "", has_base ? ", ratio to " : "",
+            has_base ? s->contenders[base].text : "");
+    fprintf(t->f, "  %-*s %-6s %8s %18s %7s %7s %-15s %11s %11s %8s\n", name_width(s), "allocator",
+            "release", "ns/op", s->repeats < BLOCKS_ENOUGH ? "min..max" : "95 % interval", "cold",
+            "ratio", "95 % interval", "commit MiB", "resid. MiB", "C/L-1");
+    groups_print(t, lines, count);
     free(lines);
 }
 
-void summary_print(const struct session *s, const char *base, FILE *stream)
+/* What the marks mean, where there are any. */
+static void legend_print(const struct table *t)
 {
+    const struct comparisons *c = t->comparisons;
+    if (c->tilde || c->too_few || t->disturbed)
+        fputc('\n', t->f);
+    if (c->tilde)
+        fprintf(t->f,
+                "~ could be chance: not significant at 5 %% by signed ranks, Benjamini-Hochberg "
+                "over the %u tests of this run\n",
+                c->tests);
+    if (c->too_few)
+        fprintf(t->f, "fewer than %d blocks show no difference, however large it is: -r 10\n",
+                BLOCKS_ENOUGH);
+    if (t->disturbed)
+        fprintf(t->f,
+                "!N/M in N of M blocks something else ran: %d or more involuntary switches a "
+                "second, or %g %% of CPU time stolen\n",
+                NOISE_SWITCHES_PER_S, 100 * NOISE_STEAL_RATIO);
+}
+
+void summary_print(const struct session *s, const struct comparisons *comparisons, FILE *stream)
+{
+    struct table t = {
+        .s = s, .comparisons = comparisons, .f = stream, .terminal = isatty(fileno(stream))};
     for (unsigned target = 0; target < s->target_count; target++)
-        target_print(s, target, base, stream);
+        target_print(&t, target);
+    legend_print(&t);
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/noise.h"
 #include "harness/pass.h"
 
 #define KEPT_PASSES 4096
@@ -225,7 +226,9 @@ void throughput_pass(const struct cell_setup *setup)
         return;
     outcome_set(setup->outcome, METRIC_harness_bytes,
                 (double)(setup->plan->bytes + way_tables_bytes(&way)));
+    struct noise noise = noise_begin();
     if (passes_run(setup, &way, &cold, &timing)) {
+        noise_report(&noise, setup->outcome);
         timing_report(setup, &timing);
         if (way.parallel)
             waits_report(setup, &timing, way.parallel);

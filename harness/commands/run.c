@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "harness/args.h"
+#include "harness/comparison.h"
 #include "harness/machine.h"
 #include "harness/registry.h"
 #include "harness/session_args.h"
@@ -225,6 +226,18 @@ static int via_judge(const struct session *s, enum via asked, struct error *err)
     return 0;
 }
 
+/* Compares, writes that and prints the table. */
+static int conclude(const struct session *s, const struct arguments *a, struct error *err)
+{
+    struct comparisons comparisons;
+    if (comparisons_make(s, a->base, &comparisons, err))
+        return -1;
+    int result = comparisons_write(s, &comparisons, err);
+    summary_print(s, &comparisons, stdout);
+    comparisons_free(&comparisons);
+    return result;
+}
+
 static int session_execute(struct session *s, struct arguments *a, int argc, char **argv,
                            struct error *err)
 {
@@ -244,8 +257,9 @@ static int session_execute(struct session *s, struct arguments *a, int argc, cha
     fprintf(stderr, "seed %llu, %u allocators, %u workloads, %u blocks\n",
             (unsigned long long)s->seed, s->contender_count, s->target_count, s->repeats);
     int result = session_run(s, err);
+    if (!result)
+        result = conclude(s, a, err);
     if (!result) {
-        summary_print(s, a->base, stdout);
         printf("\n%u cells, %u failed; results in %s: ", s->order, s->failed, a->directory);
         results_list(&results, stdout);
         putchar('\n');
@@ -262,7 +276,7 @@ static int run_main(int argc, char **argv)
 {
     struct error err;
     struct arguments a = {.base = NULL};
-    struct session s = {.repeats = 5,
+    struct session s = {.repeats = 10,
                         .passes = {[PASS_THROUGHPUT] = true, [PASS_MEMORY] = true},
                         .touch = TOUCH_FIRST,
                         .limits = limits_default(),
