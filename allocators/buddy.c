@@ -570,10 +570,10 @@ static void buddy_destroy(struct heap *h)
 /* ---- walk, check, stats ---- */
 
 static void range_emit(walk_fn *fn, void *arg, uintptr_t from, uintptr_t to, enum walk_kind kind,
-                       unsigned size_class)
+                       size_t class_bytes)
 {
     fn(arg, &(struct walk_item){
-                .address = from, .bytes = to - from, .kind = kind, .size_class = size_class});
+                .address = from, .bytes = to - from, .kind = kind, .class_bytes = class_bytes});
 }
 
 static void arena_walk(const struct heap *h, const struct arena *a, walk_fn *fn, void *arg)
@@ -583,12 +583,13 @@ static void arena_walk(const struct heap *h, const struct arena *a, walk_fn *fn,
         range_emit(fn, arg, table, table + a->table_committed, WALK_META, 0);
     range_emit(fn, arg, map, a->start + a->reserved, WALK_META, 0);
     for (uintptr_t b = a->start, end; b < a->top; b = end) {
-        unsigned tag = tag_get(h, a, b), size_class = tag_order(tag) + h->min_log2;
-        end = b + order_bytes(h, tag_order(tag));
+        unsigned tag = tag_get(h, a, b);
+        size_t class_bytes = order_bytes(h, tag_order(tag));
+        end = b + class_bytes;
         if (tag & TAG_LIVE)
-            range_emit(fn, arg, b, end, WALK_LIVE, size_class);
+            range_emit(fn, arg, b, end, WALK_LIVE, class_bytes);
         else
-            page_map_walk(&a->pages, b, end, a->high, size_class, fn, arg);
+            page_map_walk(&a->pages, b, end, a->high, class_bytes, fn, arg);
     }
     page_map_walk(&a->pages, a->top, a->end, a->high, 0, fn, arg);
 }

@@ -60,8 +60,9 @@ struct walk_item {
     uintptr_t address;
     size_t bytes;
     enum walk_kind kind;
-    unsigned size_class; /* 0 where the design has none */
-    unsigned owner;      /* scope or thread, design's own numbering; 0 = root */
+    size_t class_bytes; /* what blocks of the item's size class can hold, or the block it is in;
+                           0: of no class (page runs, a rest to carve, the design's tables) */
+    unsigned owner;     /* scope or thread, design's own numbering; 0 = root */
 };
 
 typedef void walk_fn(void *arg, const struct walk_item *item);

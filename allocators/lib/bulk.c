@@ -87,9 +87,7 @@ static void span_walk(void *arg, struct span *span)
         central_span_walk(&class, span, w->fn, w->arg);
         return;
     }
-    w->fn(w->arg, &(struct walk_item){.address = (uintptr_t)span_start(span),
-                                      .bytes = span->units * UNIT_BYTES,
-                                      .kind = span->tag == TAG_META ? WALK_META : WALK_LIVE});
+    pages_span_walk(span, w->fn, w->arg);
 }
 
 void bulk_walk(const struct pages *pages, uintptr_t secret, walk_fn *fn, void *arg)

@@ -210,7 +210,7 @@ static const struct block *object_at(const struct central *c, const struct span 
 
 void central_span_walk(const struct central *c, const struct span *span, walk_fn *fn, void *arg)
 {
-    struct walk_item item = {.bytes = c->bytes, .size_class = c->tag};
+    struct walk_item item = {.bytes = c->bytes, .class_bytes = c->bytes};
     for (size_t i = 0; i < span->carved; i++) {
         item.address = (uintptr_t)object_at(c, span, i);
         item.kind = block_is_sealed(c->secret, object_at(c, span, i)) ? WALK_FREE : WALK_LIVE;
@@ -220,7 +220,7 @@ void central_span_walk(const struct central *c, const struct span *span, walk_fn
     item = (struct walk_item){.address = (uintptr_t)span_start(span) + used,
                               .bytes = span->units * UNIT_BYTES - used,
                               .kind = WALK_UNUSED,
-                              .size_class = c->tag};
+                              .class_bytes = c->bytes};
     if (item.bytes)
         fn(arg, &item);
 }

@@ -557,9 +557,7 @@ static void span_walk(void *arg, struct span *span)
     if (span->tag <= CLASSES)
         central_span_walk(&w->s->classes[span->tag], span, w->fn, w->arg);
     else
-        w->fn(w->arg, &(struct walk_item){.address = (uintptr_t)span_start(span),
-                                          .bytes = span->units * UNIT_BYTES,
-                                          .kind = span->tag == TAG_META ? WALK_META : WALK_LIVE});
+        pages_span_walk(span, w->fn, w->arg);
 }
 
 void front_walk(struct heap *root, walk_fn *fn, void *arg)

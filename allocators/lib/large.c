@@ -102,7 +102,8 @@ void large_walk(const struct large_table *table, walk_fn *fn, void *arg)
     for (size_t i = 0; i < table->count; i++)
         fn(arg, &(struct walk_item){.address = table->rows[i].address,
                                     .bytes = table->rows[i].committed,
-                                    .kind = WALK_LIVE});
+                                    .kind = WALK_LIVE,
+                                    .class_bytes = table->rows[i].committed});
 }
 
 const char *large_check(const struct large_table *table)

@@ -402,14 +402,14 @@ struct walk_state {
     void *arg;
 };
 
-static void bytes_tell(const struct walk_state *w, const struct span *span, const void *from,
+static void bytes_tell(const struct walk_state *w, const struct object_cache *c, const void *from,
                        const void *to, enum walk_kind kind)
 {
     if (from < to)
         w->fn(w->arg, &(struct walk_item){.address = (uintptr_t)from,
                                           .bytes = (size_t)((const char *)to - (const char *)from),
                                           .kind = kind,
-                                          .size_class = span->tag});
+                                          .class_bytes = c->bytes});
 }
 
 static void slab_walk(const struct walk_state *w, const struct object_cache *c, struct span *slab)
@@ -417,15 +417,15 @@ static void slab_walk(const struct walk_state *w, const struct object_cache *c, 
     const object_mark *marks = object_marks(c, slab);
     char *start = span_start(slab), *end = start + c->units * UNIT_BYTES;
     char *slack = object_at(c, slab, c->objects), *array = c->marks ? start + c->marks : end;
-    bytes_tell(w, slab, start, slab->free, WALK_UNUSED);
+    bytes_tell(w, c, start, slab->free, WALK_UNUSED);
     for (uint32_t i = 0; i < c->objects; i++) {
         enum walk_kind kind = marks[i] == MARK_LIVE     ? WALK_LIVE
                               : marks[i] == MARK_UNUSED ? WALK_UNUSED
                                                         : WALK_FREE;
-        bytes_tell(w, slab, object_at(c, slab, i), object_at(c, slab, i + 1), kind);
+        bytes_tell(w, c, object_at(c, slab, i), object_at(c, slab, i + 1), kind);
     }
-    bytes_tell(w, slab, slack, array, WALK_UNUSED);
-    bytes_tell(w, slab, array, end, WALK_META);
+    bytes_tell(w, c, slack, array, WALK_UNUSED);
+    bytes_tell(w, c, array, end, WALK_META);
 }
 
 static void span_walk(void *arg, struct span *span)
@@ -434,9 +434,7 @@ static void span_walk(void *arg, struct span *span)
     if (span->tag <= w->s->count)
         slab_walk(w, &w->s->cache[span->tag - 1], span);
     else
-        w->fn(w->arg, &(struct walk_item){.address = (uintptr_t)span_start(span),
-                                          .bytes = span->units * UNIT_BYTES,
-                                          .kind = span->tag == TAG_META ? WALK_META : WALK_LIVE});
+        pages_span_walk(span, w->fn, w->arg);
 }
 
 void object_caches_walk(struct object_caches *s, walk_fn *fn, void *arg)

@@ -54,7 +54,7 @@ bool page_map_decommit(struct page_map *map, uintptr_t from, uintptr_t to)
 }
 
 void page_map_walk(const struct page_map *map, uintptr_t from, uintptr_t to, uintptr_t high,
-                   unsigned size_class, walk_fn *fn, void *arg)
+                   size_t class_bytes, walk_fn *fn, void *arg)
 {
     size_t end = align_up(to - map->start, map->page) / map->page;
     size_t i = (from - map->start) / map->page, run;
@@ -67,11 +67,11 @@ void page_map_walk(const struct page_map *map, uintptr_t from, uintptr_t to, uin
             fn(arg, &(struct walk_item){.address = first,
                                         .bytes = used - first,
                                         .kind = WALK_FREE,
-                                        .size_class = size_class});
+                                        .class_bytes = class_bytes});
         if (used < last)
             fn(arg, &(struct walk_item){.address = used,
                                         .bytes = last - used,
                                         .kind = WALK_UNUSED,
-                                        .size_class = size_class});
+                                        .class_bytes = class_bytes});
     }
 }

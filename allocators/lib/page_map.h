@@ -35,6 +35,6 @@ bool page_map_commit(struct page_map *map, uintptr_t from, uintptr_t to);
 bool page_map_decommit(struct page_map *map, uintptr_t from, uintptr_t to);
 /* Tells the committed parts of [from, to): free below `high`, never handed out from there on. */
 void page_map_walk(const struct page_map *map, uintptr_t from, uintptr_t to, uintptr_t high,
-                   unsigned size_class, walk_fn *fn, void *arg);
+                   size_t class_bytes, walk_fn *fn, void *arg);
 
 #endif

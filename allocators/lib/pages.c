@@ -650,6 +650,18 @@ void pages_each(const struct pages *pages, pages_span_fn *fn, void *arg)
     }
 }
 
+void pages_span_walk(const struct span *span, walk_fn *fn, void *arg)
+{
+    size_t bytes = span->units * UNIT_BYTES;
+    struct walk_item item = {
+        .address = (uintptr_t)span_start(span), .bytes = bytes, .kind = WALK_META};
+    if (span->tag != TAG_META) {
+        item.kind = WALK_LIVE;
+        item.class_bytes = bytes;
+    }
+    fn(arg, &item);
+}
+
 struct walk_call {
     walk_fn *fn;
     void *arg;

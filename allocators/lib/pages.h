@@ -169,6 +169,8 @@ void pages_fork_after(struct pages *pages);
 /* Observation, no lock: calls for every span. */
 typedef void pages_span_fn(void *arg, struct span *span);
 void pages_each(const struct pages *pages, pages_span_fn *fn, void *arg);
+/* The whole span as one item, for those that are not cut into a class's objects. */
+void pages_span_walk(const struct span *span, walk_fn *fn, void *arg);
 /* Every committed byte that is not in a span. */
 void pages_walk(const struct pages *pages, walk_fn *fn, void *arg);
 const char *pages_check(const struct pages *pages);

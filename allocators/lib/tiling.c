@@ -222,6 +222,18 @@ static void range_emit(walk_fn *fn, void *arg, uintptr_t from, uintptr_t to, enu
         fn(arg, &(struct walk_item){.address = from, .bytes = to - from, .kind = kind});
 }
 
+/* A block: what goes before its bytes, and these, whose class is the block's own size. */
+static void block_emit(const struct tiling *t, uintptr_t from, uintptr_t to, bool is_free,
+                       walk_fn *fn, void *arg)
+{
+    uintptr_t inside = from + t->overhead;
+    range_emit(fn, arg, from, inside, WALK_META);
+    fn(arg, &(struct walk_item){.address = inside,
+                                .bytes = to - inside,
+                                .kind = is_free ? WALK_FREE : WALK_LIVE,
+                                .class_bytes = to - inside});
+}
+
 void tiling_walk(const struct tiling *t, walk_fn *fn, void *arg)
 {
     for (unsigned i = 0; i < t->count; i++) {
@@ -231,8 +243,7 @@ void tiling_walk(const struct tiling *t, walk_fn *fn, void *arg)
         for (uintptr_t a = r->first, end; a < r->top; a = end) {
             bool is_free = block_is_free(t, r, block_at(a));
             end = a + block_size(t, r, block_at(a));
-            range_emit(fn, arg, a, a + t->overhead, WALK_META);
-            range_emit(fn, arg, a + t->overhead, end, is_free ? WALK_FREE : WALK_LIVE);
+            block_emit(t, a, end, is_free, fn, arg);
         }
         uintptr_t fence_end = r->top + t->overhead, fresh = size_max(r->high, fence_end);
         range_emit(fn, arg, r->top, fence_end, WALK_META);

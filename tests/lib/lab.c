@@ -61,7 +61,7 @@ struct lab_sum lab_free_sum(struct lab *lab)
     struct lab_sum sum = {0, 0};
     struct rig_items items = rig_walk(&lab->rig);
     for (size_t i = 0; i < items.count; i++)
-        if (items.item[i].kind == WALK_FREE && items.item[i].size_class) {
+        if (items.item[i].kind == WALK_FREE && items.item[i].class_bytes) {
             sum.blocks++;
             sum.bytes += items.item[i].bytes;
         }
