@@ -65,9 +65,55 @@ uint64_t resident_read(const char *statm)
     return (resident - shared) * os_page_bytes();
 }
 
+/* A line "key:  N kB" of a file under /proc/self, as bytes; false: there is none. */
+static bool proc_read(const char *path, const char *key, uint64_t *bytes)
+{
+    char text[4096];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    text[got > 0 ? got : 0] = 0;
+    const char *line = strstr(text, key);
+    if (line)
+        *bytes = strtoull(line + strlen(key), NULL, 10) << 10;
+    return line;
+}
+
 uint64_t resident_now(void)
 {
     return resident_read("/proc/self/statm");
+}
+
+/* statm leaves explicit huge pages out. */
+uint64_t resident_of(const struct cell_setup *setup)
+{
+    uint64_t huge = 0;
+    if (setup->door.hugetlb)
+        proc_read("/proc/self/status", "HugetlbPages:", &huge);
+    return resident_now() + huge;
+}
+
+bool resident_mark(uint64_t *bytes)
+{
+    int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+    bool reset = fd >= 0 && write(fd, "5", 1) == 1;
+    if (fd >= 0)
+        close(fd);
+    return reset && proc_read("/proc/self/status", "VmRSS:", bytes);
+}
+
+bool resident_most(uint64_t *bytes)
+{
+    return proc_read("/proc/self/status", "VmHWM:", bytes);
+}
+
+void pages_touch(void *p, size_t size)
+{
+    volatile unsigned char *byte = p;
+    for (size_t i = 0; i < size; i += 4096)
+        byte[i] = 1;
+    byte[size - 1] = 1;
 }
 
 int door_parse(const char *text, struct os_config *config, struct error *err)
@@ -77,17 +123,7 @@ int door_parse(const char *text, struct os_config *config, struct error *err)
 
 bool huge_read(uint64_t *bytes)
 {
-    static const char key[] = "AnonHugePages:";
-    char text[2048];
-    int fd = open("/proc/self/smaps_rollup", O_RDONLY | O_CLOEXEC);
-    ssize_t got = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    if (fd >= 0)
-        close(fd);
-    text[got > 0 ? got : 0] = 0;
-    const char *line = strstr(text, key);
-    if (line)
-        *bytes = strtoull(line + sizeof key - 1, NULL, 10) << 10;
-    return line;
+    return proc_read("/proc/self/smaps_rollup", "AnonHugePages:", bytes);
 }
 
 void cell_heap_exhausted(const struct cell_heap *h, const struct cell_setup *setup,

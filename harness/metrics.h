@@ -56,7 +56,8 @@
     METRICS_SPINE(X)                                                                               \
     METRICS_PARALLEL(X)                                                                            \
     METRICS_LATENCY(X)                                                                             \
-    METRICS_NOISE(X)
+    METRICS_NOISE(X)                                                                               \
+    METRICS_MEMORY(X)
 
 #define METRICS_SPINE(X)                                                                           \
     X(ops, "count", none, exact,                                                                   \
@@ -177,6 +178,39 @@
     X(steal_ratio, "ratio", none, timed,                                                           \
       "share of the CPU time of all CPUs that the hypervisor gave to other guests during "         \
       "timed_ns, in the kernel's ticks (mostly 10 ms)")
+
+#define METRICS_MEMORY(X)                                                                          \
+    X(peak_utilisation_ratio, "ratio", higher, exact, "max L / max C")                             \
+    X(frag_jw1_net_ratio, "ratio", lower, exact,                                                   \
+      "frag_jw1_ratio without metadata (headers among it) and rounding: with C - M - (U - L) in "  \
+      "place of C, at the walks, of which there are some 400 over the replay; empty where the "    \
+      "design cannot tell usable bytes, or has no walk")                                           \
+    X(frag_jw2_net_ratio, "ratio", lower, exact,                                                   \
+      "(C - M - (U - L)) / L - 1 when L is first at its maximum; empty as frag_jw1_net_ratio")     \
+    X(frag_jw3_net_ratio, "ratio", lower, exact,                                                   \
+      "(C - M - (U - L)) / L - 1 when C is first at its maximum; empty as frag_jw1_net_ratio")     \
+    X(frag_jw4_net_ratio, "ratio", lower, exact,                                                   \
+      "(C - M - (U - L)) when C is first at its maximum / max L - 1; empty as "                    \
+      "frag_jw1_net_ratio")                                                                        \
+    X(blowup_ratio, "ratio", lower, exact,                                                         \
+      "max C / max C of the same ops in the same order through one thread's view; empty if the "   \
+      "trace has one thread, the design no thread views, or both are below 1 MiB, and for memory " \
+      "that does not come through the door")                                                       \
+    X(shared_lines_peak_count, "count", lower, exact,                                              \
+      "most cache lines (64 bytes) at once that held live objects of two or more threads, after "  \
+      "any op; an object belongs to the thread that asked for it; empty if the trace has one "     \
+      "thread, and for memory that does not come through the door, whose views are OS threads, "   \
+      "but one OS thread plays all")                                                               \
+    X(shared_lines_at_peak_count, "count", lower, exact,                                           \
+      "these when L is first at its maximum; empty as shared_lines_peak_count")                    \
+    X(shared_lines_mean_count, "count", lower, exact,                                              \
+      "these, mean over the ops; empty as shared_lines_peak_count")                                \
+    X(shared_lines_ratio, "ratio", lower, exact,                                                   \
+      "shared_lines_peak_count / all lines that held live objects then; empty if it is 0")         \
+    X(peak_resident_kernel_bytes, "bytes", lower, sampled,                                         \
+      "the kernel's own maximum of resident bytes (VmHWM) above the state before the heap was "    \
+      "made: finds peaks between samples that peak_resident_bytes misses, but counts shared "      \
+      "pages too, the program's own code among them")
 
 enum metric {
 #define METRIC_ENUM(name, unit, better, how, definition) METRIC_##name,

@@ -29,6 +29,7 @@ static enum observe_result call_make(struct observe *o, const struct cursor *c,
                                .p = p,
                                .size = call->size,
                                .align = call->align,
+                               .thread = o->thread,
                                .zeroed = zeroed,
                                .view = o->replay.finds_owner ? c->free_view : c->alloc_view};
     return hook_call(o, o->hooks->made, &object);
@@ -41,6 +42,7 @@ static enum observe_result call_end(struct observe *o, const struct prefix *pref
     struct object_at object = {.slot = call->slot,
                                .p = o->replay.slots[call->slot],
                                .size = call->size,
+                               .thread = o->thread,
                                .view = prefix->free_view};
     enum observe_result result = hook_call(o, o->hooks->ending, &object);
     bool known = call->kind == PLAN_SIZED || o->replay.size_mask;
@@ -57,6 +59,7 @@ static enum observe_result call_resize(struct observe *o, const struct prefix *p
                                .p = *slot,
                                .size = call->old,
                                .align = call->align,
+                               .thread = o->thread,
                                .view = prefix->free_view};
     enum observe_result result = hook_call(o, o->hooks->moving, &object);
     if (result != OBSERVE_DONE)
@@ -117,7 +120,9 @@ enum observe_result observe_runs(struct observe *o, uint64_t from, uint64_t to)
     const struct plan *plan = o->replay.plan;
     const struct plan_run *runs = (const void *)((const char *)plan + plan->runs_offset);
     enum observe_result result = OBSERVE_DONE;
-    for (uint64_t i = from; i < to && result == OBSERVE_DONE; i++)
-        result = run_walk(o, &o->replay.threads[runs[i].thread], runs[i].words);
+    for (uint64_t i = from; i < to && result == OBSERVE_DONE; i++) {
+        o->thread = runs[i].thread;
+        result = run_walk(o, &o->replay.threads[o->thread], runs[i].words);
+    }
     return result;
 }

@@ -11,6 +11,7 @@ struct object_at { /* an object as the hooks see it */
     uint32_t slot; /* identifies it while it lives */
     void *p;
     size_t size, align;
+    uint32_t thread;   /* whose call it is */
     bool zeroed;       /* asked for zeroed */
     struct heap *view; /* that usable() takes for it */
 };
@@ -28,7 +29,8 @@ struct observe {
     struct replay replay; /* opened by the caller */
     const struct observe_hooks *hooks;
     void *ctx;
-    uint64_t op; /* calls so far: the virtual clock */
+    uint64_t op;     /* calls so far: the virtual clock */
+    uint32_t thread; /* whose run is being replayed */
 };
 
 enum observe_result { OBSERVE_DONE, OBSERVE_STOPPED, OBSERVE_NO_MEMORY };

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "harness/classes.h"
 #include "harness/latency.h"
 #include "harness/metrics.h"
 
@@ -41,6 +42,14 @@ struct heapmap_sample {
     uint64_t bytes[HEAPMAP_BUCKETS][4]; /* by enum walk_kind */
 };
 
+/* A table by size class, at the op when C (for memory not through the door: L) is first at its
+   maximum. */
+struct class_table {
+    bool taken, usable, walked; /* there is one; the design tells usable sizes; it walks */
+    uint64_t op_index;
+    struct class_share row[CLASS_ROWS];
+};
+
 struct lane_share { /* one row of threads.csv: an OS thread of a parallel replay, mean of a pass */
     uint32_t copy, first_thread, recorded_threads;
     uint64_t busy_ns, wait_ns;
@@ -55,6 +64,7 @@ struct outcome {
     double value[METRIC_COUNT];
     bool known[METRIC_COUNT];
     struct lane_share lane[PARALLEL_LANES_MAX];
+    struct class_table classes;
     struct latency latency;
     struct sample sample[OUTCOME_SAMPLES];
     struct heapmap_sample heapmap[HEAPMAP_SAMPLES];

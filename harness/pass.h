@@ -70,6 +70,14 @@ uint64_t faults_now(void); /* page faults without I/O of this process so far */
    0 if it cannot be read. */
 uint64_t resident_read(const char *statm);
 uint64_t resident_now(void); /* of this process */
+/* And with the explicit huge pages of the cell's door. */
+uint64_t resident_of(const struct cell_setup *setup);
+/* The kernel's own account, shared pages included: makes the present bytes the most so far, and
+   tells them; the most since then. False: the kernel does not tell. */
+bool resident_mark(uint64_t *bytes);
+bool resident_most(uint64_t *bytes);
+/* Writes a byte of every page of an object, so that all of it is resident. */
+void pages_touch(void *p, size_t size);
 /* Bytes of this process that lie in transparent huge pages; false: the kernel does not tell. It
    looks at every page: for rare use. */
 bool huge_read(uint64_t *bytes);

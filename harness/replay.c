@@ -262,6 +262,9 @@ bool replay_pass_begin(struct replay *r)
 
 void replay_pass_end(struct replay *r)
 {
+    if (r->only)
+        r->design->thread_exit(r->only);
+    r->only = NULL;
     if (r->base != r->heap)
         r->design->scope_exit(r->base);
     r->base = r->heap;

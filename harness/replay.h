@@ -41,6 +41,8 @@ struct replay {
     const struct allocator *design;
     struct heap *heap; /* the root */
     struct heap *base; /* what threads start from: the root, or the pass's own scope */
+    bool one_view;     /* all recorded threads play through the view of the first (blowup) */
+    struct heap *only; /* that view, once it is entered */
     void **slots;
     struct heap **scope_views; /* by scope slot; NULL = the thread's own view */
     struct replay_thread *threads;

@@ -154,6 +154,29 @@ static void heapmap_put(FILE *f, const struct results *r, const struct row_ids *
     }
 }
 
+/* Rows of classes that nothing was of are left out; the first row is of no class. */
+static void classes_put(FILE *f, const struct results *r, const struct row_ids *ids,
+                        const struct outcome *o)
+{
+    const struct class_table *table = &o->classes;
+    for (unsigned i = 0; i < CLASS_ROWS; i++) {
+        const struct class_share *c = &table->row[i];
+        if (!(c->requests | c->live | c->walk[0] | c->walk[1] | c->walk[2] | c->walk[3]))
+            continue;
+        series_ids_put(f, r, ids);
+        fprintf(f, ",%s,%llu", ids->via, (unsigned long long)table->op_index);
+        known_put(f, i ? class_row_bytes(i) : SAMPLE_UNKNOWN);
+        const uint64_t values[] = {c->requests, c->live, c->requested,
+                                   table->usable ? c->usable : SAMPLE_UNKNOWN,
+                                   table->usable ? c->usable - c->requested : SAMPLE_UNKNOWN};
+        for (unsigned k = 0; k < sizeof values / sizeof *values; k++)
+            known_put(f, values[k]);
+        for (unsigned k = 0; k < 4; k++)
+            known_put(f, table->walked ? c->walk[k] : SAMPLE_UNKNOWN);
+        fputc('\n', f);
+    }
+}
+
 static void threads_put(FILE *f, const struct results *r, const struct row_ids *ids,
                         const struct outcome *o)
 {
@@ -248,6 +271,11 @@ static uint32_t heapmap_rows(const struct outcome *o)
     return o->heapmap_samples;
 }
 
+static uint32_t classes_rows(const struct outcome *o)
+{
+    return o->status == OUTCOME_OK && o->classes.taken;
+}
+
 static uint32_t threads_rows(const struct outcome *o)
 {
     return o->lanes;
@@ -284,6 +312,11 @@ static const struct table tables[RESULTS_TABLES] = {
                          "sample,op_index,bucket,bucket_bytes,offset_bytes,meta_bytes,live_bytes,"
                          "free_bytes,unused_bytes",
                          heapmap_rows, heapmap_put},
+    [RESULTS_CLASSES] = {"classes.csv",
+                         "via,op_index,class_bytes,requests_count,live_count,requested_bytes,"
+                         "usable_bytes,internal_waste_bytes,walk_meta_bytes,walk_live_bytes,"
+                         "walk_free_bytes,walk_unused_bytes",
+                         classes_rows, classes_put},
     [RESULTS_THREADS] = {"threads.csv",
                          "block,copies,lane,copy,first_thread,recorded_threads,busy_ns,wait_ns",
                          threads_rows, threads_put},

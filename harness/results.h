@@ -1,6 +1,6 @@
 /*
- * results.h - the files that come out: results.csv (a row per cell, pass and repeat), timeline.csv
- * and heapmap.csv (from the memory pass), threads.csv (from parallel replays), latency.csv and
+ * results.h - the files that come out: results.csv (a row per cell, pass and repeat), timeline.csv,
+ * heapmap.csv and classes.csv (from the memory pass), threads.csv (from parallel replays), latency.csv and
  * latency_tail.csv (from the latency pass), comparisons.csv (at the end), run.json. Rows are written and flushed as they become
  * known, a file is made with its first row, and a folder that holds results is never written over.
  */
@@ -23,6 +23,7 @@ enum results_table {
     RESULTS_ROWS,
     RESULTS_TIMELINE,
     RESULTS_HEAPMAP,
+    RESULTS_CLASSES,
     RESULTS_THREADS,
     RESULTS_LATENCY,
     RESULTS_TAIL,

@@ -46,8 +46,9 @@ static void thread_start(struct replay *r, struct replay_thread *t)
     t->view = r->base;
     t->scope_slot = 0;
     if (r->design->thread_enter) {
-        t->view = r->design->thread_enter(r->heap);
+        t->view = r->only ? r->only : r->design->thread_enter(r->heap);
         replay_note(r, t->view);
+        r->only = r->one_view ? t->view : NULL;
     }
 }
 
@@ -68,7 +69,7 @@ void context_word(struct replay *r, struct replay_thread *t, struct cursor *c, u
         thread_start(r, t);
         break;
     case PLAN_STOP:
-        if (r->design->thread_exit)
+        if (r->design->thread_exit && !r->one_view)
             r->design->thread_exit(t->view);
         break;
     default:

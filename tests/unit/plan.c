@@ -178,12 +178,15 @@ static const char *replay_said(const struct plan *plan, uint64_t to)
     return said;
 }
 
+static bool one_view; /* of observe_said's replays */
+
 static const char *observe_said(const struct plan *plan, uint64_t to)
 {
     struct error err;
     struct observe observe = {.hooks = &(const struct observe_hooks){.made = NULL}};
     spy_reset();
     assert_int_equal(replay_open(&observe.replay, plan, &spy, &views[0], TOUCH_NONE, &err), 0);
+    observe.replay.one_view = one_view;
     assert_true(replay_pass_begin(&observe.replay));
     assert_int_equal(observe_runs(&observe, 0, to), OBSERVE_DONE);
     replay_pass_end(&observe.replay);
@@ -375,9 +378,14 @@ static void threads_have_views(void **state)
     spy.thread_exit = spy_thread_exit;
     expect_calls(ops, COUNT(ops), PLAN_RELEASE_FREE,
                  "+t1 t1:a0:1 +t2 t2:a1:2 t2:f0 -t2 t1:f1 -t1 ");
+    const struct plan *plan = plan_make(ops, COUNT(ops), PLAN_RELEASE_FREE, 0);
+    one_view = true;
+    assert_string_equal(observe_said(plan, plan->runs), "+t1 t1:a0:1 t1:a1:2 t1:f0 t1:f1 -t1 ");
+    one_view = false;
     spy.thread_enter = NULL;
     spy.thread_exit = NULL;
-    const struct plan *plan = plan_make(ops, COUNT(ops), PLAN_RELEASE_FREE, PLAN_PARALLEL);
+    plan_unmap(plan);
+    plan = plan_make(ops, COUNT(ops), PLAN_RELEASE_FREE, PLAN_PARALLEL);
     assert_int_equal(plan->threads, 2);
     assert_int_equal(plan->shared_objects, 2);
     uint64_t words = plan_words(plan);
