@@ -142,7 +142,10 @@
     X(wait_most_ratio, "ratio", lower, timed,                                                      \
       "the same of the thread that waited most: its wait / wall time")                             \
     X(scaling_efficiency_ratio, "ratio", higher, timed,                                            \
-      "mops_per_s / (copies * mops_per_s with one copy, in the same block)")
+      "mops_per_s / (copies * mops_per_s with one copy, in the same block)")                       \
+    X(wait_stretch_ratio, "ratio", lower, timed,                                                   \
+      "1 - busy time of the busiest thread / wall time of a pass: by how much waiting, and not "   \
+      "that thread's own work, made the pass longer")
 
 #define METRICS_LATENCY(X)                                                                         \
     X(p9999_ns, "ns", lower, timed,                                                                \

@@ -15,46 +15,46 @@ static enum observe_result hook_call(struct observe *o,
     return !hook || hook(o->ctx, object) ? OBSERVE_DONE : OBSERVE_STOPPED;
 }
 
-static enum observe_result call_make(struct observe *o, const struct cursor *c,
+static enum observe_result call_make(struct observe *o, struct replay *r, const struct cursor *c,
                                      const struct call *call)
 {
-    const struct allocator *a = o->replay.design;
+    const struct allocator *a = r->design;
     bool zeroed = call->kind == PLAN_CALLOC;
     void *p = zeroed ? generic_zalloc(a, c->alloc_view, call->size, call->align)
                      : a->alloc(c->alloc_view, call->size, call->align);
     if (!p)
         return OBSERVE_NO_MEMORY;
-    o->replay.slots[call->slot] = p;
+    r->slots[call->slot] = p;
     struct object_at object = {.slot = call->slot,
                                .p = p,
                                .size = call->size,
                                .align = call->align,
                                .thread = o->thread,
                                .zeroed = zeroed,
-                               .view = o->replay.finds_owner ? c->free_view : c->alloc_view};
+                               .view = r->finds_owner ? c->free_view : c->alloc_view};
     return hook_call(o, o->hooks->made, &object);
 }
 
-static enum observe_result call_end(struct observe *o, const struct prefix *prefix,
-                                    const struct call *call)
+static enum observe_result call_end(struct observe *o, struct replay *r,
+                                    const struct prefix *prefix, const struct call *call)
 {
-    const struct allocator *a = o->replay.design;
+    const struct allocator *a = r->design;
     struct object_at object = {.slot = call->slot,
-                               .p = o->replay.slots[call->slot],
+                               .p = r->slots[call->slot],
                                .size = call->size,
                                .thread = o->thread,
                                .view = prefix->free_view};
     enum observe_result result = hook_call(o, o->hooks->ending, &object);
-    bool known = call->kind == PLAN_SIZED || o->replay.size_mask;
+    bool known = call->kind == PLAN_SIZED || r->size_mask;
     if (result == OBSERVE_DONE && call->kind != PLAN_DROP)
         a->free(prefix->free_view, object.p, known ? call->size : 0);
     return result;
 }
 
-static enum observe_result call_resize(struct observe *o, const struct prefix *prefix,
-                                       const struct call *call)
+static enum observe_result call_resize(struct observe *o, struct replay *r,
+                                       const struct prefix *prefix, const struct call *call)
 {
-    void **slot = &o->replay.slots[call->slot];
+    void **slot = &r->slots[call->slot];
     struct object_at object = {.slot = call->slot,
                                .p = *slot,
                                .size = call->old,
@@ -64,7 +64,7 @@ static enum observe_result call_resize(struct observe *o, const struct prefix *p
     enum observe_result result = hook_call(o, o->hooks->moving, &object);
     if (result != OBSERVE_DONE)
         return result;
-    object.p = generic_realloc(o->replay.design, prefix->free_view, prefix->place, *slot, call->old,
+    object.p = generic_realloc(r->design, prefix->free_view, prefix->place, *slot, call->old,
                                call->size, call->align);
     if (!object.p)
         return OBSERVE_NO_MEMORY;
@@ -74,55 +74,77 @@ static enum observe_result call_resize(struct observe *o, const struct prefix *p
     return go_on ? OBSERVE_DONE : OBSERVE_STOPPED;
 }
 
-static enum observe_result call_run(struct observe *o, const struct cursor *c,
+static enum observe_result call_run(struct observe *o, struct replay *r, const struct cursor *c,
                                     const struct prefix *prefix, const struct call *call)
 {
     enum observe_result result = OBSERVE_DONE;
     if (call->kind == PLAN_ALLOC || call->kind == PLAN_CALLOC)
-        result = call_make(o, c, call);
+        result = call_make(o, r, c, call);
     else if (call->kind == PLAN_RARE_REALLOC)
-        result = call_resize(o, prefix, call);
+        result = call_resize(o, r, prefix, call);
     else if (call->kind != PLAN_NOP)
-        result = call_end(o, prefix, call);
+        result = call_end(o, r, prefix, call);
     o->op++;
     if (result == OBSERVE_DONE && o->hooks->step && !o->hooks->step(o->ctx, o->op))
         result = OBSERVE_STOPPED;
     return result;
 }
 
-static enum observe_result run_walk(struct observe *o, struct replay_thread *t, uint32_t words)
+/* An op and, if other threads touch its object too, the turn for it. */
+static enum observe_result turn_run(struct observe *o, struct replay *r, struct replay_thread *t,
+                                    const struct cursor *c, const struct prefix *prefix,
+                                    const struct call *call)
 {
-    struct replay *r = &o->replay;
-    const uint64_t *p = t->next, *end = p + words;
+    if (prefix->shared && !replay_turn_wait(r, t, prefix->shared, prefix->turn))
+        return OBSERVE_STOPPED;
+    enum observe_result result = call_run(o, r, c, prefix, call);
+    if (prefix->shared && result == OBSERVE_DONE)
+        replay_turn_pass(prefix->shared, prefix->turn);
+    return result;
+}
+
+static enum observe_result words_walk(struct observe *o, struct replay *r, struct replay_thread *t,
+                                      const uint64_t *end, bool parallel)
+{
+    const uint64_t *p = t->next;
+    enum observe_result result = OBSERVE_DONE;
     struct cursor c;
     cursor_load(r, t, &c);
-    while (p < end) {
+    while (p < end && result == OBSERVE_DONE) {
         unsigned kind = PLAN_KIND(*p);
         if (kind >= PLAN_BEGIN && kind <= PLAN_STOP) {
             context_word(r, t, &c, *p++);
-            if (r->failed)
+            if (replay_failed(r))
                 return OBSERVE_NO_MEMORY;
             continue;
         }
         struct prefix prefix;
         struct call call;
         p = call_decode(prefix_read(r, t, &c, p, &prefix), &call);
-        enum observe_result result = call_run(o, &c, &prefix, &call);
-        if (result != OBSERVE_DONE)
-            return result;
+        result =
+            parallel ? turn_run(o, r, t, &c, &prefix, &call) : call_run(o, r, &c, &prefix, &call);
     }
     t->next = p;
-    return OBSERVE_DONE;
+    return result;
 }
 
 enum observe_result observe_runs(struct observe *o, uint64_t from, uint64_t to)
 {
-    const struct plan *plan = o->replay.plan;
+    struct replay *r = &o->replay;
+    const struct plan *plan = r->plan;
     const struct plan_run *runs = (const void *)((const char *)plan + plan->runs_offset);
     enum observe_result result = OBSERVE_DONE;
     for (uint64_t i = from; i < to && result == OBSERVE_DONE; i++) {
         o->thread = runs[i].thread;
-        result = run_walk(o, &o->replay.threads[o->thread], runs[i].words);
+        struct replay_thread *t = &r->threads[o->thread];
+        result = words_walk(o, r, t, t->next + runs[i].words, false);
     }
     return result;
+}
+
+enum observe_result observe_thread(struct observe *o, struct replay *r, uint32_t thread,
+                                   const uint64_t *end)
+{
+    o->thread = thread;
+    return words_walk(o, r, &r->threads[thread], end, true);
 }

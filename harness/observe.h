@@ -26,7 +26,7 @@ struct observe_hooks {
 };
 
 struct observe {
-    struct replay replay; /* opened by the caller */
+    struct replay replay; /* opened by the caller; unused by observe_thread() */
     const struct observe_hooks *hooks;
     void *ctx;
     uint64_t op;     /* calls so far: the virtual clock */
@@ -37,5 +37,11 @@ enum observe_result { OBSERVE_DONE, OBSERVE_STOPPED, OBSERVE_NO_MEMORY };
 
 /* Replays the runs [from, to) serially. */
 enum observe_result observe_runs(struct observe *o, uint64_t from, uint64_t to);
+
+/* One recorded thread's words up to `end`, while other threads run theirs, as replay_thread() does;
+ * each with an observe of its own, on a common replay. Who stops must say so there
+ * (replay_note()), or the others wait for ever. */
+enum observe_result observe_thread(struct observe *o, struct replay *r, uint32_t thread,
+                                   const uint64_t *end);
 
 #endif

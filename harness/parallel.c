@@ -42,6 +42,7 @@ struct lane {
 
 struct parallel {
     const struct plan *plan;
+    struct parallel_loop loop;
     struct route *routes; /* by recorded thread */
     struct replay replays[PARALLEL_LANES_MAX];
     unsigned copies, copies_open, lanes_per_copy, lanes, lanes_made;
@@ -113,6 +114,21 @@ static bool lanes_find(struct parallel *p)
 
 /* ---- an OS thread ---- */
 
+static bool fast_runs(void *ctx, struct replay *r, unsigned copy, uint64_t from, uint64_t to)
+{
+    (void)ctx, (void)copy;
+    return replay_runs(r, from, to);
+}
+
+static bool fast_thread(void *ctx, struct replay *r, unsigned copy, uint32_t thread,
+                        const uint64_t *end)
+{
+    (void)ctx, (void)copy;
+    return replay_thread(r, thread, end);
+}
+
+static const struct parallel_loop fast_loop = {.runs = fast_runs, .thread = fast_thread};
+
 static void start_together(struct parallel *p)
 {
     atomic_fetch_add_explicit(&p->awake, 1, memory_order_relaxed);
@@ -124,8 +140,10 @@ static void start_together(struct parallel *p)
 static bool lane_run(struct lane *lane)
 {
     const struct parallel *p = lane->parallel;
+    unsigned copy = (unsigned)(lane->replay - p->replays);
     for (uint32_t t = lane->first; t != NO_THREAD; t = p->routes[t].next)
-        if (!replay_thread(lane->replay, t, words_of(p->plan, t) + p->routes[t].words))
+        if (!p->loop.thread(p->loop.ctx, lane->replay, copy, t,
+                            words_of(p->plan, t) + p->routes[t].words))
             return false;
     return true;
 }
@@ -219,6 +237,7 @@ struct parallel *parallel_open(const struct plan *plan, const struct allocator *
         return NULL;
     }
     p->plan = plan;
+    p->loop = fast_loop;
     p->copies = config->copies;
     p->routes_bytes = (plan->threads + 1) * sizeof *p->routes;
     sem_init(&p->done, 0, 0);
@@ -246,13 +265,18 @@ void parallel_close(struct parallel *p)
     munmap(p, sizeof *p);
 }
 
+void parallel_loop_set(struct parallel *p, const struct parallel_loop *loop)
+{
+    p->loop = *loop;
+}
+
 /* ---- a pass ---- */
 
 bool parallel_begin(struct parallel *p)
 {
     for (unsigned i = 0; i < p->copies; i++)
         if (!replay_pass_begin(&p->replays[i]) ||
-            !replay_runs(&p->replays[i], 0, p->plan->start_runs))
+            !p->loop.runs(p->loop.ctx, &p->replays[i], i, 0, p->plan->start_runs))
             return false;
     return true;
 }
@@ -279,7 +303,7 @@ uint64_t parallel_run(struct parallel *p)
 bool parallel_end(struct parallel *p)
 {
     for (unsigned i = 0; i < p->copies; i++) {
-        if (!replay_runs(&p->replays[i], p->plan->main_runs, p->plan->runs))
+        if (!p->loop.runs(p->loop.ctx, &p->replays[i], i, p->plan->main_runs, p->plan->runs))
             return false;
         replay_pass_end(&p->replays[i]);
     }

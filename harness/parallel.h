@@ -29,6 +29,15 @@ struct parallel_config {
     enum affinity affinity;
 };
 
+/* What runs the words, where it is not the loop of replay.c: the oracle's. Each returns false to
+ * end the replay; `thread` is called on all lanes at once. */
+struct parallel_loop {
+    bool (*runs)(void *ctx, struct replay *r, unsigned copy, uint64_t from, uint64_t to);
+    bool (*thread)(void *ctx, struct replay *r, unsigned copy, uint32_t thread,
+                   const uint64_t *end);
+    void *ctx;
+};
+
 struct lane;
 struct parallel;
 
@@ -39,6 +48,9 @@ struct parallel *parallel_open(const struct plan *plan, const struct allocator *
                                struct heap *heap, enum touch touch,
                                const struct parallel_config *config, struct error *err);
 void parallel_close(struct parallel *p);
+
+/* From the next pass on. */
+void parallel_loop_set(struct parallel *p, const struct parallel_loop *loop);
 
 /* A pass in three steps: what was live at the start, serially; the trace, on all lanes at once,
  * from a common start to the end of the last: its time in ns, or 0 if memory ran out; and the

@@ -59,16 +59,14 @@ turn_await(const struct replay *r, struct replay_thread *t, void **slot, uint32_
     return came;
 }
 
-/* The wait and the count of a shared object's turn. The acquire makes the earlier touches (the
-   pointer, and what was written to the object) visible here; the release makes this one visible to
-   the next. False: the replay has ended elsewhere. */
-static inline bool turn_wait(const struct replay *r, struct replay_thread *t, void **slot,
-                             uint32_t turn)
+/* The acquire makes the earlier touches (the pointer, and what was written to the object) visible
+   here; the release of replay_turn_pass() makes this one visible to the next. */
+bool replay_turn_wait(const struct replay *r, struct replay_thread *t, void **slot, uint32_t turn)
 {
     return turn_came(slot, turn) || turn_await(r, t, slot, turn);
 }
 
-static void turn_pass(void **slot, uint32_t turn)
+void replay_turn_pass(void **slot, uint32_t turn)
 {
     atomic_store_explicit((_Atomic uint64_t *)(slot + 1), (uint64_t)turn + 1, memory_order_release);
 }
@@ -161,12 +159,12 @@ static __attribute__((noinline)) const uint64_t *rare_word(struct replay *r,
         context_word(r, t, c, *p);
         return p + 1;
     }
-    if (parallel && prefix.shared && !turn_wait(r, t, prefix.shared, prefix.turn))
+    if (parallel && prefix.shared && !replay_turn_wait(r, t, prefix.shared, prefix.turn))
         return p;
     struct cursor own = {.alloc_view = c->alloc_view, .free_view = prefix.free_view};
     p = op_word(r, &own, prefix.place, p);
     if (parallel && prefix.shared && !replay_failed(r)) /* no object, no turn: nobody frees NULL */
-        turn_pass(prefix.shared, prefix.turn);
+        replay_turn_pass(prefix.shared, prefix.turn);
     return p;
 }
 

@@ -86,4 +86,9 @@ bool replay_runs(struct replay *r, uint64_t from, uint64_t to);
 /* Parallel replay of one recorded thread's words up to `end`; false as above. */
 bool replay_thread(struct replay *r, uint32_t thread, const uint64_t *end);
 
+/* The wait for a shared object's turn, and its passing on, of any loop that runs threads at once.
+ * False: the replay has ended elsewhere. */
+bool replay_turn_wait(const struct replay *r, struct replay_thread *t, void **slot, uint32_t turn);
+void replay_turn_pass(void **slot, uint32_t turn);
+
 #endif

@@ -267,11 +267,17 @@ static void failure_print(struct session *s, const struct job *job, const struct
             o->detail);
 }
 
+/* The oracle of a parallel replay runs on the plan that is timed. */
+static bool parallel_pass(const struct session *s, enum pass pass)
+{
+    return s->parallel && (pass == PASS_THROUGHPUT || pass == PASS_VERIFY);
+}
+
 static unsigned plan_flags(const struct session *s, enum pass pass)
 {
-    if (!pass_timed(pass))
-        return PLAN_OBSERVE;
-    return pass == PASS_THROUGHPUT && s->parallel ? PLAN_PARALLEL : 0;
+    if (parallel_pass(s, pass))
+        return PLAN_PARALLEL;
+    return pass_timed(pass) ? 0 : PLAN_OBSERVE;
 }
 
 /* Runs the cell on its plan; the number of threads in it, or -1. */
@@ -350,11 +356,6 @@ static unsigned release_modes(const struct session *s, unsigned contender, unsig
     default:
         return scoped && can ? 2 : 1;
     }
-}
-
-static bool parallel_pass(const struct session *s, enum pass pass)
-{
-    return s->parallel && pass == PASS_THROUGHPUT;
 }
 
 /* How many cells differ in the number of copies alone. */

@@ -22,6 +22,10 @@ int choice_parse(const char *option, const char *text, const char *const names[]
 /* --via: how designs are called; `auto` is not for users, but what is there without it. */
 int via_parse(struct session *s, const char *text, struct error *err);
 
+/* --copies "1,2,4", in any order; kept rising, since the first is what the others are compared with.
+ */
+int copies_parse(struct session *s, char *text, struct error *err);
+
 /* What the session's doors are told ("" = nothing: the defaults); what contradicts itself, or
  * names a memory node that this machine lacks, is an error. Says on stderr what has no effect here.
  */

@@ -1,7 +1,9 @@
 /*
  * shadow.c - the oracle's bitmap; see shadow.h. A table of 2^20 entries covers 2^47 bytes of
  * addresses; an entry's map has a bit for each granule of 128 MiB. All memory is mapped, never
- * malloc'd: the heap under test may be malloc.
+ * malloc'd: the heap under test may be malloc. Bits are atomic, but relaxed: what orders two
+ * threads' uses of the same memory must be the design under test, and no look of the oracle's may
+ * stand in for it.
  */
 #include "harness/shadow.h"
 
@@ -47,28 +49,40 @@ static uintptr_t granules_visit(const struct shadow *s, uintptr_t first, uintptr
                                 enum visit visit)
 {
     while (first < last) {
-        uint64_t *map = s->maps[first / MAP_GRANULES];
+        uint64_t *map = __atomic_load_n(&s->maps[first / MAP_GRANULES], __ATOMIC_ACQUIRE);
         unsigned bit = first % 64;
         uintptr_t count = 64 - bit < last - first ? 64 - bit : last - first;
         uint64_t mask = (count == 64 ? ~UINT64_C(0) : ((UINT64_C(1) << count) - 1)) << bit;
         if (map) {
-            uint64_t *word = &map[first % MAP_GRANULES / 64];
-            if (visit == VISIT_FIND && (*word & mask))
-                return first - bit + (unsigned)__builtin_ctzll(*word & mask) + 1;
-            if (visit == VISIT_TAKE)
-                *word |= mask;
-            else if (visit == VISIT_GIVE)
-                *word &= ~mask;
+            uint64_t *word = &map[first % MAP_GRANULES / 64], set = 0;
+            if (visit == VISIT_GIVE)
+                __atomic_fetch_and(word, ~mask, __ATOMIC_RELAXED);
+            else if (visit == VISIT_TAKE)
+                set = __atomic_fetch_or(word, mask, __ATOMIC_RELAXED) & mask;
+            else
+                set = __atomic_load_n(word, __ATOMIC_RELAXED) & mask;
+            if (set)
+                return first - bit + (unsigned)__builtin_ctzll(set) + 1;
         }
         first += count;
     }
     return 0;
 }
 
+/* Two threads may make the same map: the first one's stays. */
+static bool map_make(uint64_t **map)
+{
+    uint64_t *made = pages_map(MAP_BYTES), *none = NULL;
+    if (made &&
+        !__atomic_compare_exchange_n(map, &none, made, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        munmap(made, MAP_BYTES);
+    return made;
+}
+
 static bool maps_ready(struct shadow *s, uintptr_t first, uintptr_t last)
 {
     for (uintptr_t i = first / MAP_GRANULES; i <= (last - 1) / MAP_GRANULES; i++)
-        if (!s->maps[i] && !(s->maps[i] = pages_map(MAP_BYTES)))
+        if (!__atomic_load_n(&s->maps[i], __ATOMIC_ACQUIRE) && !map_make(&s->maps[i]))
             return false;
     return true;
 }
@@ -80,10 +94,9 @@ uintptr_t shadow_take(struct shadow *s, uintptr_t address, size_t bytes)
     if ((address + bytes) >> 47 || !maps_ready(s, first, last))
         return UINTPTR_MAX;
     uintptr_t taken = granules_visit(s, first, last, VISIT_FIND);
-    if (taken)
-        return (taken - 1) << GRANULE_LOG2;
-    granules_visit(s, first, last, VISIT_TAKE);
-    return 0;
+    if (!taken)
+        taken = granules_visit(s, first, last, VISIT_TAKE);
+    return taken ? (taken - 1) << GRANULE_LOG2 : 0;
 }
 
 void shadow_give(struct shadow *s, uintptr_t address, size_t bytes)

@@ -22,8 +22,9 @@ struct shadow *shadow_new(void); /* NULL = no memory */
 void shadow_free(struct shadow *s);
 
 /* Marks [address, address + bytes) as in use. 0; or the address of the first granule that already
-   was (nothing is marked then). UINTPTR_MAX if memory for the map ran out. Addresses are below
-   2^47. */
+   was (nothing is marked then, unless another thread took it in this moment: of two that meet at
+   least one is told). UINTPTR_MAX if memory for the map ran out. Addresses are below 2^47. Threads
+   may take and give at the same time. */
 uintptr_t shadow_take(struct shadow *s, uintptr_t address, size_t bytes);
 void shadow_give(struct shadow *s, uintptr_t address, size_t bytes);
 

@@ -183,12 +183,13 @@ static void waits_report(const struct cell_setup *setup, const struct timing *ti
                          const struct parallel *parallel)
 {
     struct outcome *o = setup->outcome;
-    double sum = 0, most = 0, total = (double)timing->total_ns;
+    double sum = 0, most = 0, busiest = 0, total = (double)timing->total_ns;
     o->lanes = parallel_lanes(parallel);
     for (unsigned i = 0; i < o->lanes; i++) {
         struct lane_share *lane = &o->lane[i];
         sum += (double)lane->wait_ns;
         most = (double)lane->wait_ns > most ? (double)lane->wait_ns : most;
+        busiest = (double)lane->busy_ns > busiest ? (double)lane->busy_ns : busiest;
         lane->wait_ns /= timing->passes;
         lane->busy_ns /= timing->passes;
     }
@@ -196,6 +197,7 @@ static void waits_report(const struct cell_setup *setup, const struct timing *ti
     outcome_set(o, METRIC_wait_ns, sum / (double)timing->passes);
     outcome_set(o, METRIC_wait_ratio, sum / (total * o->lanes));
     outcome_set(o, METRIC_wait_most_ratio, most / total);
+    outcome_set(o, METRIC_wait_stretch_ratio, 1 - busiest / total);
 }
 
 static void timing_report(const struct cell_setup *setup, struct timing *timing)

@@ -12,47 +12,40 @@
  * Cost O(bytes) for the pattern and O(bytes / 1024) for the overlap, so it scales with the trace
  * and not with what is live. Its tables are mapped, never malloc'd.
  */
+#include "harness/verify.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#include "harness/observe.h"
-#include "harness/pass.h"
-#include "harness/shadow.h"
-
 #define CHECKS_WANTED 200
 
-struct block {
-    uint64_t key;    /* of the pattern */
-    uint64_t extent; /* bytes taken in the shadow */
-};
+/* True for the first that asks: what is found after it may be its consequence. */
+static bool first_found(struct verify *v)
+{
+    return !__atomic_exchange_n(&v->refused, 1, __ATOMIC_RELAXED);
+}
 
-struct verify {
-    const struct cell_setup *setup;
-    const struct allocator *design;
-    struct cell_heap h;
-    struct observe o;
-    struct shadow *shadow;
-    struct block *blocks; /* by slot */
-    uint64_t objects;     /* made so far */
-    uint64_t check_every, walks, walk_sum;
-    struct walk_item wrong; /* the first item that holds a live byte it must not */
-    uintptr_t wrong_at;
-};
-
-__attribute__((format(printf, 3, 4))) static bool refuse(struct verify *v, const void *p,
-                                                         const char *format, ...)
+bool verify_refuse(struct verify_thread *t, const void *p, const char *format, ...)
 {
     char why[256];
     va_list args;
     va_start(args, format);
     vsnprintf(why, sizeof why, format, args);
     va_end(args);
-    outcome_fail(v->setup->outcome, OUTCOME_FAILED, "op %llu, object at %p: %s",
-                 (unsigned long long)v->o.op, p, why);
+    if (first_found(t->v))
+        outcome_fail(t->v->setup->outcome, OUTCOME_FAILED, "%sop %llu, object at %p: %s", t->where,
+                     (unsigned long long)t->o.op, p, why);
     return false;
+}
+
+void verify_exhausted(struct verify_thread *t)
+{
+    if (first_found(t->v))
+        cell_heap_exhausted(&t->v->h, t->v->setup, "%sop %llu: the allocator returned NULL",
+                            t->where, (unsigned long long)t->o.op);
 }
 
 /* ---- content: byte i of a block is a mix of its object's number and i / 8, so that what an
@@ -88,12 +81,13 @@ static size_t pattern_compare(const unsigned char *p, uint64_t key, size_t bytes
     return bytes;
 }
 
-static bool content_check(struct verify *v, const struct object_at *object, size_t bytes)
+static bool content_check(struct verify_thread *t, const struct object_at *object, size_t bytes)
 {
-    size_t at = pattern_compare(object->p, v->blocks[object->slot].key, bytes);
+    size_t at = pattern_compare(object->p, t->blocks[object->slot].key, bytes);
     if (at == bytes)
         return true;
-    return refuse(v, object->p, "byte %zu of %zu is not what the program wrote", at, object->size);
+    return verify_refuse(t, object->p, "byte %zu of %zu is not what the program wrote", at,
+                         object->size);
 }
 
 /* ---- the object's hooks ---- */
@@ -109,58 +103,66 @@ static size_t align_due(const struct verify *v, const struct object_at *object)
     return fits_less ? ALLOCATOR_ALIGN / 2 : object->align;
 }
 
-static bool block_take(struct verify *v, const struct object_at *object)
+static bool block_take(struct verify_thread *t, const struct object_at *object)
 {
+    struct verify *v = t->v;
     uintptr_t address = (uintptr_t)object->p;
     size_t usable = v->design->usable ? v->design->usable(object->view, object->p) : object->size;
     size_t align = align_due(v, object);
     if (address % align)
-        return refuse(v, object->p, "not aligned to %zu bytes", align);
+        return verify_refuse(t, object->p, "not aligned to %zu bytes", align);
     if (usable < object->size)
-        return refuse(v, object->p, "usable() is %zu bytes, %zu were asked for", usable,
-                      object->size);
+        return verify_refuse(t, object->p, "usable() is %zu bytes, %zu were asked for", usable,
+                             object->size);
     uintptr_t taken = shadow_take(v->shadow, address, usable);
     if (taken == UINTPTR_MAX)
-        return refuse(v, object->p, "no memory for the oracle's map of %zu bytes", usable);
+        return verify_refuse(t, object->p, "no memory for the oracle's map of %zu bytes", usable);
     if (taken)
-        return refuse(v, object->p, "%zu bytes overlap a live object at %#zx", usable,
-                      (size_t)taken);
-    v->blocks[object->slot].extent = usable;
+        return verify_refuse(t, object->p, "%zu bytes overlap a live object at %#zx", usable,
+                             (size_t)taken);
+    t->blocks[object->slot].size = object->size;
+    t->blocks[object->slot].extent = usable;
     return true;
 }
 
-static bool verify_made(void *ctx, const struct object_at *object)
+bool verify_made(void *ctx, const struct object_at *object)
 {
-    struct verify *v = ctx;
+    struct verify_thread *t = ctx;
+    struct block *block = &t->blocks[object->slot];
     const unsigned char *p = object->p;
-    if (!block_take(v, object))
+    if (!block_take(t, object))
         return false;
     for (size_t i = 0; object->zeroed && i < object->size; i++)
         if (p[i])
-            return refuse(v, p, "byte %zu of %zu zeroed ones is %u", i, object->size, p[i]);
-    v->blocks[object->slot].key = ++v->objects;
-    pattern_fill(object->p, v->blocks[object->slot].key, 0, v->blocks[object->slot].extent);
+            return verify_refuse(t, p, "byte %zu of %zu zeroed ones is %u", i, object->size, p[i]);
+    block->key = __atomic_add_fetch(&t->v->objects, 1, __ATOMIC_RELAXED);
+    pattern_fill(object->p, block->key, 0, block->extent);
     return true;
 }
 
-static bool verify_ending(void *ctx, const struct object_at *object)
+bool verify_ending(void *ctx, const struct object_at *object)
 {
-    struct verify *v = ctx;
-    if (!content_check(v, object, v->blocks[object->slot].extent))
+    struct verify_thread *t = ctx;
+    struct block *block = &t->blocks[object->slot];
+    if (!block->extent || !object->p)
+        return verify_refuse(t, object->p, "it is not live: not made yet, or freed before");
+    if (!content_check(t, object, block->extent))
         return false;
-    shadow_give(v->shadow, (uintptr_t)object->p, v->blocks[object->slot].extent);
+    shadow_give(t->v->shadow, (uintptr_t)object->p, block->extent);
+    block->extent = 0;
     return true;
 }
 
-static bool verify_moved(void *ctx, const struct object_at *object, size_t old)
+bool verify_moved(void *ctx, const struct object_at *object, size_t old)
 {
-    struct verify *v = ctx;
-    if (!block_take(v, object))
+    struct verify_thread *t = ctx;
+    struct block *block = &t->blocks[object->slot];
+    if (!block_take(t, object))
         return false;
     size_t kept = old < object->size ? old : object->size;
-    if (!content_check(v, object, kept))
+    if (!content_check(t, object, kept))
         return false;
-    pattern_fill(object->p, v->blocks[object->slot].key, kept, v->blocks[object->slot].extent);
+    pattern_fill(object->p, block->key, kept, block->extent);
     return true;
 }
 
@@ -178,12 +180,13 @@ static void verify_walk(void *ctx, const struct walk_item *item)
         v->wrong = *item;
 }
 
-static bool heap_check(struct verify *v)
+bool verify_heap(struct verify_thread *t)
 {
+    struct verify *v = t->v;
     const struct allocator *a = v->design;
     const char *broken = a->check ? a->check(v->h.heap) : NULL;
     if (broken)
-        return refuse(v, NULL, "check(): %s", broken);
+        return verify_refuse(t, NULL, "check(): %s", broken);
     if (!a->walk || a->traits & ALLOCATOR_FOREIGN)
         return true;
     v->walk_sum = 0;
@@ -192,19 +195,19 @@ static bool heap_check(struct verify *v)
     v->walks++;
     uint64_t committed = os_counts(v->h.os).committed_bytes;
     if (v->walk_sum != committed)
-        return refuse(v, NULL, "sum(walk) is %llu bytes, committed %llu",
-                      (unsigned long long)v->walk_sum, (unsigned long long)committed);
+        return verify_refuse(t, NULL, "sum(walk) is %llu bytes, committed %llu",
+                             (unsigned long long)v->walk_sum, (unsigned long long)committed);
     if (v->wrong_at)
-        return refuse(v, (void *)v->wrong_at, "live, but walk() calls [%#zx, +%zu) kind %d",
-                      (size_t)v->wrong.address, v->wrong.bytes, (int)v->wrong.kind);
+        return verify_refuse(t, (void *)v->wrong_at, "live, but walk() calls [%#zx, +%zu) kind %d",
+                             (size_t)v->wrong.address, v->wrong.bytes, (int)v->wrong.kind);
     return true;
 }
 
 static bool verify_step(void *ctx, uint64_t op)
 {
-    struct verify *v = ctx;
-    cell_heap_tick(&v->h, v->setup, op);
-    return op % v->check_every ? true : heap_check(v);
+    struct verify_thread *t = ctx;
+    cell_heap_tick(&t->v->h, t->v->setup, op);
+    return op % t->v->check_every ? true : verify_heap(t);
 }
 
 static const struct observe_hooks verify_hooks = {.made = verify_made,
@@ -215,22 +218,21 @@ static const struct observe_hooks verify_hooks = {.made = verify_made,
 
 /* ---- the pass ---- */
 
-static bool verify_replay(struct verify *v)
+static bool verify_replay(struct verify_thread *t)
 {
-    const struct plan *plan = v->setup->plan;
+    const struct plan *plan = t->v->setup->plan;
     enum observe_result result = OBSERVE_NO_MEMORY;
-    if (replay_pass_begin(&v->o.replay) && heap_check(v))
-        result = observe_runs(&v->o, 0, plan->runs);
-    if (result == OBSERVE_NO_MEMORY && !v->setup->outcome->status)
-        cell_heap_exhausted(&v->h, v->setup, "op %llu: the allocator returned NULL",
-                            (unsigned long long)v->o.op);
-    if (result != OBSERVE_DONE || !heap_check(v))
+    if (replay_pass_begin(&t->o.replay) && verify_heap(t))
+        result = observe_runs(&t->o, 0, plan->runs);
+    if (result == OBSERVE_NO_MEMORY)
+        verify_exhausted(t);
+    if (result != OBSERVE_DONE || !verify_heap(t))
         return false;
-    replay_pass_end(&v->o.replay);
-    return heap_check(v);
+    replay_pass_end(&t->o.replay);
+    return verify_heap(t);
 }
 
-static void verify_end(struct verify *v)
+void verify_end(struct verify *v)
 {
     struct outcome *outcome = v->setup->outcome;
     v->design->destroy(v->h.heap);
@@ -247,39 +249,45 @@ static void verify_end(struct verify *v)
     outcome->status = OUTCOME_OK;
 }
 
-static void verify_run(struct verify *v)
+static void verify_serial(struct verify *v)
 {
+    struct verify_thread t = {
+        .v = v, .blocks = v->blocks, .o = {.hooks = &verify_hooks, .ctx = &t}, .where = ""};
     struct error err;
     if (!cell_heap_open(&v->h, v->setup, true))
         return;
-    v->o = (struct observe){.hooks = &verify_hooks, .ctx = v};
-    if (replay_open(&v->o.replay, v->setup->plan, v->design, v->h.heap, TOUCH_NONE, &err)) {
+    if (replay_open(&t.o.replay, v->setup->plan, v->design, v->h.heap, TOUCH_NONE, &err)) {
         outcome_fail(v->setup->outcome, OUTCOME_OOM, "%s", err.text);
         return;
     }
-    if (verify_replay(v))
+    if (verify_replay(&t))
         verify_end(v);
-    replay_close(&v->o.replay);
+    replay_close(&t.o.replay);
 }
 
 void verify_pass(const struct cell_setup *setup)
 {
     struct verify v = {.setup = setup, .design = setup->spec->design};
-    size_t bytes = (setup->plan->slots + 1) * sizeof *v.blocks;
+    unsigned copies = setup->parallel.copies ? setup->parallel.copies : 1;
+    v.blocks_bytes = (setup->plan->slots * copies + 1) * sizeof *v.blocks;
     if (v.design->traits & ALLOCATOR_FAKE) {
         outcome_fail(setup->outcome, OUTCOME_NOT_APPLICABLE,
                      "hands out memory that it does not manage");
         return;
     }
     v.shadow = shadow_new();
-    v.blocks = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    v.blocks =
+        mmap(NULL, v.blocks_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     v.check_every = setup->plan->ops / CHECKS_WANTED + 1;
     if (!v.shadow || v.blocks == MAP_FAILED) {
         outcome_fail(setup->outcome, OUTCOME_OOM, "no memory for the oracle's tables: %s",
                      strerror(errno));
         return;
     }
-    verify_run(&v);
-    munmap(v.blocks, bytes);
+    if (setup->parallel.copies)
+        verify_parallel(&v);
+    else
+        verify_serial(&v);
+    munmap(v.blocks, v.blocks_bytes);
     shadow_free(v.shadow);
 }

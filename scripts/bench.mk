@@ -1,7 +1,7 @@
 # bench.mk - the benches of what memory does (how much a producer and a consumer need, what goes back to the kernel), and
 # of worst cases.
 
-.PHONY: bench-blowup bench-idle bench-typed bench-latency
+.PHONY: bench-blowup bench-idle bench-typed bench-latency bench-parallel
 $(BUILD)/bench-%: tests/bench/%.c $(ALL_LIB)
 	@$(CC) $(CFLAGS) -MF $@.d -o $@ $< $(ALL_LIB) $(LIBS)
 -include $(wildcard $(BUILD)/bench-*.d)
@@ -20,3 +20,6 @@ bench-typed: $(BUILD)/bench-typed ## what keeping objects constructed saves, bes
 
 bench-latency: alloclab ## the worst case of the designs that promise a bound on it, over replays from the same state; BLOCKS=N, SEED=N
 	@ALLOCLAB=$(ALLOCLAB) $(PYTHON) tests/bench/latency.py $(if $(BLOCKS),--blocks $(BLOCKS)) $(if $(SEED),--seed $(SEED))
+
+bench-parallel: alloclab ## what threads wait for each other in a parallel replay, by design, and how it scales; DESIGNS="segfit ..", BLOCKS=N, SEED=N
+	@ALLOCLAB=$(ALLOCLAB) $(PYTHON) tests/bench/parallel.py $(if $(BLOCKS),--blocks $(BLOCKS)) $(if $(SEED),--seed $(SEED)) $(DESIGNS)

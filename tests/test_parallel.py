@@ -39,11 +39,11 @@ class Parallel(unittest.TestCase):
         self.assertEqual([timed[c] for c in ("replay", "copies", "affinity", "lanes_count")],
                          ["parallel", "1", "spread", "3"])
         self.assertEqual([memory[c] for c in ("replay", "copies", "affinity", "lanes_count", "wait_ns")],
-                         ["serial", "1", "", "", ""], "other passes stay serial")
+                         ["serial", "1", "", "", ""], "the memory pass stays serial")
         self.assertEqual(timed["door_calls_count"], "", "not exact when threads race")
         self.assertEqual(timed["scaling_efficiency_ratio"], "1")
         self.assertAlmostEqual(float(timed["ns_per_op"]) * float(timed["mops_per_s"]), 1000, delta=1)
-        for column in ("wait_ratio", "wait_most_ratio"):
+        for column in ("wait_ratio", "wait_most_ratio", "wait_stretch_ratio"):
             self.assertTrue(0 <= float(timed[column]) <= 1, timed[column])
         self.assertEqual(rows["libc", "throughput"]["status"], "ok")
         for name in ("freelist", "null"):
@@ -62,6 +62,28 @@ class Parallel(unittest.TestCase):
         self.assertEqual(sum(int(t["recorded_threads"]) for t in threads), 2 * int(timed["threads"]))
         waits = sum(int(t["wait_ns"]) for t in threads)
         self.assertAlmostEqual(float(timed["wait_ns"]), waits, delta=8, msg="the sum of what is rounded down in each")
+
+    def test_stretch_is_what_the_busiest_thread_leaves(self):
+        """Busy and wait of all threads add up to no more than the wall time; the busiest one's rest is the stretch."""
+        self.run_parallel("-a", "segfit", "-w", PAIR, "--passes", "throughput")
+        timed = next(r for r in self.rows() if r["allocator"] == "segfit")
+        busiest = max(int(t["busy_ns"]) for t in self.rows("threads.csv"))
+        waits = float(timed["wait_ns"]) / (float(timed["wait_ratio"]) * int(timed["lanes_count"])) \
+            if float(timed["wait_ratio"]) else None
+        if waits:
+            self.assertAlmostEqual(1 - busiest / waits, float(timed["wait_stretch_ratio"]), delta=0.01)
+
+    def test_oracle(self):
+        got = run("check", "-a", "segfit,libc,freelist,private", "-w", PAIR, "--replay", "parallel", "--copies", "1,2")
+        self.assertEqual(got.returncode, 0, got.stderr)
+        lines = got.stdout.splitlines()
+        self.assertEqual(len([line for line in lines if line.startswith("ok ")]), 6, got.stdout)
+        self.assertEqual(len([line for line in lines if ", 2 copies" in line]), 4, got.stdout)
+        self.assertTrue(all("one thread at a time" in line for line in lines if "freelist" in line), got.stdout)
+        self.assertIn("--copies is for --replay parallel", run("check", "-w", PAIR, "--copies", "2").stderr)
+        self.run_parallel("-a", "segfit", "-w", PAIR, "--passes", "verify,memory")
+        replays = {r["pass"]: r["replay"] for r in self.rows() if r["allocator"] == "segfit"}
+        self.assertEqual(replays, {"verify": "parallel", "memory": "serial"})
 
     def test_copies(self):
         self.run_parallel("-a", "slab", "-w", "random:ops=20k,live=1k", "--copies", "3,1", "--passes", "throughput")

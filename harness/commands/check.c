@@ -18,6 +18,8 @@ static void verdicts_print(const struct session *s)
                s->contenders[k->contender].text, s->targets[k->target].name,
                k->release == PLAN_RELEASE_SCOPE ? "scope" : "free", k->detail[0] ? ": " : "",
                k->detail);
+        if (k->copies > 1)
+            printf(", %u copies", k->copies);
         if (k->status == OUTCOME_OK)
             printf(": %.0f ops", k->value[METRIC_ops]);
         if (k->known[METRIC_walks_count])
@@ -26,36 +28,70 @@ static void verdicts_print(const struct session *s)
     }
 }
 
-static int arguments_read(struct session *s, const char **allocators_text,
-                          const char **targets_text, const char **door_text, int argc, char **argv,
+struct arguments {
+    const char *allocators, *targets, *door;
+};
+
+enum { ARG_ALLOCATORS, ARG_TARGETS, ARG_SEED, ARG_VIA, ARG_DOOR, ARG_REPLAY, ARG_COPIES };
+
+static const char *const arg_names[] = {[ARG_ALLOCATORS] = "-a",   [ARG_TARGETS] = "-w",
+                                        [ARG_SEED] = "--seed",     [ARG_VIA] = "--via",
+                                        [ARG_DOOR] = "--door",     [ARG_REPLAY] = "--replay",
+                                        [ARG_COPIES] = "--copies", NULL};
+
+static int option_take(struct session *s, struct arguments *a, int option, char *text,
+                       struct error *err)
+{
+    static const char *const replays[] = {"serial", "parallel", NULL};
+    int choice = 0;
+    switch (option) {
+    case ARG_ALLOCATORS:
+        a->allocators = text;
+        return 0;
+    case ARG_TARGETS:
+        a->targets = text;
+        return 0;
+    case ARG_DOOR:
+        a->door = text;
+        return 0;
+    case ARG_SEED:
+        return number_parse("--seed", text, 0, UINT64_MAX, &s->seed, err);
+    case ARG_VIA:
+        return via_parse(s, text, err);
+    case ARG_COPIES:
+        return copies_parse(s, text, err);
+    default:
+        if (choice_parse("--replay", text, replays, &choice, err))
+            return -1;
+        s->parallel = choice;
+        return 0;
+    }
+}
+
+static int arguments_read(struct session *s, struct arguments *a, int argc, char **argv,
                           struct error *err)
 {
-    static const char *const names[] = {"-a", "-w", "--seed", "--via", "--door", NULL};
     struct args args = {.argc = argc, .argv = argv, .at = 1};
     int option;
-    while ((option = args_next(&args, names, err)) >= 0) {
-        if (option == 0)
-            *allocators_text = args.value;
-        else if (option == 1)
-            *targets_text = args.value;
-        else if (option == 4)
-            *door_text = args.value;
-        else if (option == 3 ? via_parse(s, args.value, err)
-                             : number_parse("--seed", args.value, 0, UINT64_MAX, &s->seed, err))
+    while ((option = args_next(&args, arg_names, err)) >= 0)
+        if (option_take(s, a, option, args.value, err))
             return -1;
-    }
     if (option == ARGS_BAD)
         return -1;
-    if (!*targets_text)
+    if (!a->targets)
         return error_set(err,
                          "usage: alloclab check [-a SPEC,..] -w WORKLOAD_OR_TRACE,.. [--seed N]");
+    if (!s->parallel && s->copies_count)
+        return error_set(err, "--copies is for --replay parallel");
+    if (!s->copies_count)
+        s->copies[s->copies_count++] = 1;
     return 0;
 }
 
 static int check_main(int argc, char **argv)
 {
     struct error err;
-    const char *allocators_text = NULL, *targets_text = NULL, *door_text = "";
+    struct arguments arguments = {.door = ""};
     struct session s = {.passes = {[PASS_VERIFY] = true},
                         .release = RELEASE_BOTH,
                         .via = VIA_VTABLE, /* each in its own way: nothing is ranked */
@@ -63,13 +99,13 @@ static int check_main(int argc, char **argv)
                         .seed = seed_default(),
                         .quiet = !isatty(STDERR_FILENO)};
     s.limits.seconds = 600;
-    int result = arguments_read(&s, &allocators_text, &targets_text, &door_text, argc, argv, &err);
+    int result = arguments_read(&s, &arguments, argc, argv, &err);
     if (!result)
-        result = session_door(&s, door_text, &err);
+        result = session_door(&s, arguments.door, &err);
     if (!result)
-        result = session_contenders(&s, allocators_text, false, &err);
+        result = session_contenders(&s, arguments.allocators, false, &err);
     if (!result)
-        result = session_targets(&s, targets_text, &err);
+        result = session_targets(&s, arguments.targets, &err);
     if (!result)
         result = session_plan(&s, &err);
     if (!result) {
@@ -87,7 +123,8 @@ static int check_main(int argc, char **argv)
 
 COMMAND(check) = {
     .name = "check",
-    .usage = "check [-a SPEC,..] -w WORKLOAD_OR_TRACE,.. [--door OPT=V,..] [--seed N]",
+    .usage = "check [-a SPEC,..] -w WORKLOAD_OR_TRACE,.. [--replay parallel [--copies N,..]] "
+             "[--door OPT=V,..] [--seed N]",
     .summary =
         "the oracle: alignment, overlap, content, zeroed memory, walk law, invariants, leaks",
     .main = check_main};

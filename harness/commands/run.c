@@ -86,27 +86,6 @@ static int every_parse(struct session *s, const char *text, struct error *err)
     return 0;
 }
 
-/* "1,2,4" in any order; kept rising, since the first is what the others are compared with. */
-static int copies_parse(struct session *s, char *text, struct error *err)
-{
-    char *rest;
-    s->copies_count = 0;
-    for (char *piece = strtok_r(text, ",", &rest); piece; piece = strtok_r(NULL, ",", &rest)) {
-        uint64_t number;
-        if (number_parse("--copies", piece, 1, PARALLEL_LANES_MAX, &number, err))
-            return -1;
-        unsigned at = s->copies_count;
-        for (; at && s->copies[at - 1] >= number; at--)
-            if (s->copies[at - 1] == number)
-                return error_set(err, "--copies: %s is there twice", piece);
-        if (s->copies_count == COPIES_MAX)
-            return error_set(err, "--copies: more than %d numbers", COPIES_MAX);
-        memmove(&s->copies[at + 1], &s->copies[at], (s->copies_count++ - at) * sizeof *s->copies);
-        s->copies[at] = (unsigned)number;
-    }
-    return s->copies_count ? 0 : error_set(err, "--copies: give at least one number");
-}
-
 static int option_take(struct session *s, struct arguments *a, int option, char *text,
                        struct error *err)
 {
