@@ -25,7 +25,7 @@ OPT         := $(or $(OPT_$(MODE)),$(error MODE=$(MODE): use release, asan or ts
 WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith -Werror
 CFLAGS := -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(if $(filter release,$(MODE)),,$(QUIET)) -I. -pthread -MMD -MP -DBUILD_MODE='"$(MODE)"' \
           -DBUILD_FLAGS='"-std=c11 $(OPT)"'
-LIBS   := -lzstd -lxxhash -lz -lm -pthread
+LIBS   := -lzstd -lxxhash -lz -lpfm -lm -pthread
 
 ALLOCATORS := $(sort $(notdir $(basename $(wildcard allocators/*.c))))
 WORKLOADS  := $(sort $(notdir $(basename $(wildcard workloads/*.c))))

@@ -213,6 +213,15 @@ static bool latency_sane(const struct latency *l)
     return sane;
 }
 
+static bool counters_sane(const struct counters_found *f)
+{
+    bool sane = f->lanes <= PARALLEL_LANES_MAX;
+    for (uint32_t lane = 0; sane && lane < f->lanes; lane++)
+        for (uint32_t i = 0; i < COUNTERS_MAX; i++)
+            sane &= isfinite(f->cold[lane][i].value) && isfinite(f->steady[lane][i].value);
+    return sane;
+}
+
 /* The outcome lay in the reach of the design under test: a wild write must not reach further. */
 static void outcome_guard(struct outcome *o)
 {
@@ -222,7 +231,7 @@ static void outcome_guard(struct outcome *o)
     bool sane = o->status > OUTCOME_NONE && o->status <= OUTCOME_MEMORY_LIMIT &&
                 o->samples <= OUTCOME_SAMPLES && o->heapmap_samples <= HEAPMAP_SAMPLES &&
                 o->heapmap_buckets <= HEAPMAP_BUCKETS && o->lanes <= PARALLEL_LANES_MAX &&
-                latency_sane(&o->latency);
+                counters_sane(&o->counters) && latency_sane(&o->latency);
     for (int i = 0; i < METRIC_COUNT && sane; i++)
         sane = *(const unsigned char *)&o->known[i] <= 1 && isfinite(o->value[i]);
     if (sane)

@@ -26,7 +26,8 @@
     X(MEMORY, memory, false)                                                                       \
     X(VERIFY, verify, false)                                                                       \
     X(THROUGHPUT, throughput, true)                                                                \
-    X(LATENCY, latency, true)
+    X(LATENCY, latency, true)                                                                      \
+    X(COUNTERS, counters, true)
 
 enum pass {
 #define PASS_ENUM(id, name, timed) PASS_##id,

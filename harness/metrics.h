@@ -57,7 +57,8 @@
     METRICS_PARALLEL(X)                                                                            \
     METRICS_LATENCY(X)                                                                             \
     METRICS_NOISE(X)                                                                               \
-    METRICS_MEMORY(X)
+    METRICS_MEMORY(X)                                                                              \
+    METRICS_COUNTERS(X)
 
 #define METRICS_SPINE(X)                                                                           \
     X(ops, "count", none, exact,                                                                   \
@@ -171,6 +172,33 @@
       "greatest of the ops' least latencies: the design's own worst case on the plan; as "         \
       "replay_min_p50_ns")                                                                         \
     X(replay_min_runs_count, "count", none, timed, "replays that the least latencies are over")
+
+#define METRICS_COUNTERS(X)                                                                        \
+    X(pmu_cycles_per_op, "count", lower, timed,                                                    \
+      "counters pass, steady: cycles in user mode / ops, counted by the PMU, mean over the "       \
+      "passes that counted this event, all threads together; empty where this machine cannot "     \
+      "count it, "                                                                                 \
+      "and where it is suspect (counters.csv says why)")                                           \
+    X(pmu_instructions_per_op, "count", lower, timed, "instructions; as pmu_cycles_per_op")        \
+    X(pmu_branch_misses_per_op, "count", lower, timed,                                             \
+      "branches that were foretold wrongly; as pmu_cycles_per_op")                                 \
+    X(pmu_l1d_load_misses_per_op, "count", lower, timed,                                           \
+      "loads that missed the first data cache; as pmu_cycles_per_op")                              \
+    X(pmu_llc_load_misses_per_op, "count", lower, timed,                                           \
+      "loads that missed the last cache; as pmu_cycles_per_op")                                    \
+    X(pmu_dtlb_load_misses_per_op, "count", lower, timed,                                          \
+      "loads whose address had no translation at hand; as pmu_cycles_per_op")                      \
+    X(pmu_dtlb_store_misses_per_op, "count", lower, timed,                                         \
+      "stores, the same; as pmu_cycles_per_op")                                                    \
+    X(pmu_itlb_load_misses_per_op, "count", lower, timed,                                          \
+      "fetches of instructions, the same; as pmu_cycles_per_op")                                   \
+    X(software_page_faults_per_op, "count", lower, timed,                                          \
+      "counters pass, steady: page faults from user mode / ops, counted by the kernel, mean over " \
+      "all steady passes")                                                                         \
+    X(software_cold_page_faults_per_op, "count", lower, timed,                                     \
+      "the same of the first pass over a new heap")                                                \
+    X(software_context_switches_per_op, "count", lower, timed,                                     \
+      "counters pass, steady: context switches / ops, counted by the kernel")
 
 #define METRICS_NOISE(X)                                                                           \
     X(timed_ns, "ns", none, timed,                                                                 \

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "harness/classes.h"
+#include "harness/counter_group.h"
 #include "harness/latency.h"
 #include "harness/metrics.h"
 
@@ -55,6 +56,12 @@ struct lane_share { /* one row of threads.csv: an OS thread of a parallel replay
     uint64_t busy_ns, wait_ns;
 };
 
+struct counters_found { /* by OS thread of the replay; no threads: the pass was not run */
+    uint32_t lanes;
+    struct counter_count cold[PARALLEL_LANES_MAX][COUNTERS_MAX];
+    struct counter_count steady[PARALLEL_LANES_MAX][COUNTERS_MAX];
+};
+
 struct outcome {
     uint32_t status; /* enum outcome_status */
     uint32_t samples, heapmap_samples, heapmap_buckets, lanes;
@@ -66,6 +73,7 @@ struct outcome {
     struct lane_share lane[PARALLEL_LANES_MAX];
     struct class_table classes;
     struct latency latency;
+    struct counters_found counters;
     struct sample sample[OUTCOME_SAMPLES];
     struct heapmap_sample heapmap[HEAPMAP_SAMPLES];
 };

@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "harness/pass.h"
 
@@ -37,6 +38,7 @@ struct lane {
     bool done;             /* all its words were replayed */
     uint64_t start_ns, end_ns;
     pthread_t os_thread;
+    pid_t thread;
     sem_t go;
 };
 
@@ -49,6 +51,8 @@ struct parallel {
     size_t routes_bytes;
     bool ending;
     sem_t done;
+    parallel_around *around;
+    void *around_ctx;
     _Alignas(LINE) _Atomic unsigned awake;
     struct lane lane[PARALLEL_LANES_MAX];
 };
@@ -152,15 +156,21 @@ static void *lane_main(void *arg)
 {
     struct lane *lane = arg;
     struct parallel *p = lane->parallel;
+    lane->thread = gettid();
+    sem_post(&p->done);
     for (;;) {
         while (sem_wait(&lane->go))
             ;
         if (p->ending)
             return NULL;
         start_together(p);
+        if (p->around)
+            p->around(p->around_ctx, (unsigned)(lane - p->lane), true);
         lane->start_ns = clock_now_ns();
         lane->done = lane_run(lane);
         lane->end_ns = clock_now_ns();
+        if (p->around)
+            p->around(p->around_ctx, (unsigned)(lane - p->lane), false);
         sem_post(&p->done);
     }
 }
@@ -194,6 +204,8 @@ static int lane_make(struct parallel *p, unsigned i, enum affinity affinity, str
         return error_set(err, "parallel replay: thread %u of %u cannot start: %s", i + 1, p->lanes,
                          strerror(why));
     p->lanes_made++;
+    while (sem_wait(&p->done)) /* it has said which thread it is */
+        ;
     why = affinity == AFFINITY_SPREAD ? lane_pin(lane, i) : 0;
     return why ? error_set(err, "--affinity spread: thread %u cannot be bound to a CPU: %s", i + 1,
                            strerror(why))
@@ -311,6 +323,17 @@ bool parallel_end(struct parallel *p)
 }
 
 /* ---- what there is to know ---- */
+
+void parallel_around_set(struct parallel *p, parallel_around *around, void *ctx)
+{
+    p->around = around;
+    p->around_ctx = ctx;
+}
+
+pid_t parallel_thread(const struct parallel *p, unsigned lane)
+{
+    return p->lane[lane].thread;
+}
 
 unsigned parallel_lanes(const struct parallel *p)
 {

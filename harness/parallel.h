@@ -17,6 +17,8 @@
 #ifndef ALLOCLAB_PARALLEL_H
 #define ALLOCLAB_PARALLEL_H
 
+#include <sys/types.h>
+
 #include "harness/outcome.h"
 #include "harness/replay.h"
 
@@ -59,7 +61,12 @@ bool parallel_begin(struct parallel *p);
 uint64_t parallel_run(struct parallel *p);
 bool parallel_end(struct parallel *p);
 
+/* Told by each lane's thread, before and after its part of the trace. NULL = not called. */
+typedef void parallel_around(void *ctx, unsigned lane, bool before);
+void parallel_around_set(struct parallel *p, parallel_around *around, void *ctx);
+
 unsigned parallel_lanes(const struct parallel *p); /* of all copies */
+pid_t parallel_thread(const struct parallel *p, unsigned lane);
 size_t parallel_tables_bytes(const struct parallel *p);
 /* Adds what lane `i` did in the last pass, and says which it is. */
 void parallel_lane(const struct parallel *p, unsigned i, struct lane_share *share);

@@ -12,9 +12,10 @@
 #include "harness/replay.h"
 #include "harness/spec.h"
 
-struct pass_config {        /* how the passes of a session measure */
-    double min_seconds;     /* throughput: least time of the steady part */
-    unsigned latency_every; /* latency: one op in so many is timed */
+struct pass_config {              /* how the passes of a session measure */
+    double min_seconds;           /* throughput: least time of the steady part */
+    unsigned latency_every;       /* latency: one op in so many is timed */
+    struct counter_list counters; /* counters: what is counted */
 };
 
 struct cell_setup {
@@ -30,6 +31,7 @@ struct cell_setup {
 
 void throughput_pass(const struct cell_setup *setup);
 void latency_pass(const struct cell_setup *setup);
+void counters_pass(const struct cell_setup *setup);
 void memory_pass(const struct cell_setup *setup);
 void verify_pass(const struct cell_setup *setup);
 

@@ -253,6 +253,75 @@ static void comparison_put(FILE *f, const struct results *r, const struct row_id
     fputc('\n', f);
 }
 
+struct counter_row { /* of counters.csv */
+    const char *phase, *lane;
+    const struct counter_count *counts;
+    uint32_t counter;
+    bool cold;
+};
+
+static void counter_put(FILE *f, const struct results *r, const struct row_ids *ids,
+                        const struct outcome *o, const struct counter_row *row)
+{
+    const struct counter *c = &r->counters->counter[row->counter];
+    const struct counter_count *count = &row->counts[row->counter];
+    char note[256];
+    enum counter_state state =
+        counter_say(r->counters, row->counts, row->counter, r->place, note, sizeof note);
+    if (state == COUNTER_UNUSED) /* it had no part in this phase */
+        return;
+    series_ids_put(f, r, ids);
+    fprintf(f, ",%u,%s,%s,%u,%s,", ids->block, ids->via, ids->replay, ids->copies, row->phase);
+    text_put(f, r->counters->set_name[c->set]);
+    fputc(',', f);
+    text_put(f, c->name);
+    fprintf(f, ",%s,%s", c->software ? "software" : "pmu", row->lane);
+    if (count->passes && !count->refused) {
+        double value = count->value / count->passes;
+        number_put(f, value);
+        if (o->value[METRIC_ops] > 0)
+            fprintf(f, ",%.9g", value / (o->value[METRIC_ops] * ids->copies));
+        else
+            fputc(',', f);
+        number_put(f, (double)count->running_ns / (double)count->enabled_ns);
+    } else {
+        fputs(",,,", f);
+    }
+    fprintf(f, ",%s,", state == COUNTER_SUSPECT ? "yes" : "");
+    text_put(f, note);
+    fputc('\n', f);
+}
+
+static void counter_rows_put(FILE *f, const struct results *r, const struct row_ids *ids,
+                             const struct outcome *o, const struct counter_row *of)
+{
+    struct counter_row row = *of;
+    for (row.counter = 0; row.counter < r->counters->counters; row.counter++)
+        if (!row.cold || r->counters->counter[row.counter].software)
+            counter_put(f, r, ids, o, &row);
+}
+
+static void counters_put(FILE *f, const struct results *r, const struct row_ids *ids,
+                         const struct outcome *o)
+{
+    static struct counter_count sum[COUNTERS_MAX];
+    const struct counters_found *found = &o->counters;
+    for (int cold = 1; cold >= 0; cold--) {
+        const struct counter_count(*counts)[COUNTERS_MAX] = cold ? found->cold : found->steady;
+        struct counter_row row = {
+            .phase = cold ? "cold" : "steady", .lane = "all", .counts = sum, .cold = cold};
+        counter_sum(r->counters, counts, found->lanes, sum);
+        counter_rows_put(f, r, ids, o, &row);
+        for (unsigned lane = 0; lane < found->lanes && found->lanes > 1; lane++) {
+            char name[16];
+            snprintf(name, sizeof name, "%u", lane);
+            row.lane = name;
+            row.counts = counts[lane];
+            counter_rows_put(f, r, ids, o, &row);
+        }
+    }
+}
+
 /* ---- the tables ---- */
 
 static uint32_t one_row(const struct outcome *o)
@@ -289,6 +358,11 @@ static uint32_t latency_rows(const struct outcome *o)
 static uint32_t tail_rows(const struct outcome *o)
 {
     return o->status == OUTCOME_OK ? o->latency.tails : 0;
+}
+
+static uint32_t counters_rows(const struct outcome *o)
+{
+    return o->status == OUTCOME_OK ? o->counters.lanes : 0;
 }
 
 /* A file of the results: made when a cell has the first rows for it. */
@@ -328,6 +402,10 @@ static const struct table tables[RESULTS_TABLES] = {
                              "replay,copies,via,touch,pass,metric,base,base_options,base_release,"
                              "blocks,ratio,low,high,p,q,method,verdict,tied",
                              NULL, NULL},
+    [RESULTS_COUNTERS] = {"counters.csv",
+                          "block,via,replay,copies,phase,set,event,source,lane,value,per_op,"
+                          "running_ratio,suspect,note",
+                          counters_rows, counters_put},
 };
 
 /* A write that failed before, while a buffer was full, counts too: a flush alone would not tell. */

@@ -1,8 +1,9 @@
 /*
  * results.h - the files that come out: results.csv (a row per cell, pass and repeat), timeline.csv,
- * heapmap.csv and classes.csv (from the memory pass), threads.csv (from parallel replays), latency.csv and
- * latency_tail.csv (from the latency pass), comparisons.csv (at the end), run.json. Rows are written and flushed as they become
- * known, a file is made with its first row, and a folder that holds results is never written over.
+ * heapmap.csv and classes.csv (from the memory pass), threads.csv (from parallel replays),
+ * latency.csv and latency_tail.csv (from the latency pass), counters.csv (from the counters pass),
+ * comparisons.csv (at the end), run.json. Rows are written and flushed as they become known, a file
+ * is made with its first row, and a folder that holds results is never written over.
  */
 #ifndef ALLOCLAB_RESULTS_H
 #define ALLOCLAB_RESULTS_H
@@ -10,6 +11,7 @@
 #include <stdio.h>
 
 #include "allocators/lib/error.h"
+#include "harness/counter_group.h"
 #include "harness/outcome.h"
 
 struct row_ids { /* the id columns of a row; strings are the caller's */
@@ -28,6 +30,7 @@ enum results_table {
     RESULTS_LATENCY,
     RESULTS_TAIL,
     RESULTS_COMPARISONS,
+    RESULTS_COUNTERS,
     RESULTS_TABLES
 };
 
@@ -35,6 +38,8 @@ struct results {
     FILE *file[RESULTS_TABLES]; /* NULL until there is a row for it */
     char directory[1024];
     char run_id[64];
+    const struct counter_list *counters; /* what the counters of an outcome are */
+    const struct counter_place *place;
 };
 
 /* Makes the folder if need be, and results.csv with its header. 0, or -1: it holds results

@@ -270,7 +270,7 @@ static void failure_print(struct session *s, const struct job *job, const struct
 /* The oracle of a parallel replay runs on the plan that is timed. */
 static bool parallel_pass(const struct session *s, enum pass pass)
 {
-    return s->parallel && (pass == PASS_THROUGHPUT || pass == PASS_VERIFY);
+    return s->parallel && (pass == PASS_THROUGHPUT || pass == PASS_VERIFY || pass == PASS_COUNTERS);
 }
 
 static unsigned plan_flags(const struct session *s, enum pass pass)

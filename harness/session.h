@@ -52,9 +52,10 @@ struct session {
     uint64_t seed;
     struct cell_limits limits;
     struct pass_config config;
-    char door[256];          /* what the cells' doors are told, every row of os_options */
-    struct results *results; /* NULL: nothing is written (alloclab check) */
-    bool quiet;              /* no progress line */
+    char door[256];             /* what the cells' doors are told, every row of os_options */
+    struct counter_place place; /* of the counters: what they find here */
+    struct results *results;    /* NULL: nothing is written (alloclab check) */
+    bool quiet;                 /* no progress line */
     struct kept *kept;
     unsigned kept_count;
     uint64_t kept_room;

@@ -11,6 +11,7 @@
 
 #include "allocators/lib/os_policy.h"
 #include "api/dropin.h"
+#include "harness/counter_probe.h"
 #include "harness/dropin.h"
 #include "harness/pass.h"
 #include "harness/registry.h"
@@ -215,6 +216,19 @@ int session_door(struct session *s, const char *text, struct error *err)
     if (config.numa != OS_NUMA_DEFAULT && os_nodes().count == 1)
         fprintf(stderr, "--door: this machine has one memory node: numa has no effect\n");
     option_format(os_options, &config, s->door, sizeof s->door);
+    return 0;
+}
+
+int session_counters(struct session *s, const char *text, struct error *err)
+{
+    struct counter_count counts[COUNTERS_MAX];
+    char missing[1024];
+    if (counter_list_parse(text, &s->config.counters, err))
+        return -1;
+    counter_probe(&s->config.counters, &perf_door_kernel, counts, &s->place);
+    counter_missing(&s->config.counters, counts, &s->place, missing, sizeof missing);
+    if (missing[0])
+        fprintf(stderr, "--counters: no figures from %s\n", missing);
     return 0;
 }
 

@@ -31,6 +31,10 @@ int copies_parse(struct session *s, char *text, struct error *err);
  */
 int session_door(struct session *s, const char *text, struct error *err);
 
+/* --counters: which the counters pass counts; tries them here, and says in one line on stderr which
+ * have no figure, and why. */
+int session_counters(struct session *s, const char *text, struct error *err);
+
 /* Sensible limits: two minutes, and half of the memory that is available now. */
 struct cell_limits limits_default(void);
 struct pass_config config_default(void);

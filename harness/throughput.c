@@ -12,6 +12,7 @@
 
 #include "harness/noise.h"
 #include "harness/pass.h"
+#include "harness/way.h"
 
 #define KEPT_PASSES 4096
 
@@ -53,76 +54,6 @@ static void cold_report(const struct cell_setup *setup, const struct cold *cold,
     if (!(setup->spec->design->traits & ALLOCATOR_FOREIGN) && !setup->parallel.copies)
         outcome_set(setup->outcome, METRIC_door_calls_count,
                     (double)os_counts(cold->heap->os).calls_count);
-}
-
-/* ---- serial and parallel replay, by the same three steps ---- */
-
-struct way {
-    struct replay replay;      /* serial */
-    struct parallel *parallel; /* NULL = serial */
-};
-
-static bool way_open(struct way *way, const struct cell_setup *setup, struct heap *heap)
-{
-    struct outcome *o = setup->outcome;
-    const struct allocator *design = setup->spec->design;
-    struct error err;
-    way->parallel = NULL;
-    if (setup->parallel.copies) {
-        way->parallel =
-            parallel_open(setup->plan, design, heap, setup->touch, &setup->parallel, &err);
-        if (!way->parallel)
-            outcome_fail(o, OUTCOME_NOT_APPLICABLE, "%s", err.text);
-        return way->parallel;
-    }
-    if (!replay_open(&way->replay, setup->plan, design, heap, setup->touch, &err))
-        return true;
-    outcome_fail(o, OUTCOME_OOM, "%s", err.text);
-    return false;
-}
-
-static void way_close(struct way *way)
-{
-    if (way->parallel)
-        parallel_close(way->parallel);
-    else
-        replay_close(&way->replay);
-}
-
-static size_t way_tables_bytes(const struct way *way)
-{
-    return way->parallel ? parallel_tables_bytes(way->parallel) : way->replay.tables_bytes;
-}
-
-static bool way_begin(struct way *way)
-{
-    struct replay *r = &way->replay;
-    if (way->parallel)
-        return parallel_begin(way->parallel);
-    return replay_pass_begin(r) && replay_runs(r, 0, r->plan->start_runs);
-}
-
-static uint64_t way_run(struct way *way)
-{
-    struct replay *r = &way->replay;
-    if (way->parallel)
-        return parallel_run(way->parallel);
-    uint64_t start = clock_now_ns();
-    if (!replay_runs(r, r->plan->start_runs, r->plan->main_runs))
-        return 0;
-    uint64_t took = clock_now_ns() - start;
-    return took ? took : 1;
-}
-
-static bool way_end(struct way *way)
-{
-    struct replay *r = &way->replay;
-    if (way->parallel)
-        return parallel_end(way->parallel);
-    if (!replay_runs(r, r->plan->main_runs, r->plan->runs))
-        return false;
-    replay_pass_end(r);
-    return true;
 }
 
 /* ---- passes ---- */

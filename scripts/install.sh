@@ -8,7 +8,7 @@ set -eu
 
 group() { # name: its packages
     case $1 in
-    base) echo gcc g++ libc6-dev make libzstd-dev libxxhash-dev zlib1g-dev libcmocka-dev python3 python3-numpy \
+    base) echo gcc g++ libc6-dev make libzstd-dev libxxhash-dev zlib1g-dev libpfm4-dev libcmocka-dev python3 python3-numpy \
         python3-matplotlib ;;
     test) echo perl sqlite3 pkgconf libjemalloc2 git redis-server pigz binutils python3-scipy ;;
     samples) echo perl sqlite3 gcc redis-server libjansson-dev mawk ;;

@@ -10,7 +10,7 @@ import unittest
 
 ALLOCLAB = os.path.abspath(os.environ["ALLOCLAB"])
 USAGE_GEN = "usage: alloclab gen WORKLOAD[:opt=v,..] [--seed N] -o FILE"
-USAGE_LIST = "usage: alloclab list [allocators|rivals|workloads|metrics|formats]"
+USAGE_LIST = "usage: alloclab list [allocators|rivals|workloads|metrics|formats|counters]"
 
 
 def stems(folder):
@@ -128,12 +128,12 @@ class List(CliTest):
     def test_all_lists_at_once(self):
         together = self.names()
         self.assertEqual(
-            together, [n for kind in ("allocators", "rivals", "workloads", "metrics", "formats") for n in self.names(kind)]
+            together, [n for kind in ("allocators", "rivals", "workloads", "metrics", "formats", "counters") for n in self.names(kind)]
         )
 
     def test_errors(self):
         self.refused(
-            "alloclab list: no list 'metric': there are allocators, rivals, workloads, metrics, formats; "
+            "alloclab list: no list 'metric': there are allocators, rivals, workloads, metrics, formats, counters; "
             "did you mean 'metrics'?",
             "list", "metric",
         )  # fmt: skip

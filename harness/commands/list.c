@@ -5,12 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "harness/counter_probe.h"
 #include "harness/metrics.h"
 #include "harness/preload.h"
 #include "harness/registry.h"
 #include "harness/spec.h"
 
-#define USAGE "list [allocators|rivals|workloads|metrics|formats]"
+#define USAGE "list [allocators|rivals|workloads|metrics|formats|counters]"
 
 static void row_print(const char *name, const char *summary)
 {
@@ -59,6 +60,28 @@ static void list_formats(void)
     }
 }
 
+/* Each event of each set, tried here. */
+static void list_counters(void)
+{
+    static struct counter_list list;
+    struct counter_count counts[COUNTERS_MAX];
+    struct counter_place place;
+    struct error err;
+    for (const struct counter_set *set = counter_sets; set->name; set++) {
+        row_print(set->name, set->summary);
+        if (counter_list_parse(set->name, &list, &err)) {
+            printf("    %s\n", err.text);
+            continue;
+        }
+        counter_probe(&list, &perf_door_kernel, counts, &place);
+        for (uint32_t i = 0; i < list.counters; i++) {
+            char why[256];
+            counter_say(&list, counts, i, &place, why, sizeof why);
+            printf("    %-22s %s\n", list.counter[i].name, why[0] ? why : "counts");
+        }
+    }
+}
+
 static const struct {
     const char *name, *heading;
     void (*print)(void);
@@ -68,6 +91,10 @@ static const struct {
     {"workloads", "Workloads", list_workloads},
     {"metrics", "Metrics: name, unit, which is better, how it is found, definition", list_metrics},
     {"formats", "Forms of a trace, besides alloclab's own", list_formats},
+    {"counters",
+     "Counters, by set (run --counters), and whether they count here; besides them any event that "
+     "libpfm4 knows",
+     list_counters},
 };
 
 enum { LISTS = sizeof lists / sizeof *lists };

@@ -13,7 +13,7 @@
 #include "harness/session_args.h"
 
 struct arguments {
-    const char *allocators, *targets, *directory, *base, *door;
+    const char *allocators, *targets, *directory, *base, *door, *counters;
 };
 
 enum {
@@ -33,7 +33,8 @@ enum {
     ARG_MEMORY,
     ARG_REPLAY,
     ARG_COPIES,
-    ARG_AFFINITY
+    ARG_AFFINITY,
+    ARG_COUNTERS
 };
 
 static const char *const arg_names[] = {[ARG_ALLOCATORS] = "-a",
@@ -53,6 +54,7 @@ static const char *const arg_names[] = {[ARG_ALLOCATORS] = "-a",
                                         [ARG_REPLAY] = "--replay",
                                         [ARG_COPIES] = "--copies",
                                         [ARG_AFFINITY] = "--affinity",
+                                        [ARG_COUNTERS] = "--counters",
                                         NULL};
 
 static int passes_parse(struct session *s, char *text, struct error *err)
@@ -86,23 +88,40 @@ static int every_parse(struct session *s, const char *text, struct error *err)
     return 0;
 }
 
+/* Where the text of an option is kept that is read later; NULL: it is read at once. */
+static const char **text_place(struct arguments *a, int option)
+{
+    switch (option) {
+    case ARG_ALLOCATORS:
+        return &a->allocators;
+    case ARG_TARGETS:
+        return &a->targets;
+    case ARG_DIRECTORY:
+        return &a->directory;
+    case ARG_BASE:
+        return &a->base;
+    case ARG_DOOR:
+        return &a->door;
+    case ARG_COUNTERS:
+        return &a->counters;
+    default:
+        return NULL;
+    }
+}
+
 static int option_take(struct session *s, struct arguments *a, int option, char *text,
                        struct error *err)
 {
     static const char *const releases[] = {"auto", "free", "scope", "both", NULL};
     static const char *const replays[] = {"serial", "parallel", NULL};
+    const char **place = text_place(a, option);
     uint64_t number = 0;
     int choice = 0, result = 0;
+    if (place) {
+        *place = text;
+        return 0;
+    }
     switch (option) {
-    case ARG_ALLOCATORS:
-        a->allocators = text;
-        break;
-    case ARG_TARGETS:
-        a->targets = text;
-        break;
-    case ARG_DIRECTORY:
-        a->directory = text;
-        break;
     case ARG_REPEATS:
         result = number_parse("-r", text, 1, 1000, &number, err);
         s->repeats = (unsigned)number;
@@ -119,14 +138,8 @@ static int option_take(struct session *s, struct arguments *a, int option, char 
         result = choice_parse("--release", text, releases, &choice, err);
         s->release = (enum release_choice)choice;
         break;
-    case ARG_BASE:
-        a->base = text;
-        break;
     case ARG_VIA:
         return via_parse(s, text, err);
-    case ARG_DOOR:
-        a->door = text;
-        break;
     case ARG_SEED:
         return number_parse("--seed", text, 0, UINT64_MAX, &s->seed, err);
     case ARG_SECONDS:
@@ -167,6 +180,8 @@ static int arguments_read(struct session *s, struct arguments *a, int argc, char
     if (s->parallel && s->release != RELEASE_AUTO && s->release != RELEASE_FREE)
         return error_set(err, "--replay parallel executes every free: leave --release out, or give "
                               "--release free");
+    if (a->counters && !s->passes[PASS_COUNTERS])
+        return error_set(err, "--counters is for --passes counters");
     if (!s->copies_count)
         s->copies[s->copies_count++] = 1;
     return 0;
@@ -228,8 +243,13 @@ static int session_execute(struct session *s, struct arguments *a, int argc, cha
         return -1;
     if (via_judge(s, asked, err) || base_choose(s, a, err) || session_plan(s, err))
         return -1;
+    if (s->passes[PASS_COUNTERS] &&
+        session_counters(s, a->counters ? a->counters : "core,cache,tlb,software", err))
+        return -1;
     if (results_open(&results, a->directory, err))
         return -1;
+    results.counters = &s->config.counters;
+    results.place = &s->place;
     s->results = &results;
     if (machine_write(s, argc, argv, err))
         return -1;
@@ -276,7 +296,7 @@ COMMAND(run) = {
     .name = "run",
     .usage =
         "run [-a SPEC,..] -w WORKLOAD_OR_TRACE,.. -o DIR [-r BLOCKS] [--passes "
-        "PASS,..] [--latency-every PRIME] "
+        "PASS,..] [--latency-every PRIME] [--counters SET|EVENT[+EVENT..],..] "
         "[--touch none|first|line] [--release auto|free|scope|both] [--base SPEC] [--via "
         "vtable|malloc] [--door thp=on|off,numa=..,hugetlb=yes,commit_limit=BYTES] [--seed N] "
         "[--limit-seconds N] [--limit-memory BYTES] [--replay serial|parallel] [--copies N,..] "

@@ -1,0 +1,89 @@
+/*
+ * way.c - see way.h.
+ */
+#include "harness/way.h"
+
+bool way_open(struct way *way, const struct cell_setup *setup, struct heap *heap)
+{
+    struct outcome *o = setup->outcome;
+    const struct allocator *design = setup->spec->design;
+    struct error err;
+    way->parallel = NULL;
+    way->around = NULL;
+    if (setup->parallel.copies) {
+        way->parallel =
+            parallel_open(setup->plan, design, heap, setup->touch, &setup->parallel, &err);
+        if (!way->parallel)
+            outcome_fail(o, OUTCOME_NOT_APPLICABLE, "%s", err.text);
+        return way->parallel;
+    }
+    if (!replay_open(&way->replay, setup->plan, design, heap, setup->touch, &err))
+        return true;
+    outcome_fail(o, OUTCOME_OOM, "%s", err.text);
+    return false;
+}
+
+void way_close(struct way *way)
+{
+    if (way->parallel)
+        parallel_close(way->parallel);
+    else
+        replay_close(&way->replay);
+}
+
+void way_around(struct way *way, parallel_around *around, void *ctx)
+{
+    way->around = around;
+    way->around_ctx = ctx;
+    if (way->parallel)
+        parallel_around_set(way->parallel, around, ctx);
+}
+
+bool way_begin(struct way *way)
+{
+    struct replay *r = &way->replay;
+    if (way->parallel)
+        return parallel_begin(way->parallel);
+    return replay_pass_begin(r) && replay_runs(r, 0, r->plan->start_runs);
+}
+
+uint64_t way_run(struct way *way)
+{
+    struct replay *r = &way->replay;
+    if (way->parallel)
+        return parallel_run(way->parallel);
+    if (way->around)
+        way->around(way->around_ctx, 0, true);
+    uint64_t start = clock_now_ns();
+    bool done = replay_runs(r, r->plan->start_runs, r->plan->main_runs);
+    uint64_t took = clock_now_ns() - start;
+    if (way->around)
+        way->around(way->around_ctx, 0, false);
+    return !done ? 0 : took ? took : 1;
+}
+
+bool way_end(struct way *way)
+{
+    struct replay *r = &way->replay;
+    if (way->parallel)
+        return parallel_end(way->parallel);
+    if (!replay_runs(r, r->plan->main_runs, r->plan->runs))
+        return false;
+    replay_pass_end(r);
+    return true;
+}
+
+unsigned way_lanes(const struct way *way)
+{
+    return way->parallel ? parallel_lanes(way->parallel) : 1;
+}
+
+pid_t way_thread(const struct way *way, unsigned lane)
+{
+    return way->parallel ? parallel_thread(way->parallel, lane) : 0;
+}
+
+size_t way_tables_bytes(const struct way *way)
+{
+    return way->parallel ? parallel_tables_bytes(way->parallel) : way->replay.tables_bytes;
+}
