@@ -1,7 +1,8 @@
 /*
  * main.c - the command line: finds the subcommand among the registered ones and runs it.
  *
- * Exit status, the same for all: 0 done; 1 something measured failed; 2 bad input or usage.
+ * Exit status, the same for all: 0 done; 1 something measured failed or regressed; 2 bad input or
+ * usage; 3 inconclusive, only where a subcommand is asked to be strict.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -22,7 +23,9 @@ static void help_print(FILE *stream)
     for (int i = 0; commands[i]; i++)
         if (!commands[i]->hidden)
             command_print(commands[i], stream);
-    fprintf(stream, "\nExit status: 0 done, 1 something measured failed, 2 bad input or usage.\n");
+    fprintf(stream,
+            "\nExit status: 0 done, 1 something measured failed or regressed, 2 bad input or "
+            "usage, 3 inconclusive (only under --strict).\n");
 }
 
 /* A table that did not reach its reader is no success. */

@@ -21,6 +21,14 @@ const struct metric_row *metric_row_of(enum metric metric)
     return &metric_rows[IDS + metric];
 }
 
+enum metric metric_find(const char *name)
+{
+    enum metric metric = 0;
+    while (metric < METRIC_COUNT && strcmp(metric_row_of(metric)->name, name))
+        metric++;
+    return metric;
+}
+
 bool metric_is_time(const struct metric_row *row)
 {
     return !strcmp(row->how, "timed") && !strcmp(row->better, "lower") && !strcmp(row->unit, "ns");

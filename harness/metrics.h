@@ -3,9 +3,9 @@
  * and docs/metrics.md. A column has one meaning and carries its unit in its name; what was not
  * measured is empty.
  *
- * X(name, unit, better, how, definition): `better` is lower, higher or none; `how` is id (says what
- * the row is), exact (the same on every run and machine), sampled (looked at now and then) or
- * timed.
+ * X(name, unit, better, how, definition): `better` is lower, higher or none; `how` is id (says which
+ * cell the row is of), row (says which of the cell's rows it is, and what became of it), exact (the
+ * same on every run and machine), sampled (looked at now and then) or timed.
  */
 #ifndef ALLOCLAB_METRICS_H
 #define ALLOCLAB_METRICS_H
@@ -13,10 +13,10 @@
 #include <stdbool.h>
 
 #define METRIC_IDS(X)                                                                              \
-    X(run_id, "", none, id, "the session that wrote the row: date, time and process")              \
-    X(block, "", none, id,                                                                         \
+    X(run_id, "", none, row, "the session that wrote the row: date, time and process")             \
+    X(block, "", none, row,                                                                        \
       "randomised complete block: each block runs every allocator once; from 0")                   \
-    X(order, "", none, id, "place of the cell in the session, from 0: cells ran in this order")    \
+    X(order, "", none, row, "place of the cell in the session, from 0: cells ran in this order")   \
     X(allocator, "", none, id, "registered name of the design")                                    \
     X(options, "", none, id, "all its options, as they were in force")                             \
     X(workload, "", none, id, "the recorded trace's name, or the workload's spec")                 \
@@ -38,18 +38,18 @@
       "what the door was told (--door), all of it; empty for memory that does not come through "   \
       "one")                                                                                       \
     X(pass, "", none, id, "which pass of the plan the row is of (--passes)")                       \
-    X(repeat, "", none, id, "number of the repeat, from 0")                                        \
-    X(status, "", none, id,                                                                        \
+    X(repeat, "", none, row, "number of the repeat, from 0")                                       \
+    X(status, "", none, row,                                                                       \
       "ok, or why there are no figures: oom, crash, timeout, memory_limit, failed, "               \
       "not_applicable")                                                                            \
-    X(rank_group, "", none, id,                                                                    \
+    X(rank_group, "", none, row,                                                                   \
       "ranked; never_frees: does not reuse what is freed, and no scope exit gave memory back; "    \
       "other_via: called through the contract in a session that ranks what is called through "     \
       "malloc; floor: null")                                                                       \
-    X(mode, "", none, id,                                                                          \
+    X(mode, "", none, row,                                                                         \
       "what the machine made the heap choose (per-cpu magazines by rseq, or under locks); empty "  \
       "where the design has no choice")                                                            \
-    X(detail, "", none, id, "what a cell that is not ok said")
+    X(detail, "", none, row, "what a cell that is not ok said")
 
 /* A group of columns a pass; new ones come behind the others of their group, and new groups last. */
 #define METRIC_VALUES(X)                                                                           \
@@ -257,6 +257,8 @@ struct metric_row {
 /* A cost in time, of which a session has a value for each block: what is compared by statistics.
  * (Rates, and shares of such a cost, would tell the same again.) */
 bool metric_is_time(const struct metric_row *row);
+/* By the name of its column; METRIC_COUNT = it is none, or says which row it is. */
+enum metric metric_find(const char *name);
 const struct metric_row *metric_row_of(enum metric metric);
 
 extern const struct metric_row
