@@ -125,22 +125,25 @@ $(BUILD)/replay_floor: tests/bench/replay_floor.c $(ALL_LIB)
 bench-replay: $(BUILD)/replay_floor ## the harness's own cost, beside a bare loop in one interleaved run
 	@$<
 
+# Transparent huge pages of benches beside rivals, which differ in asking for them: THP=asis|off|on.
+THP_RUN = $(ALLOCLAB) thp $(or $(THP),off) --
+
 rivals: | deps ## install other people's allocators: jemalloc, mimalloc, tcmalloc, tbbmalloc
 	@scripts/install.sh rivals
 
 $(BUILD)/rivals: tests/bench/rivals.c $(BUILD)/flags
 	@mkdir -p $(@D); $(CC) $(CFLAGS) -fno-builtin -MF $@.d -o $@ $<
 
-bench-rivals: all $(BUILD)/rivals | rivals ## race drop-ins (DESIGNS="segfit ..") against the rivals; BLOCKS=10 SEED=N THP=on
-	@ALLOCLAB=$(ALLOCLAB) BUILD=$(BUILD) $(PYTHON) tests/bench/rivals.py $(if $(BLOCKS),--blocks $(BLOCKS)) \
-	  $(if $(SEED),--seed $(SEED)) $(if $(THP),--thp $(THP)) $(or $(DESIGNS),segfit)
+bench-rivals: all $(BUILD)/rivals | rivals ## race drop-ins (DESIGNS="segfit ..") against the rivals; BLOCKS=10 SEED=N THP=off
+	@ALLOCLAB=$(ALLOCLAB) BUILD=$(BUILD) $(THP_RUN) $(PYTHON) tests/bench/rivals.py $(if $(BLOCKS),--blocks $(BLOCKS)) \
+	  $(if $(SEED),--seed $(SEED)) $(or $(DESIGNS),segfit)
 
 $(BUILD)/ops8_loop: tests/bench/ops8_loop.c $(BUILD)/flags
 	@mkdir -p $(@D); $(CC) $(CFLAGS) -fno-builtin -MF $@.d -o $@ $<
 
-bench-agreement: all $(BUILD)/ops8_loop | rivals ## the harness's ratios beside those of a bare loop; TRACES="redis .." BLOCKS=20 SEED=N THP=on
-	@ALLOCLAB=$(ALLOCLAB) BUILD=$(BUILD) $(PYTHON) tests/bench/agreement.py $(if $(BLOCKS),--blocks $(BLOCKS)) \
-	  $(if $(SEED),--seed $(SEED)) $(if $(THP),--thp $(THP)) $(TRACES)
+bench-agreement: all $(BUILD)/ops8_loop | rivals ## the harness's ratios beside those of a bare loop; TRACES="redis .." BLOCKS=20 SEED=N THP=off
+	@ALLOCLAB=$(ALLOCLAB) BUILD=$(BUILD) $(THP_RUN) $(PYTHON) tests/bench/agreement.py $(if $(BLOCKS),--blocks $(BLOCKS)) \
+	  $(if $(SEED),--seed $(SEED)) $(TRACES)
 
 golden: alloclab ## rewrite the expected figures of tests/golden: only when a change of them is meant
 	@$(PYTHON) tests/golden/test_golden.py --write

@@ -162,6 +162,7 @@ int machine_write(const struct session *s, int argc, char **argv, struct error *
     json_pair(f, "flags", BUILD_FLAGS);
     json_pair(f, "libc", gnu_get_libc_version());
     machine_put(f);
+    json_pair(f, "thp", thp_names[s->thp]);
     json_pair(f, "door", s->door);
     contenders_put(f, s);
     fprintf(f,

@@ -49,7 +49,10 @@
     X(mode, "", none, row,                                                                         \
       "what the machine made the heap choose (per-cpu magazines by rseq, or under locks); empty "  \
       "where the design has no choice")                                                            \
-    X(detail, "", none, row, "what a cell that is not ok said")
+    X(detail, "", none, row, "what a cell that is not ok said")                                    \
+    X(thp, "", none, id,                                                                           \
+      "transparent huge pages of the session (--thp): asis: as the machine and the allocator "     \
+      "have them; off: none for all; on: for all")
 
 /* A group of columns a pass; new ones come behind the others of their group, and new groups last. */
 #define METRIC_VALUES(X)                                                                           \

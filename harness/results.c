@@ -91,6 +91,7 @@ static void row_put(FILE *f, const struct results *r, const struct row_ids *ids,
     text_put(f, o->mode);
     fputc(',', f);
     text_put(f, o->status == OUTCOME_OK ? "" : o->detail);
+    fprintf(f, ",%s", ids->thp);
     for (int i = 0; i < METRIC_COUNT; i++) {
         if (o->known[i])
             number_put(f, o->value[i]);

@@ -17,7 +17,7 @@
 struct row_ids { /* the id columns of a row; strings are the caller's */
     unsigned block, order, threads, copies, repeat;
     const char *allocator, *options, *workload, *release, *replay, *affinity, *via, *touch, *door,
-        *pass, *rank_group;
+        *pass, *rank_group, *thp;
 };
 
 /* A file each; its name, columns and source are rows of the table in results.c. */

@@ -140,6 +140,7 @@ struct row_ids session_ids(const struct session *s, const struct kept *k)
         .door = via_malloc(c) && !c->preload.options ? "" : s->door,
         .pass = pass_names[k->pass],
         .rank_group = k->group,
+        .thp = thp_names[s->thp],
     };
 }
 

@@ -8,6 +8,7 @@
 #include "harness/cell.h"
 #include "harness/results.h"
 #include "harness/target.h"
+#include "harness/thp.h"
 
 #define COPIES_MAX 32 /* numbers of copies in a session */
 
@@ -52,6 +53,7 @@ struct session {
     uint64_t seed;
     struct cell_limits limits;
     struct pass_config config;
+    enum thp thp;               /* transparent huge pages of all cells */
     char door[256];             /* what the cells' doors are told, every row of os_options */
     struct counter_place place; /* of the counters: what they find here */
     struct results *results;    /* NULL: nothing is written (alloclab check) */

@@ -215,6 +215,10 @@ int session_door(struct session *s, const char *text, struct error *err)
         return error_set(err, "--door: %s", why.text);
     if (config.numa != OS_NUMA_DEFAULT && os_nodes().count == 1)
         fprintf(stderr, "--door: this machine has one memory node: numa has no effect\n");
+    if ((s->thp == THP_OFF && config.thp == OS_THP_ON) ||
+        (s->thp == THP_ON && config.thp == OS_THP_OFF))
+        return error_set(err, "--thp %s and --door thp=%s contradict each other: leave one out",
+                         thp_names[s->thp], s->thp == THP_OFF ? "on" : "off");
     option_format(os_options, &config, s->door, sizeof s->door);
     return 0;
 }

@@ -301,6 +301,43 @@ class Session(unittest.TestCase):
                 self.assertIn(message, got.stderr)
                 self.assertFalse(os.path.exists(self.out))
 
+    def test_transparent_huge_pages_for_none(self):
+        """jemalloc is told to ask for them, and the door is; --thp off is stronger."""
+        library = "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2"
+        command = ["-w", "random:ops=100k,live=50k", "-r", "1", "--passes", "throughput"]
+        with open("/sys/kernel/mm/transparent_hugepage/enabled", encoding="ascii") as file:
+            given = "[never]" not in file.read()
+        if not os.path.exists(library):
+            self.skipTest(f"no {library}")
+        for thp in ("asis", "off"):
+            out = f"{self.out}-{thp}"
+            got = subprocess.run([ALLOCLAB, "run", "-a", f"preload:{library}", *command, "-o", out, "--thp", thp],
+                                 capture_output=True, text=True, check=False, env={**os.environ, "MALLOC_CONF": "thp:always"})
+            self.assertEqual(got.returncode, 0, got.stderr)
+            rows = rows_of(out)
+            self.assertEqual({r["thp"] for r in rows}, {thp})
+            huge = next(int(r["anon_huge_bytes"]) for r in rows if r["allocator"] == "libjemalloc.so.2")
+            self.assertEqual(huge > 0, given and thp == "asis")
+            with open(os.path.join(out, "run.json"), encoding="utf-8") as file:
+                self.assertEqual(json.load(file)["thp"], thp)
+        for thp, door in (("off", "on"), ("on", "off")):
+            got = run("run", *command, "-o", self.out, "--thp", thp, "--door", f"thp={door}")
+            self.assertEqual((got.returncode, got.stderr), (
+                2, f"alloclab run: --thp {thp} and --door thp={door} contradict each other: leave one out\n"))
+        self.assertFalse(os.path.exists(self.out))
+
+    def test_a_command_without_transparent_huge_pages(self):
+        said = "grep THP_enabled /proc/self/status; echo $ALLOCLAB_THP; exit 7"
+        got = run("thp", "off", "--", "sh", "-c", said)
+        self.assertEqual((got.returncode, got.stdout.split()), (7, ["THP_enabled:", "0", "off"]))
+        self.assertEqual(run("thp", "off", "--", "sh", "-c", "kill -9 $$").returncode, 137)
+        for words, message in ((["off"], "usage: alloclab thp asis|off|on -- CMD ARGS"),
+                               (["maybe", "--", "true"], "'maybe' is not one of asis, off, on"),
+                               (["off", "--", "/no/such"], "/no/such: cannot be started")):
+            got = run("thp", *words)
+            self.assertEqual(got.returncode, 2)
+            self.assertIn(message, got.stderr)
+
     def test_a_folder_may_be_called_as_a_workload(self):
         os.mkdir(os.path.join(self.folder.name, "frame"))
         got = subprocess.run([os.path.abspath(ALLOCLAB), "check", "-a", "freelist", "-w", "frame:frames=2,frame"],

@@ -34,7 +34,8 @@ enum {
     ARG_REPLAY,
     ARG_COPIES,
     ARG_AFFINITY,
-    ARG_COUNTERS
+    ARG_COUNTERS,
+    ARG_THP
 };
 
 static const char *const arg_names[] = {[ARG_ALLOCATORS] = "-a",
@@ -55,6 +56,7 @@ static const char *const arg_names[] = {[ARG_ALLOCATORS] = "-a",
                                         [ARG_COPIES] = "--copies",
                                         [ARG_AFFINITY] = "--affinity",
                                         [ARG_COUNTERS] = "--counters",
+                                        [ARG_THP] = "--thp",
                                         NULL};
 
 static int passes_parse(struct session *s, char *text, struct error *err)
@@ -109,11 +111,21 @@ static const char **text_place(struct arguments *a, int option)
     }
 }
 
+static const char *const release_choices[] = {"auto", "free", "scope", "both", NULL};
+static const char *const replay_choices[] = {"serial", "parallel", NULL};
+
+static int thp_parse(struct session *s, const char *text, struct error *err)
+{
+    int choice;
+    if (choice_parse("--thp", text, thp_names, &choice, err))
+        return -1;
+    s->thp = (enum thp)choice;
+    return 0;
+}
+
 static int option_take(struct session *s, struct arguments *a, int option, char *text,
                        struct error *err)
 {
-    static const char *const releases[] = {"auto", "free", "scope", "both", NULL};
-    static const char *const replays[] = {"serial", "parallel", NULL};
     const char **place = text_place(a, option);
     uint64_t number = 0;
     int choice = 0, result = 0;
@@ -135,7 +147,7 @@ static int option_take(struct session *s, struct arguments *a, int option, char 
         s->touch = (enum touch)choice;
         break;
     case ARG_RELEASE:
-        result = choice_parse("--release", text, releases, &choice, err);
+        result = choice_parse("--release", text, release_choices, &choice, err);
         s->release = (enum release_choice)choice;
         break;
     case ARG_VIA:
@@ -147,7 +159,7 @@ static int option_take(struct session *s, struct arguments *a, int option, char 
         s->limits.seconds = (double)number;
         break;
     case ARG_REPLAY:
-        result = choice_parse("--replay", text, replays, &choice, err);
+        result = choice_parse("--replay", text, replay_choices, &choice, err);
         s->parallel = choice;
         break;
     case ARG_COPIES:
@@ -156,6 +168,8 @@ static int option_take(struct session *s, struct arguments *a, int option, char 
         result = choice_parse("--affinity", text, affinity_names, &choice, err);
         s->affinity = (enum affinity)choice;
         break;
+    case ARG_THP:
+        return thp_parse(s, text, err);
     case ARG_MEMORY:
         return number_parse("--limit-memory", text, 1, UINT64_MAX, &s->limits.resident_bytes, err);
     }
@@ -232,20 +246,10 @@ static int conclude(const struct session *s, const struct arguments *a, struct e
     return result;
 }
 
-static int session_execute(struct session *s, struct arguments *a, int argc, char **argv,
+static int session_measure(struct session *s, const struct arguments *a, int argc, char **argv,
                            struct error *err)
 {
     struct results results;
-    enum via asked = s->via;
-    if (session_door(s, a->door ? a->door : "", err))
-        return -1;
-    if (session_contenders(s, a->allocators, true, err) || session_targets(s, a->targets, err))
-        return -1;
-    if (via_judge(s, asked, err) || base_choose(s, a, err) || session_plan(s, err))
-        return -1;
-    if (s->passes[PASS_COUNTERS] &&
-        session_counters(s, a->counters ? a->counters : "core,cache,tlb,software", err))
-        return -1;
     if (results_open(&results, a->directory, err))
         return -1;
     results.counters = &s->config.counters;
@@ -267,6 +271,31 @@ static int session_execute(struct session *s, struct arguments *a, int argc, cha
     if (results_close(&results, &closing) && !result) {
         *err = closing;
         result = -1;
+    }
+    return result;
+}
+
+static int session_execute(struct session *s, struct arguments *a, int argc, char **argv,
+                           struct error *err)
+{
+    struct thp_hold hold;
+    struct error ending;
+    enum via asked = s->via;
+    if (session_door(s, a->door ? a->door : "", err))
+        return -1;
+    if (session_contenders(s, a->allocators, true, err) || session_targets(s, a->targets, err))
+        return -1;
+    if (via_judge(s, asked, err) || base_choose(s, a, err) || session_plan(s, err))
+        return -1;
+    if (s->passes[PASS_COUNTERS] &&
+        session_counters(s, a->counters ? a->counters : "core,cache,tlb,software", err))
+        return -1;
+    if (thp_begin(&hold, s->thp, THP_SWITCH, err))
+        return -1;
+    int result = session_measure(s, a, argc, argv, err);
+    if (thp_end(&hold, &ending)) {
+        fprintf(stderr, "alloclab run: %s\n", ending.text);
+        s->failed++;
     }
     return result;
 }
@@ -300,7 +329,7 @@ COMMAND(run) = {
         "[--touch none|first|line] [--release auto|free|scope|both] [--base SPEC] [--via "
         "vtable|malloc] [--door thp=on|off,numa=..,hugetlb=yes,commit_limit=BYTES] [--seed N] "
         "[--limit-seconds N] [--limit-memory BYTES] [--replay serial|parallel] [--copies N,..] "
-        "[--affinity none|spread]",
+        "[--affinity none|spread] [--thp asis|off|on]",
     .summary =
         "replays every workload on every allocator (default: all), measures, writes CSV files and "
         "prints a table",

@@ -1,6 +1,6 @@
 """agreement.py - `make bench-agreement`: does the harness say of allocators what a bare loop says?
 
-    agreement.py [--blocks 20] [--seed N] [--thp on] [redis sqlite random:ops=..]
+    agreement.py [--blocks 20] [--seed N] [redis sqlite random:ops=..]
 
 Each trace is replayed by a throughput cell of `alloclab run`, and by tests/bench/ops8_loop.c, a plain C loop over the same
 calls as 8-byte ops, linked with nothing of the project: both on glibc and on three rivals, in LD_PRELOAD. A block runs each
@@ -140,7 +140,7 @@ def bench(arguments):
     program = os.path.join(build, "ops8_loop")
     found, _ = rivals.libraries(alloclab(), build, [])
     found = {name: found[name] for name in ["glibc", *RIVALS]}
-    print(f"seed {arguments.seed}, {arguments.blocks} blocks; {rivals.thp_state(arguments.thp)}")
+    print(f"seed {arguments.seed}, {arguments.blocks} blocks; {rivals.thp_state()}")
     with tempfile.TemporaryDirectory() as folder:
         traces = traces_make(arguments.traces or TRACES, folder)
 
@@ -157,7 +157,6 @@ def main():
     parser.add_argument("traces", nargs="*", metavar="TRACE")
     parser.add_argument("--blocks", type=int, default=20)
     parser.add_argument("--seed", type=int, default=int(time.time()) % 100000)
-    parser.add_argument("--thp", choices=["on", "off"], default="off")
     arguments = parser.parse_args()
     if arguments.blocks < 1:
         parser.error("--blocks: at least 1")

@@ -1,6 +1,6 @@
 """rivals.py - `make bench-rivals`: races our designs' drop-in libraries against other people's allocators.
 
-    rivals.py [--blocks 10] [--seed N] [--thp on] [--rows pairs,redis,..] DESIGN[:option=value,..] ...
+    rivals.py [--blocks 10] [--seed N] [--rows pairs,redis,..] DESIGN[:option=value,..] ...
 
 Small rows run tests/bench/rivals.c, a plain program on the library in LD_PRELOAD: `pairs` (malloc, free of 64 bytes),
 `ring` (of 1000 objects of 64 bytes, first in first out), `batch` (1000 made, 1000 freed), `prodcons` (two threads, one
@@ -8,13 +8,12 @@ makes, one frees), `mixed` (16 to 1024 bytes, 10,000 live). Other rows are recor
 `alloclab run --via malloc` in the `libc` cell of the same libraries.
 
 A block runs every library once on each row, in an order drawn by the printed seed. A ratio is the median of the ratios
-within blocks; beside it stand the quartiles. Transparent huge pages are off for all (prctl), unless --thp on.
+within blocks; beside it stand the quartiles. Transparent huge pages are as `alloclab thp` has it, under which it is run.
 Peaks of small rows are resident memory without files' pages, above a process that allocates nothing; those of traces
 are what the replay added. The bars are said, not asserted: exit status 0 if all rows were measured.
 """
 import argparse
 import csv
-import ctypes
 import math
 import os
 import random
@@ -27,7 +26,6 @@ import time
 SMALL = ["pairs", "ring", "batch", "prodcons", "mixed"]
 TRACES = ["redis", "sqlite"]
 BAR_MEAN, BAR_WORST = 1.4, 2.0
-PR_SET_THP_DISABLE = 41
 
 
 class Failed(Exception):
@@ -181,12 +179,9 @@ def said(good):
     return "met" if good else "MISSED"
 
 
-def thp_state(thp):
+def thp_state():
     with open("/sys/kernel/mm/transparent_hugepage/enabled", encoding="ascii") as file:
-        mode = file.read().strip()
-    if thp == "off" and ctypes.CDLL(None, use_errno=True).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0):
-        raise Failed(f"prctl(PR_SET_THP_DISABLE): {os.strerror(ctypes.get_errno())}: use --thp on")
-    return f"transparent huge pages: {'off for all' if thp == 'off' else 'as the machine has them'} (machine: {mode})"
+        return f"transparent huge pages: {os.environ.get('ALLOCLAB_THP', 'asis')} (machine: {file.read().strip()})"
 
 
 def race(arguments):
@@ -196,7 +191,7 @@ def race(arguments):
     unknown = [row for row in wanted if row not in SMALL and not os.path.exists(f"traces/samples/{row}.trace")]
     if unknown:
         raise Failed(f"--rows: '{unknown[0]}' is none of {', '.join(SMALL)}, and no sample of traces/samples")
-    print(f"seed {arguments.seed}, {arguments.blocks} blocks; {thp_state(arguments.thp)}")
+    print(f"seed {arguments.seed}, {arguments.blocks} blocks; {thp_state()}")
     for name, (path, options) in found.items():
         print(f"  {name:<10} {path}{' ' + options if options else ''}")
     small, traces = [r for r in wanted if r in SMALL], [r for r in wanted if r not in SMALL]
@@ -214,7 +209,6 @@ def main():
     parser.add_argument("designs", nargs="+", metavar="DESIGN")
     parser.add_argument("--blocks", type=int, default=10)
     parser.add_argument("--seed", type=int, default=int(time.time()) % 100000)
-    parser.add_argument("--thp", choices=["on", "off"], default="off")
     parser.add_argument("--rows", default=",".join(SMALL + TRACES))
     arguments = parser.parse_args()
     if arguments.blocks < 1:
