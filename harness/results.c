@@ -239,8 +239,8 @@ static void comparison_put(FILE *f, const struct results *r, const struct row_id
 {
     bool tested = c->verdict != VERDICT_FLOOR;
     series_ids_put(f, r, ids);
-    fprintf(f, ",%s,%u,%s,%s,%s,%s,", ids->replay, ids->copies, ids->via, ids->touch, ids->pass,
-            metric_row_of(c->metric)->name);
+    fprintf(f, ",%s,%u,%s,%s,%s,%s,%s,", ids->replay, ids->copies, ids->via, ids->touch,
+            ids->rank_group, ids->pass, metric_row_of(c->metric)->name);
     text_put(f, base->allocator);
     fputc(',', f);
     text_put(f, base->options);
@@ -400,8 +400,8 @@ static const struct table tables[RESULTS_TABLES] = {
     [RESULTS_TAIL] = {"latency_tail.csv", "block,via,op,op_index,size_bytes,ns,replay_min_ns,cause",
                       tail_rows, tail_put},
     [RESULTS_COMPARISONS] = {"comparisons.csv",
-                             "replay,copies,via,touch,pass,metric,base,base_options,base_release,"
-                             "blocks,ratio,low,high,p,q,method,verdict,tied",
+                             "replay,copies,via,touch,rank_group,pass,metric,base,base_options,"
+                             "base_release,blocks,ratio,low,high,p,q,method,verdict,tied",
                              NULL, NULL},
     [RESULTS_COUNTERS] = {"counters.csv",
                           "block,via,replay,copies,phase,set,event,source,lane,value,per_op,"
