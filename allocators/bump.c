@@ -60,7 +60,9 @@ static const struct option bump_options[] = {
      .fallback = "64g",
      .min = 1 << 20,
      .max = (double)((uint64_t)128 << 30),
-     .summary = "bytes of address space; what does not fit is out of memory"},
+     .summary =
+         "bytes of address space, or half of it, and so on, where there are not so many; what "
+         "does not fit is out of memory"},
     {.name = "commit",
      .type = OPTION_SIZE,
      .offset = offsetof(struct bump_options, commit),
@@ -95,6 +97,7 @@ struct bump { /* at the start of the region */
     uintptr_t high;              /* no byte from here on was ever handed out since its commit */
     uintptr_t start, end;
     size_t step, page;
+    bool cut; /* the reservation is smaller than was asked for */
     enum above_policy above;
     struct os *os;
     struct heap root;
@@ -264,7 +267,7 @@ static struct heap *bump_create(const struct alloc_env *env)
     size_t bytes = align_up(options->reserve, page);
     size_t step = align_up(options->commit, page);
     size_t first = size_min(step, bytes);
-    struct bump *b = os_reserve(env->os, bytes, page);
+    struct bump *b = os_reserve_most(env->os, &bytes, page, first);
     if (!b)
         return NULL;
     if (os_commit(env->os, b, first)) {
@@ -280,6 +283,7 @@ static struct heap *bump_create(const struct alloc_env *env)
                        .end = start + bytes,
                        .step = step,
                        .page = page,
+                       .cut = bytes < options->reserve,
                        .above = options->above,
                        .os = env->os,
                        .root = {.bump = b, .checkpoint = start + sizeof *b}};
@@ -351,6 +355,11 @@ static const char *bump_check(struct heap *root)
     return NULL;
 }
 
+static const char *bump_mode(struct heap *root)
+{
+    return root->bump->cut ? "fewer addresses could be reserved than asked for" : NULL;
+}
+
 ALLOCATOR(bump) = {
     .name = "bump",
     .summary = "one region, one position; scopes are checkpoints that cut it back",
@@ -369,4 +378,5 @@ ALLOCATOR(bump) = {
     .trim = bump_trim,
     .walk = bump_walk,
     .check = bump_check,
+    .mode = bump_mode,
 };

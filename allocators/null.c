@@ -8,12 +8,15 @@
  *     +------+           +------------------------------+---------------------------------+
  *                        ^ every alloc returns this     ^ rises when a larger size is asked
  *
+ * The reservation is 64 GiB; where a process may not have that (a limit, valgrind) half of it, and so on
+ * down; mode() says so.
+ *
  * The region can be read and written over the whole size that was asked for, but its contents are
  * everybody's: no program could use it as memory, and zalloc does not clear it.
  *
  * Invariants (check):
  *  - the region is aligned to its reservation
- *  - its committed part is a power of two from REGION_FIRST to REGION_RESERVE
+ *  - its committed part is a power of two from REGION_FIRST to the reservation
  *
  * Cost: alloc one test of size and alignment together; free nothing; growth at most 14 times.
  *
@@ -30,7 +33,8 @@
 
 struct heap {
     void *region;
-    size_t beyond; /* a size or an alignment with one of these bits does not fit */
+    size_t beyond;  /* a size or an alignment with one of these bits does not fit */
+    size_t reserve; /* bytes of the reservation */
     struct os *os;
 };
 
@@ -48,7 +52,7 @@ __attribute__((noinline, cold)) static void *region_grow(struct heap *heap, size
                                                          size_t align)
 {
     size_t asked = size | align; /* below the power of two above it, and so are both */
-    if (asked >= REGION_RESERVE)
+    if (asked >= heap->reserve)
         return NULL;
     size_t bytes = (size_t)1 << (log2_floor(asked) + 1);
     if (os_commit(heap->os, heap->region, bytes))
@@ -85,13 +89,14 @@ static struct heap *null_create(const struct alloc_env *env)
     if (!heap)
         return NULL;
     heap->os = env->os;
-    heap->region = os_reserve(env->os, REGION_RESERVE, REGION_RESERVE);
+    heap->reserve = REGION_RESERVE;
+    heap->region = os_reserve_most(env->os, &heap->reserve, 0, REGION_FIRST);
     if (heap->region && os_commit(env->os, heap->region, REGION_FIRST) == 0) {
         heap->beyond = ~(REGION_FIRST - 1);
         return heap;
     }
     if (heap->region)
-        os_release(env->os, heap->region, REGION_RESERVE);
+        os_release(env->os, heap->region, heap->reserve);
     os_release(env->os, heap, sizeof *heap);
     return NULL;
 }
@@ -99,7 +104,7 @@ static struct heap *null_create(const struct alloc_env *env)
 static void null_destroy(struct heap *heap)
 {
     struct os *os = heap->os;
-    os_release(os, heap->region, REGION_RESERVE);
+    os_release(os, heap->region, heap->reserve);
     os_release(os, heap, sizeof *heap);
 }
 
@@ -117,12 +122,17 @@ static void null_walk(struct heap *heap, walk_fn *fn, void *arg)
 
 static const char *null_check(struct heap *heap)
 {
-    if (!is_aligned((uintptr_t)heap->region, REGION_RESERVE))
+    if (!is_aligned((uintptr_t)heap->region, heap->reserve))
         return "the region is not aligned to its reservation";
     size_t bytes = region_bytes(heap);
-    if (!is_pow2(bytes) || bytes < REGION_FIRST || bytes > REGION_RESERVE)
+    if (!is_pow2(bytes) || bytes < REGION_FIRST || bytes > heap->reserve)
         return "the committed part of the region is not a power of two in its range";
     return NULL;
+}
+
+static const char *null_mode(struct heap *heap)
+{
+    return heap->reserve < REGION_RESERVE ? "fewer addresses could be reserved than 64 GiB" : NULL;
 }
 
 ALLOCATOR(null) = {
@@ -138,4 +148,5 @@ ALLOCATOR(null) = {
     .realloc = null_realloc,
     .walk = null_walk,
     .check = null_check,
+    .mode = null_mode,
 };

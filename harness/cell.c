@@ -42,6 +42,12 @@ bool pass_timed(enum pass pass)
 
 #define SAID_BYTES ((rlim_t)4 << 20) /* most that a cell may print */
 
+struct cell_command {
+    const char *file;
+    char *argv[CELL_UNDER_MAX + 4];
+    char program[PATH_MAX], shared[16];
+};
+
 struct running {
     pid_t pid;
     int pid_fd, said_fd;
@@ -52,9 +58,10 @@ struct running {
  * In the child, between fork and exec: only system calls. The cell dies with the session, whatever
  * ends that; what it prints goes to one place, of limited size, and not among the session's output.
  */
-static void child_start(char *const argv[], char *const environment[], int said_fd, pid_t session)
+static void child_start(const struct cell_command *command, char *const environment[], int said_fd,
+                        pid_t session)
 {
-    static const char no_exec[] = "cannot execute /proc/self/exe\n";
+    static const char no_exec[] = "cannot execute the cell's program\n";
     struct rlimit none = {0, 0}, said = {SAID_BYTES, SAID_BYTES};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != session)
@@ -62,20 +69,21 @@ static void child_start(char *const argv[], char *const environment[], int said_
     setrlimit(RLIMIT_CORE, &none);
     setrlimit(RLIMIT_FSIZE, &said);
     if (dup2(said_fd, STDOUT_FILENO) >= 0 && dup2(said_fd, STDERR_FILENO) >= 0)
-        execve("/proc/self/exe", argv, environment);
+        execvpe(command->file, command->argv, environment);
     if (write(said_fd, no_exec, sizeof no_exec - 1) < 0)
         _exit(126);
     _exit(127);
 }
 
 /* Starts the process and what watches it; false if either cannot be had. */
-static bool child_fork(char *const argv[], char *const environment[], struct running *child)
+static bool child_fork(const struct cell_command *command, char *const environment[],
+                       struct running *child)
 {
     pid_t session = getpid();
     child->start_ns = clock_now_ns();
     child->pid = fork();
     if (child->pid == 0)
-        child_start(argv, environment, child->said_fd, session);
+        child_start(command, environment, child->said_fd, session);
     if (child->pid > 0) {
         child->pid_fd = (int)syscall(SYS_pidfd_open, child->pid, 0);
         if (child->pid_fd >= 0)
@@ -110,17 +118,33 @@ static bool request_fill(struct cell_request *r, const struct cell *cell)
            request_text(r->preload, sizeof r->preload, cell->preload->path);
 }
 
+/* What is executed is this program, by a path that means the same to whoever starts it. */
+static void command_fill(struct cell_command *c, const struct cell *cell, int shared_fd)
+{
+    static const char self[] = "/proc/self/exe";
+    ssize_t length = readlink(self, c->program, sizeof c->program - 1);
+    int n = 0;
+    c->program[length > 0 ? length : 0] = 0;
+    c->file = cell->under ? cell->under[0] : self;
+    snprintf(c->shared, sizeof c->shared, "%d", shared_fd);
+    for (; cell->under && cell->under[n] && n < CELL_UNDER_MAX; n++)
+        c->argv[n] = (char *)cell->under[n];
+    c->argv[n++] = cell->under ? c->program : "alloclab";
+    c->argv[n++] = "cell";
+    c->argv[n++] = c->shared;
+    c->argv[n] = NULL;
+}
+
 static bool child_spawn(const struct cell *cell, int shared_fd, struct running *child)
 {
-    char shared[16];
-    snprintf(shared, sizeof shared, "%d", shared_fd);
-    char *argv[] = {"alloclab", "cell", shared, NULL};
+    struct cell_command command;
     char **environment =
         cell->preload->path[0] ? preload_environment(cell->preload, cell->door) : environ;
     if (!environment)
         return false;
+    command_fill(&command, cell, shared_fd);
     child->said_fd = memfd_create("alloclab-said", MFD_CLOEXEC);
-    bool started = child->said_fd >= 0 && child_fork(argv, environment, child);
+    bool started = child->said_fd >= 0 && child_fork(&command, environment, child);
     int why = errno;
     if (environment != environ)
         free(environment);
@@ -228,6 +252,7 @@ static void outcome_guard(struct outcome *o)
     o->detail[sizeof o->detail - 1] = 0;
     o->mode[sizeof o->mode - 1] = 0;
     o->latency.note[sizeof o->latency.note - 1] = 0;
+    memset(&o->locality, 0, sizeof o->locality); /* the session's own */
     bool sane = o->status > OUTCOME_NONE && o->status <= OUTCOME_MEMORY_LIMIT &&
                 o->samples <= OUTCOME_SAMPLES && o->heapmap_samples <= HEAPMAP_SAMPLES &&
                 o->heapmap_buckets <= HEAPMAP_BUCKETS && o->lanes <= PARALLEL_LANES_MAX &&

@@ -27,7 +27,8 @@
     X(VERIFY, verify, false)                                                                       \
     X(THROUGHPUT, throughput, true)                                                                \
     X(LATENCY, latency, true)                                                                      \
-    X(COUNTERS, counters, true)
+    X(COUNTERS, counters, true)                                                                    \
+    X(LOCALITY, locality, false)
 
 enum pass {
 #define PASS_ENUM(id, name, timed) PASS_##id,
@@ -38,6 +39,12 @@ enum pass {
 
 bool pass_timed(enum pass pass);
 
+/* Counts what the fast loop does: it runs once, on the plan of the timed passes. */
+static inline bool pass_observes(enum pass pass)
+{
+    return !pass_timed(pass) && pass != PASS_LOCALITY;
+}
+
 extern const char *const pass_names[];   /* by enum pass; ended by NULL */
 extern const char *const touch_names[];  /* by enum touch; ended by NULL */
 extern const char *const status_names[]; /* by enum outcome_status */
@@ -46,6 +53,8 @@ struct cell_limits {
     double seconds;
     uint64_t resident_bytes;
 };
+
+#define CELL_UNDER_MAX 16 /* words */
 
 struct cell {
     const struct spec *spec;
@@ -60,6 +69,8 @@ struct cell {
     struct cell_limits limits;
     struct pass_config config;
     struct parallel_config parallel; /* no copies: serial */
+    const char *const
+        *under; /* program and arguments that the cell's process runs under; else NULL */
 };
 
 /* What the process of a cell is told: the same as values and text, since it is another program. */

@@ -150,6 +150,7 @@ bool cell_heap_open(struct cell_heap *h, const struct cell_setup *setup, bool ob
 {
     struct os_config config = setup->door;
     struct error err;
+    bool virtual = observe || setup->repeats;
     config.observe = observe;
     h->clock_ns = 0;
     h->heap = NULL;
@@ -164,10 +165,10 @@ bool cell_heap_open(struct cell_heap *h, const struct cell_setup *setup, bool ob
     }
     struct alloc_env common = {.os = h->os,
                                .seed = setup->seed,
-                               .now_ns = observe ? env_virtual_now : env_now_ns,
-                               .cpu = observe ? env_virtual_cpu : env_cpu,
+                               .now_ns = virtual ? env_virtual_now : env_now_ns,
+                               .cpu = virtual ? env_virtual_cpu : env_cpu,
                                .ctx = &h->clock_ns,
-                               .observed = observe};
+                               .observed = virtual};
     if (!spec_envs(setup->spec, &common, h->env)) {
         outcome_fail(setup->outcome, OUTCOME_FAILED, "more than %d designs in one composition",
                      SPEC_MAX_DEPTH);

@@ -166,10 +166,11 @@ int machine_write(const struct session *s, int argc, char **argv, struct error *
     json_pair(f, "door", s->door);
     contenders_put(f, s);
     fprintf(f,
-            "  \"repeats\": %u,\n  \"latency_every\": %u,\n  \"limit_seconds\": %.9g,\n  "
+            "  \"repeats\": %u,\n  \"latency_every\": %u,\n  \"locality_ops\": %llu,\n  "
+            "\"limit_seconds\": %.9g,\n  "
             "\"limit_resident_bytes\": %llu,\n",
-            s->repeats, s->config.latency_every, s->limits.seconds,
-            (unsigned long long)s->limits.resident_bytes);
+            s->repeats, s->config.latency_every, (unsigned long long)s->config.locality_ops,
+            s->limits.seconds, (unsigned long long)s->limits.resident_bytes);
     fprintf(f, "  \"seed\": %llu\n}\n", (unsigned long long)s->seed);
     bool torn = ferror(f);
     return fclose(f) || torn ? error_set(err, "%s: cannot write: %s", path, strerror(errno)) : 0;

@@ -5,7 +5,8 @@
  *
  * X(name, unit, better, how, definition): `better` is lower, higher or none; `how` is id (says which
  * cell the row is of), row (says which of the cell's rows it is, and what became of it), exact (the
- * same on every run and machine), sampled (looked at now and then) or timed.
+ * same on every run and machine), repeats (the same on every run of one build), sampled (looked at
+ * now and then) or timed.
  */
 #ifndef ALLOCLAB_METRICS_H
 #define ALLOCLAB_METRICS_H
@@ -61,7 +62,8 @@
     METRICS_LATENCY(X)                                                                             \
     METRICS_NOISE(X)                                                                               \
     METRICS_MEMORY(X)                                                                              \
-    METRICS_COUNTERS(X)
+    METRICS_COUNTERS(X)                                                                            \
+    METRICS_LOCALITY(X)
 
 #define METRICS_SPINE(X)                                                                           \
     X(ops, "count", none, exact,                                                                   \
@@ -245,6 +247,31 @@
       "the kernel's own maximum of resident bytes (VmHWM) above the state before the heap was "    \
       "made: finds peaks between samples that peak_resident_bytes misses, but counts shared "      \
       "pages too, the program's own code among them")
+
+/* Of the second replay of the plan on one heap, on the simulated machine of harness/locality.c. */
+#define METRICS_LOCALITY(X)                                                                        \
+    X(locality_instructions_per_op, "count", lower, repeats,                                       \
+      "locality_instructions_count / ops; of the first --locality-ops ops of the trace, as are "   \
+      "all locality columns: ops says how many")                                                   \
+    X(locality_l1_misses_per_op, "count", lower, repeats,                                          \
+      "callgrind: data reads and writes that miss a cache of 32 KiB, 8 ways, / ops")               \
+    X(locality_ll_misses_per_op, "count", lower, repeats,                                          \
+      "callgrind: those that also miss a last-level cache of 8 MiB, 16 ways, / ops")               \
+    X(locality_dtlb_misses_per_op, "count", lower, repeats,                                        \
+      "callgrind: data reads and writes that miss a TLB of 64 entries, 4 ways, for pages of 4 "    \
+      "KiB, / ops")                                                                                \
+    X(locality_page_walks_per_op, "count", lower, repeats,                                         \
+      "callgrind: those that also miss a TLB of 1536 entries, 12 ways, / ops")                     \
+    X(locality_instructions_count, "count", lower, repeats,                                        \
+      "callgrind: instructions of the program (not the kernel's) in the second replay of the "     \
+      "plan "                                                                                      \
+      "on one heap, the replay's own included; the same on each run of one build with one seed, "  \
+      "but not with another compiler or C library")                                                \
+    X(locality_rerun_ratio, "ratio", none, repeats,                                                \
+      "locality_instructions_count of the run with the TLBs / that of the run with the caches: 1 " \
+      "if the cell repeats to the digit; what is not 1 is no gate")                                \
+    X(harness_instructions_per_op, "count", none, repeats,                                         \
+      "locality_instructions_per_op of null: the loop's own, in it and not subtracted")
 
 enum metric {
 #define METRIC_ENUM(name, unit, better, how, definition) METRIC_##name,

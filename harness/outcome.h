@@ -12,6 +12,7 @@
 #include "harness/classes.h"
 #include "harness/counter_group.h"
 #include "harness/latency.h"
+#include "harness/locality.h"
 #include "harness/metrics.h"
 
 enum outcome_status {               /* as written in results.csv */
@@ -74,6 +75,7 @@ struct outcome {
     struct class_table classes;
     struct latency latency;
     struct counters_found counters;
+    struct locality locality; /* set by the session */
     struct sample sample[OUTCOME_SAMPLES];
     struct heapmap_sample heapmap[HEAPMAP_SAMPLES];
 };

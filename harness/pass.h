@@ -16,6 +16,7 @@ struct pass_config {              /* how the passes of a session measure */
     double min_seconds;           /* throughput: least time of the steady part */
     unsigned latency_every;       /* latency: one op in so many is timed */
     struct counter_list counters; /* counters: what is counted */
+    uint64_t locality_ops;        /* locality: at most so many ops, the trace's first ones */
 };
 
 struct cell_setup {
@@ -26,12 +27,14 @@ struct cell_setup {
     struct pass_config config;
     struct parallel_config parallel; /* no copies: serial */
     uint64_t seed;
+    bool repeats; /* the clock and the CPU are virtual though the door does not observe */
     struct outcome *outcome;
 };
 
 void throughput_pass(const struct cell_setup *setup);
 void latency_pass(const struct cell_setup *setup);
 void counters_pass(const struct cell_setup *setup);
+void locality_pass(const struct cell_setup *setup);
 void memory_pass(const struct cell_setup *setup);
 void verify_pass(const struct cell_setup *setup);
 

@@ -323,6 +323,21 @@ static void counters_put(FILE *f, const struct results *r, const struct row_ids 
     }
 }
 
+static void locality_put(FILE *f, const struct results *r, const struct row_ids *ids,
+                         const struct outcome *o)
+{
+    const struct locality *l = &o->locality;
+    for (unsigned model = 0; model < LOCALITY_MODELS; model++) {
+        const struct locality_geometry *g = &locality_geometries[model];
+        for (unsigned event = 0; event < LOCALITY_EVENT_COUNT; event++) {
+            series_ids_put(f, r, ids);
+            fprintf(f, ",%u,%s,%s,%s,\"%s\",\"%s\",%s,%llu\n", ids->block, ids->via, l->source,
+                    g->name, g->first, g->last, locality_event_names[event],
+                    (unsigned long long)l->count[model][event]);
+        }
+    }
+}
+
 /* ---- the tables ---- */
 
 static uint32_t one_row(const struct outcome *o)
@@ -366,6 +381,11 @@ static uint32_t counters_rows(const struct outcome *o)
     return o->status == OUTCOME_OK ? o->counters.lanes : 0;
 }
 
+static uint32_t locality_rows(const struct outcome *o)
+{
+    return o->status == OUTCOME_OK && o->locality.known;
+}
+
 /* A file of the results: made when a cell has the first rows for it. */
 struct table {
     const char *name, *columns; /* NULL: the metrics'; else what follows SERIES_IDS */
@@ -407,6 +427,9 @@ static const struct table tables[RESULTS_TABLES] = {
                           "block,via,replay,copies,phase,set,event,source,lane,value,per_op,"
                           "running_ratio,suspect,note",
                           counters_rows, counters_put},
+    [RESULTS_LOCALITY] = {"locality.csv",
+                          "block,via,source,model,first_level,last_level,event,count",
+                          locality_rows, locality_put},
 };
 
 /* A write that failed before, while a buffer was full, counts too: a flush alone would not tell. */

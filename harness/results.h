@@ -31,6 +31,7 @@ enum results_table {
     RESULTS_TAIL,
     RESULTS_COMPARISONS,
     RESULTS_COUNTERS,
+    RESULTS_LOCALITY,
     RESULTS_TABLES
 };
 

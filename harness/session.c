@@ -29,7 +29,7 @@ struct job { /* one cell of the session */
     enum plan_release release;
     enum pass pass;
     unsigned copies; /* of a parallel replay; 0 = serial */
-    double floor_ns; /* null's, in this block; 0 = unknown */
+    double floor;    /* null's figure, in this block; 0 = unknown */
 };
 
 /* ---- progress: one line, rewritten, only on a terminal ---- */
@@ -136,7 +136,7 @@ struct row_ids session_ids(const struct session *s, const struct kept *k)
         .replay = k->copies ? "parallel" : "serial",
         .affinity = k->copies ? affinity_names[s->affinity] : "",
         .via = via_malloc(c) ? "malloc" : "vtable",
-        .touch = pass_timed(k->pass) ? touch_names[s->touch] : "page",
+        .touch = pass_observes(k->pass) ? "page" : touch_names[s->touch],
         .door = via_malloc(c) && !c->preload.options ? "" : s->door,
         .pass = pass_names[k->pass],
         .rank_group = k->group,
@@ -165,7 +165,7 @@ static void cell_start(struct session *s, const struct job *job, struct cell *ce
     cell->limits = s->limits;
     cell->config = s->config;
     progress_print(&progress);
-    cell_run(cell, o, progress_print, &progress);
+    (cell->pass == PASS_LOCALITY ? locality_run : cell_run)(cell, o, progress_print, &progress);
 }
 
 static void job_execute(struct session *s, const struct job *job, int plan_fd,
@@ -220,19 +220,39 @@ static int live_record(struct session *s, const struct job *job, struct target *
     return target_open_played(played, name, fd, err);
 }
 
+/* The target as the pass replays it: the locality pass may take its first ops only. */
+static struct target *pass_target(struct session *s, unsigned target, enum pass pass,
+                                  struct error *err)
+{
+    struct target *whole = &s->targets[target];
+    if (pass != PASS_LOCALITY || whole->live ||
+        trace_reader_totals(whole->trace)->ops <= s->config.locality_ops)
+        return whole;
+    if (!s->prefixes)
+        s->prefixes = calloc(s->target_count, sizeof *s->prefixes);
+    if (!s->prefixes) {
+        error_set(err, "out of memory for %u workloads", s->target_count);
+        return NULL;
+    }
+    struct target *prefix = &s->prefixes[target];
+    if (!prefix->trace && target_open_prefix(prefix, whole, s->config.locality_ops, err))
+        return NULL;
+    return prefix;
+}
+
 /* The target whose plans the job replays: of a live one what it did against the contender. NULL
    with the outcome set if there is none; -1 if the session cannot go on. */
 static int job_target(struct session *s, const struct job *job, struct target **target,
                       struct outcome *o, struct error *err)
 {
-    *target = &s->targets[job->target];
-    if (!(*target)->live)
-        return 0;
+    *target = pass_target(s, job->target, job->pass, err);
+    if (!*target || !(*target)->live)
+        return *target ? 0 : -1;
     if (!s->played)
         s->played = calloc((size_t)s->target_count * s->contender_count, sizeof *s->played);
     if (!s->played)
         return error_set(err, "out of memory for live games");
-    if (pass_timed(job->pass))
+    if (!pass_observes(job->pass))
         outcome_fail(o, OUTCOME_NOT_APPLICABLE,
                      "a live game differs from design to design: times do not compare");
     else if (s->contenders[job->contender].runs->traits & ALLOCATOR_FOREIGN)
@@ -278,8 +298,17 @@ static unsigned plan_flags(const struct session *s, enum pass pass)
 {
     if (parallel_pass(s, pass))
         return PLAN_PARALLEL;
-    return pass_timed(pass) ? 0 : PLAN_OBSERVE;
+    return pass_observes(pass) ? PLAN_OBSERVE : 0;
 }
+
+/* Which of null's figures the rows of its block carry, and in which column. */
+static const struct floor_column {
+    enum metric of, shown;
+} floor_columns[PASS_COUNT] = {
+    [PASS_THROUGHPUT] = {METRIC_ns_per_op, METRIC_harness_ns_per_op},
+    [PASS_LATENCY] = {METRIC_p50_ns, METRIC_harness_p50_ns},
+    [PASS_LOCALITY] = {METRIC_locality_instructions_per_op, METRIC_harness_instructions_per_op},
+};
 
 /* Runs the cell on its plan; the number of threads in it, or -1. */
 static int job_measure(struct session *s, struct job *job, struct target *target, struct outcome *o,
@@ -291,12 +320,11 @@ static int job_measure(struct session *s, struct job *job, struct target *target
         return -1;
     job_execute(s, job, fd, &plan, o);
     plan_facts(&plan, o);
-    enum metric time = job->pass == PASS_LATENCY ? METRIC_p50_ns : METRIC_ns_per_op;
-    if (pass_timed(job->pass) && job->floor_ns > 0)
-        outcome_set(o, job->pass == PASS_LATENCY ? METRIC_harness_p50_ns : METRIC_harness_ns_per_op,
-                    job->floor_ns);
-    if (o->known[time])
-        job->floor_ns = o->value[time];
+    const struct floor_column *column = &floor_columns[job->pass];
+    if (column->shown && job->floor > 0)
+        outcome_set(o, column->shown, job->floor);
+    if (column->shown && o->known[column->of])
+        job->floor = o->value[column->of];
     return (int)plan.threads;
 }
 
@@ -368,13 +396,13 @@ static unsigned copies_runs(const struct session *s, enum pass pass)
 static int contender_run(struct session *s, struct job *job, struct error *err)
 {
     unsigned modes = release_modes(s, job->contender, job->target);
-    double floor_ns = job->floor_ns;
+    double floor = job->floor;
     for (int mode = 0; mode < 2; mode++) {
         if (!(modes & 1u << mode))
             continue;
         job->release = (enum plan_release)mode;
         for (unsigned i = 0; i < copies_runs(s, job->pass); i++) {
-            job->floor_ns = floor_ns;
+            job->floor = floor;
             job->copies = parallel_pass(s, job->pass) ? s->copies[i] : 0;
             if (job_run(s, job, err))
                 return -1;
@@ -405,21 +433,18 @@ static void order_shuffle(const struct session *s, unsigned *order, struct rng *
 static int target_block(struct session *s, enum pass pass, unsigned block, unsigned target,
                         struct rng *rng, struct error *err)
 {
-    double floor_ns = 0;
+    double floor = 0;
     int result = 0;
     unsigned *order = calloc(s->contender_count, sizeof *order);
     if (!order)
         return error_set(err, "out of memory for %u allocators", s->contender_count);
     order_shuffle(s, order, rng);
     for (unsigned i = 0; i < s->contender_count && !result; i++) {
-        struct job job = {.contender = order[i],
-                          .target = target,
-                          .block = block,
-                          .pass = pass,
-                          .floor_ns = floor_ns};
+        struct job job = {
+            .contender = order[i], .target = target, .block = block, .pass = pass, .floor = floor};
         result = contender_run(s, &job, err);
         if (is_floor(s, order[i]))
-            floor_ns = job.floor_ns;
+            floor = job.floor;
     }
     free(order);
     return result;
@@ -437,6 +462,18 @@ static unsigned cells_count(const struct session *s)
     return once * passes;
 }
 
+/* The target's plans for the pass in these release modes. */
+static int pass_plan(struct session *s, unsigned target, enum pass pass, unsigned modes,
+                     struct error *err)
+{
+    struct target *t = pass_target(s, target, pass, err);
+    for (unsigned mode = 0; t && mode < 2; mode++)
+        if (modes & 1u << mode &&
+            target_plan(t, (enum plan_release)mode, plan_flags(s, pass), err) < 0)
+            return -1;
+    return t ? 0 : -1;
+}
+
 int session_plan(struct session *s, struct error *err)
 {
     for (unsigned target = 0; target < s->target_count; target++)
@@ -445,11 +482,8 @@ int session_plan(struct session *s, struct error *err)
                 continue;
             unsigned modes = release_modes(s, contender, target);
             for (enum pass pass = 0; pass < PASS_COUNT; pass++)
-                for (unsigned mode = 0; mode < 2; mode++)
-                    if (s->passes[pass] && modes & 1u << mode &&
-                        target_plan(&s->targets[target], (enum plan_release)mode,
-                                    plan_flags(s, pass), err) < 0)
-                        return -1;
+                if (s->passes[pass] && pass_plan(s, target, pass, modes, err))
+                    return -1;
         }
     return 0;
 }
@@ -480,6 +514,10 @@ void session_free(struct session *s)
     for (unsigned i = 0; s->played && i < s->target_count * s->contender_count; i++)
         if (s->played[i].trace)
             target_close(&s->played[i]);
+    for (unsigned i = 0; s->prefixes && i < s->target_count; i++)
+        if (s->prefixes[i].trace)
+            target_close(&s->prefixes[i]);
+    free(s->prefixes);
     free(s->played);
     free(s->contenders);
     free(s->targets);

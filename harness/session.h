@@ -40,6 +40,7 @@ struct session {
     unsigned contender_count;
     struct target *targets;
     unsigned target_count;
+    struct target *prefixes; /* of long targets, for the locality pass; NULL until there is one */
     struct target *played; /* of live targets, by target and contender; NULL until one is played */
     unsigned repeats;
     bool passes[PASS_COUNT];

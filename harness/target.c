@@ -111,6 +111,39 @@ int target_open_played(struct target *t, const char *name, int trace_fd, struct 
     return t->trace ? 0 : -1;
 }
 
+/* Copies ops until so many of them were calls. */
+static int prefix_write(struct trace_reader *from, uint64_t ops, int fd, struct error *err)
+{
+    struct trace_writer *writer = trace_create_fd(fd, err);
+    struct trace_op op = {.kind = TRACE_KINDS};
+    int more = writer ? 1 : -1;
+    if (writer && trace_rewind(from, err))
+        more = -1;
+    for (uint64_t calls = 0; more > 0 && calls < ops; calls += trace_is_call(op.kind)) {
+        more = trace_next(from, &op, err);
+        if (more > 0 && trace_put(writer, &op, err))
+            more = -1;
+    }
+    if (more >= 0)
+        return trace_finish(writer, err);
+    if (writer)
+        trace_abandon(writer);
+    return -1;
+}
+
+int target_open_prefix(struct target *t, const struct target *whole, uint64_t ops,
+                       struct error *err)
+{
+    int fd = memfd_create("alloclab-prefix", MFD_CLOEXEC);
+    if (fd < 0)
+        return error_set(err, "%s: no memory for its first ops: %s", whole->name, strerror(errno));
+    if (prefix_write(whole->trace, ops, fd, err)) {
+        close(fd);
+        return -1;
+    }
+    return target_open_played(t, whole->name, fd, err);
+}
+
 int target_plan(struct target *t, enum plan_release release, unsigned flags, struct error *err)
 {
     int *fd = &t->plans[release][flags];

@@ -21,6 +21,10 @@ struct target {
 int target_open(struct target *t, const char *text, uint64_t seed, struct error *err);
 /* What a live workload did against one design. The descriptor becomes the target's. */
 int target_open_played(struct target *t, const char *name, int trace_fd, struct error *err);
+/* The first `ops` calls of a target's trace as a target of its own; what is live then, the epilogue
+ * frees. */
+int target_open_prefix(struct target *t, const struct target *whole, uint64_t ops,
+                       struct error *err);
 /* The plan with these flags (enum plan_flag), built on first use; -1 with a message. The descriptor
  * stays the target's. */
 int target_plan(struct target *t, enum plan_release release, unsigned flags, struct error *err);

@@ -1,7 +1,7 @@
-# bench.mk - the benches of what memory does (how much a producer and a consumer need, what goes back to the kernel), and
-# of worst cases.
+# bench.mk - the benches of what memory does (how much a producer and a consumer need, what goes back to the kernel), of
+# worst cases, and of what a simulated machine counts.
 
-.PHONY: bench-blowup bench-idle bench-typed bench-latency bench-parallel
+.PHONY: bench-blowup bench-idle bench-typed bench-latency bench-parallel bench-locality locality-deps
 $(BUILD)/bench-%: tests/bench/%.c $(ALL_LIB)
 	@$(CC) $(CFLAGS) -MF $@.d -o $@ $< $(ALL_LIB) $(LIBS)
 -include $(wildcard $(BUILD)/bench-*.d)
@@ -23,3 +23,14 @@ bench-latency: alloclab ## the worst case of the designs that promise a bound on
 
 bench-parallel: alloclab ## what threads wait for each other in a parallel replay, by design, and how it scales; DESIGNS="segfit ..", BLOCKS=N, SEED=N
 	@ALLOCLAB=$(ALLOCLAB) $(PYTHON) tests/bench/parallel.py $(if $(BLOCKS),--blocks $(BLOCKS)) $(if $(SEED),--seed $(SEED)) $(DESIGNS)
+
+LOCALITY := out/locality
+SAMPLES  := $(wildcard traces/samples/*.trace)
+
+locality-deps: | deps ## install valgrind, for --passes locality
+	@scripts/install.sh locality
+
+bench-locality: alloclab | locality-deps ## instructions, cache misses and page walks of all designs on the samples; DESIGNS="a b", OPS=N of each
+	@rm -rf $(LOCALITY); $(ALLOCLAB) run --passes locality --seed 1 --locality-ops $(or $(OPS),100000) \
+	  $(if $(DESIGNS),-a "$$(echo "$(DESIGNS)" | tr ' ' ,)") -w "$$(echo $(SAMPLES) | tr ' ' ,)" -o $(LOCALITY) && \
+	  $(PYTHON) plots/locality.py $(LOCALITY)

@@ -28,7 +28,8 @@ METRICS = """# Columns of results.csv
 
 Made by `make docs` from the table in harness/metrics.h; `alloclab list metrics` prints the same. What was not
 measured is empty, never 0. *how*: id says which cell the row is of, row which of the cell's rows it is and what became
-of it; exact is the same on every run and machine; sampled is looked at now and then; timed depends on the machine and
+of it; exact is the same on every run and machine; repeats is the same on every run of one build with one seed, but not of
+another compiler's or C library's; sampled is looked at now and then; timed depends on the machine and
 its noise. L live requested, U live usable, M metadata, C committed, V reserved, R resident bytes. Fragmentation ratios
 use points where L is at least 1 MiB and at least 1 % of its maximum; elsewhere they would mean nothing, and the column
 is empty. Columns based on C are empty where memory does not come through the door (libc and rivals under it).

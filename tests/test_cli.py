@@ -123,7 +123,7 @@ class List(CliTest):
         lines = self.ok("list", "metrics").splitlines()
         self.assertIn("  ns_per_op", "\n".join(line[:12] for line in lines))
         for line in lines:
-            self.assertRegex(line, r"^  [a-z0-9_]+ .* (lower|higher|none) +(id|row|exact|sampled|timed) +\S")
+            self.assertRegex(line, r"^  [a-z0-9_]+ .* (lower|higher|none) +(id|row|exact|repeats|sampled|timed) +\S")
 
     def test_all_lists_at_once(self):
         together = self.names()

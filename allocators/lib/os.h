@@ -92,6 +92,18 @@ const char *os_refusal(const struct os *os);
 
 /* `align` is a power of two; the result is aligned to at least a page. NULL = no address space. */
 void *os_reserve(struct os *os, size_t bytes, size_t align);
+
+/* As much of `bytes` as there is: where a process may not have so many addresses (a limit, valgrind)
+ * half of it, and so on, but not less than `least`. `bytes` becomes what it is. `align` 0: that. */
+static inline void *os_reserve_most(struct os *os, size_t *bytes, size_t align, size_t least)
+{
+    void *p = os_reserve(os, *bytes, align ? align : *bytes);
+    while (!p && *bytes / 2 >= least) {
+        *bytes = *bytes / 2 / os_page_bytes() * os_page_bytes();
+        p = os_reserve(os, *bytes, align ? align : *bytes);
+    }
+    return p;
+}
 int os_commit(struct os *os, void *p, size_t bytes);   /* 0, or -ENOMEM and nothing has changed */
 int os_decommit(struct os *os, void *p, size_t bytes); /* 0 or -errno */
 void os_release(struct os *os, void *p, size_t bytes); /* p and bytes as reserved */
