@@ -228,12 +228,19 @@ static void child_finish(const struct cell *cell, struct running *child, struct 
     close(child->pid_fd);
 }
 
+static bool tail_sane(const struct latency_tail *t)
+{
+    return t->kind < LATENCY_OPS && t->causes < 2 * LATENCY_CAUSES_KNOWN;
+}
+
 static bool latency_sane(const struct latency *l)
 {
-    bool sane = isfinite(l->tick_ns) && l->tails <= LATENCY_TAILS &&
+    bool sane = isfinite(l->tick_ns) && l->tails <= LATENCY_TAILS && l->worsts <= LATENCY_WORST &&
                 *(const unsigned char *)&l->least_known <= 1;
     for (uint32_t i = 0; sane && i < l->tails; i++)
-        sane = l->tail[i].kind < LATENCY_OPS && l->tail[i].causes < 2 * LATENCY_CAUSES_KNOWN;
+        sane = tail_sane(&l->tail[i]);
+    for (uint32_t i = 0; sane && i < l->worsts; i++)
+        sane = tail_sane(&l->worst[i]);
     return sane;
 }
 

@@ -5,11 +5,15 @@
  *            and interrupts of the machine among them.
  *   causes   the plan again on another fresh heap, with the door's calls and the process's page
  *            faults looked at around the slowest ops of the first part: what the op did then.
- *   minimum  the plan REPLAYS times from the same state: a heap on one pool (os.h), at the same
- *            address, its pages there from the first of these runs on. The least time of each op is
+ *   minimum  the plan 25 times or more from the same state: a heap on one pool (os.h), at the same
+ *            address, its pages there from the first of these runs on, huge ones where the kernel
+ *            gives them (as a program with deadlines would have them: else the walk of page tables,
+ *            in a guest a long one, is part of every cold op). The least time of each op is
  *            kept. Interrupts hit another op each time and so vanish; what is left is what the
- *            design's own code takes at its worst, on this plan. If two of the runs did not return
- *            the same addresses, they were not the same, and there is no minimum.
+ *            design's own code takes at its worst, on this plan. It is replayed until as many runs again, and 25 at least, did
+ *            not lower the greatest of these, or as often as was asked for. If two of the runs did
+ *            not return the same addresses, they were not the same, and there is no minimum. Once
+ *            more then, to look at the ops that are slowest by their least times.
  *
  * Memory that does not come through the door cannot be made as it was: the second and third part
  * are left out.
@@ -26,7 +30,7 @@
 #include "harness/pass.h"
 #include "harness/ticks.h"
 
-#define REPLAYS    25
+#define STILL      25 /* replays that lower nothing end it, or as many as came before */
 #define POOL_BYTES ((size_t)1 << 40) /* of addresses; nothing of it exists before it is touched */
 
 struct pass {
@@ -36,26 +40,32 @@ struct pass {
     struct ticks_pair start;
     struct os *os; /* of the replay that runs: for causes */
     uint64_t calls, faults;
-    unsigned next;   /* the next tail that the causes are looked at for */
+    struct latency_tail *tails; /* by op (or by timed op), which the causes are looked at for */
+    uint32_t tail_count, next;
+    bool looked;     /* the op that ends has just been looked at */
+    bool by_timed;   /* their `op` is the number of a timed op, as in `least` */
     uint32_t *least; /* by timed op: ticks << 1 | 1 if it is an alloc or a free */
     uint64_t at, timed;
     uint64_t places;
+    uint64_t lowest;           /* the greatest of the least times, when it last fell */
+    unsigned replays, fell_at; /* so far; the one at which it did */
 };
 
 /* ---- raw ---- */
 
-/* Keeps the op if it is among the slowest: the table is a heap with the least of them at 0. */
-static void tail_keep(struct latency *found, const struct latency_tail *tail)
+/* Keeps the op if it is among the `room` slowest: the table is a heap with the least of them at 0.
+ */
+static void tail_keep(struct latency_tail *table, uint32_t *count, uint32_t room,
+                      const struct latency_tail *tail)
 {
-    struct latency_tail *table = found->tail;
     uint32_t i;
-    if (found->tails < LATENCY_TAILS) {
-        for (i = found->tails++; i && table[(i - 1) / 2].ticks > tail->ticks; i = (i - 1) / 2)
+    if (*count < room) {
+        for (i = (*count)++; i && table[(i - 1) / 2].ticks > tail->ticks; i = (i - 1) / 2)
             table[i] = table[(i - 1) / 2];
     } else if (tail->ticks > table[0].ticks) {
         uint32_t child;
-        for (i = 0; (child = 2 * i + 1) < LATENCY_TAILS; i = child) {
-            if (child + 1 < LATENCY_TAILS && table[child + 1].ticks < table[child].ticks)
+        for (i = 0; (child = 2 * i + 1) < room; i = child) {
+            if (child + 1 < room && table[child + 1].ticks < table[child].ticks)
                 child++;
             if (table[child].ticks >= tail->ticks)
                 break;
@@ -73,7 +83,7 @@ static void raw_note(void *ctx, enum latency_kind kind, uint64_t op, uint64_t si
     struct latency_tail tail = {.op = op, .size = size, .ticks = ticks, .kind = kind};
     histogram_add(&p->found->kind[kind], ticks);
     if (kind < LATENCY_OPS)
-        tail_keep(p->found, &tail);
+        tail_keep(p->found->tail, &p->found->tails, LATENCY_TAILS, &tail);
 }
 
 /* ---- causes ---- */
@@ -81,8 +91,8 @@ static void raw_note(void *ctx, enum latency_kind kind, uint64_t op, uint64_t si
 static void cause_look(void *ctx, uint64_t op, bool before)
 {
     struct pass *p = ctx;
-    struct latency_tail *tail = &p->found->tail[p->next];
-    if (p->next >= p->found->tails || tail->op != op)
+    struct latency_tail *tail = &p->tails[p->next];
+    if (p->next >= p->tail_count || tail->op != (p->by_timed ? p->at : op))
         return;
     if (before) {
         p->calls = os_counts(p->os).calls_count;
@@ -95,6 +105,7 @@ static void cause_look(void *ctx, uint64_t op, bool before)
     if (os_counts(p->os).calls_count != p->calls)
         tail->causes |= LATENCY_DOOR;
     p->next++;
+    p->looked = true;
 }
 
 static void ignore_note(void *ctx, enum latency_kind kind, uint64_t op, uint64_t size,
@@ -104,15 +115,24 @@ static void ignore_note(void *ctx, enum latency_kind kind, uint64_t op, uint64_t
 }
 
 /* By op, which is the order in which the replays meet them. */
-static void tails_sort(struct latency *found)
+static void tails_sort(struct latency_tail *table, uint32_t count)
 {
-    for (uint32_t i = 1; i < found->tails; i++) {
-        struct latency_tail tail = found->tail[i];
+    for (uint32_t i = 1; i < count; i++) {
+        struct latency_tail tail = table[i];
         uint32_t k = i;
-        for (; k && found->tail[k - 1].op > tail.op; k--)
-            found->tail[k] = found->tail[k - 1];
-        found->tail[k] = tail;
+        for (; k && table[k - 1].op > tail.op; k--)
+            table[k] = table[k - 1];
+        table[k] = tail;
     }
+}
+
+static void causes_begin(struct pass *p, struct latency_tail *table, uint32_t count, bool by_timed)
+{
+    p->tails = table;
+    p->tail_count = count;
+    p->by_timed = by_timed;
+    p->next = 0;
+    p->at = 0;
 }
 
 /* ---- minimum ---- */
@@ -170,7 +190,7 @@ static void note_put(struct pass *p, const char *why)
              (int)sizeof p->found->note - 24, why);
 }
 
-/* The replays on the pool. What fails here is no failure of the cell: its latencies are known. */
+/* A replay on the pool. What fails here is no failure of the cell: its latencies are known. */
 static bool pool_replay(struct pass *p, void *pool)
 {
     static struct outcome unused;
@@ -178,20 +198,83 @@ static bool pool_replay(struct pass *p, void *pool)
     setup.outcome = &unused;
     setup.door.pool = pool;
     setup.door.pool_bytes = POOL_BYTES;
+    p->at = p->next = 0;
+    if (!heap_replay(p, &setup, false)) {
+        note_put(p, unused.detail);
+        return false;
+    }
+    if (p->replays++ && p->places != p->loop.places) {
+        note_put(p, "replays from the same state did not return the same addresses");
+        return false;
+    }
+    p->places = p->loop.places;
+    return true;
+}
+
+/* The greatest of the least times of alloc and free. */
+static uint64_t greatest(const struct pass *p)
+{
+    uint32_t most = 0;
+    for (uint64_t i = 0; i < p->timed; i++)
+        if (p->least[i] & 1 && p->least[i] > most)
+            most = p->least[i];
+    return most >> 1;
+}
+
+static bool pool_replays(struct pass *p, void *pool)
+{
+    unsigned most = p->setup->config.latency_replays;
     p->loop.note = least_note;
-    for (int i = 0; i < REPLAYS; i++) {
-        p->at = p->next = 0;
-        if (!heap_replay(p, &setup, false)) {
-            note_put(p, unused.detail);
+    p->replays = p->fell_at = 0;
+    causes_begin(p, p->found->tail, p->found->tails, false);
+    while (p->replays < most && (p->replays - p->fell_at < STILL || p->replays < 2 * p->fell_at)) {
+        if (!pool_replay(p, pool))
             return false;
+        uint64_t now = greatest(p);
+        if (p->replays == 1 || now < p->lowest - p->lowest / HISTOGRAM_PARTS) {
+            p->lowest = now;
+            p->fell_at = p->replays;
         }
-        if (i && p->places != p->loop.places) {
-            note_put(p, "replays from the same state did not return the same addresses");
-            return false;
-        }
-        p->places = p->loop.places;
     }
     return true;
+}
+
+static void worst_note(void *ctx, enum latency_kind kind, uint64_t op, uint64_t size,
+                       uint64_t ticks)
+{
+    struct pass *p = ctx;
+    (void)ticks;
+    if (kind >= LATENCY_OPS)
+        return;
+    p->at++;
+    if (!p->looked)
+        return;
+    struct latency_tail *tail = &p->tails[p->next - 1];
+    tail->op = op;
+    tail->kind = kind;
+    tail->size = size;
+    p->looked = false;
+}
+
+/* The ops that are slowest by their least times, and what they do. */
+static void worst_find(struct pass *p, void *pool)
+{
+    struct latency *found = p->found;
+    found->worsts = 0;
+    for (uint64_t i = 0; i < p->timed; i++) {
+        struct latency_tail tail = {.op = i, .ticks = p->least[i] >> 1};
+        tail.least_ticks = tail.ticks;
+        if (p->least[i] & 1)
+            tail_keep(found->worst, &found->worsts, LATENCY_WORST, &tail);
+    }
+    tails_sort(found->worst, found->worsts);
+    causes_begin(p, found->worst, found->worsts, true);
+    p->loop.note = worst_note;
+    p->loop.around = cause_look;
+    p->looked = false;
+    if (!pool_replay(p, pool))
+        found->worsts = 0;
+    p->loop.around = NULL;
 }
 
 static void least_report(struct pass *p)
@@ -210,7 +293,8 @@ static void least_report(struct pass *p)
     if (all.total >= 10000)
         outcome_set(o, METRIC_replay_min_p9999_ns, ns * (double)histogram_quantile(&all, 10000));
     outcome_set(o, METRIC_replay_min_max_ns, ns * (double)all.max);
-    outcome_set(o, METRIC_replay_min_runs_count, REPLAYS);
+    outcome_set(o, METRIC_replay_min_runs_count, p->replays);
+    outcome_set(o, METRIC_replay_min_still_count, p->replays - p->fell_at);
 }
 
 static void minimum_part(struct pass *p)
@@ -225,8 +309,12 @@ static void minimum_part(struct pass *p)
         return;
     }
     p->least = memset(least, 0xff, bytes);
-    if (pool_replay(p, pool))
+    if (p->setup->door.thp == OS_THP_DEFAULT)
+        madvise(pool, POOL_BYTES, MADV_HUGEPAGE); /* where it is refused, pages stay small */
+    if (pool_replays(p, pool)) {
         least_report(p);
+        worst_find(p, pool);
+    }
     munmap(pool, POOL_BYTES);
     munmap(least, bytes);
 }
@@ -296,8 +384,9 @@ void latency_pass(const struct cell_setup *setup)
     noise_report(&noise, setup->outcome);
     p->timed = p->loop.timed;
     p->found->tick_ns = ticks_ns(&p->start);
-    tails_sort(p->found);
+    tails_sort(p->found->tail, p->found->tails);
     if (p->timed && through_door(setup->spec)) {
+        causes_begin(p, p->found->tail, p->found->tails, false);
         p->loop.note = ignore_note;
         p->loop.around = cause_look;
         if (!heap_replay(p, setup, true))

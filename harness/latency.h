@@ -29,8 +29,9 @@ enum latency_cause { /* what a second replay saw an op do; bits */
 };
 
 #define LATENCY_TAILS 32 /* slowest ops that are kept */
+#define LATENCY_WORST 16 /* of those that are slowest by their least time in the replays */
 
-struct latency_tail { /* a row of latency_tail.csv; ticks as in the histograms */
+struct latency_tail { /* a row of latency_tail.csv; ticks as in the histograms, 0 = unknown */
     uint64_t op, size, ticks, least_ticks;
     uint32_t kind, causes;
 };
@@ -41,6 +42,8 @@ struct latency { /* in ticks of the clock; all zero = nothing was measured */
     bool least_known; /* least_ticks of the tails */
     uint32_t tails;
     struct latency_tail tail[LATENCY_TAILS];
+    uint32_t worsts;
+    struct latency_tail worst[LATENCY_WORST];
     char note[160]; /* why there is no replay-minimum; "" = there is one, or there cannot be */
 };
 

@@ -176,7 +176,9 @@
     X(replay_min_max_ns, "ns", lower, timed,                                                       \
       "greatest of the ops' least latencies: the design's own worst case on the plan; as "         \
       "replay_min_p50_ns")                                                                         \
-    X(replay_min_runs_count, "count", none, timed, "replays that the least latencies are over")
+    X(replay_min_runs_count, "count", none, timed, "replays that the least latencies are over")    \
+    X(replay_min_still_count, "count", none, timed,                                                \
+      "how many of these, at the end, did not lower replay_min_max_ns by 1/64")
 
 #define METRICS_COUNTERS(X)                                                                        \
     X(pmu_cycles_per_op, "count", lower, timed,                                                    \

@@ -17,6 +17,7 @@ struct pass_config {              /* how the passes of a session measure */
     unsigned latency_every;       /* latency: one op in so many is timed */
     struct counter_list counters; /* counters: what is counted */
     uint64_t locality_ops;        /* locality: at most so many ops, the trace's first ones */
+    unsigned latency_replays;     /* and so many replays for the minimum at most */
 };
 
 struct cell_setup {

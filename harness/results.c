@@ -213,16 +213,20 @@ static void tail_put(FILE *f, const struct results *r, const struct row_ids *ids
     const struct latency *l = &o->latency;
     static const char *const causes[] = {"none seen", "os door", "page fault",
                                          "os door and page fault"};
-    for (uint32_t i = 0; i < l->tails; i++) {
-        const struct latency_tail *t = &l->tail[i];
+    for (uint32_t i = 0; i < l->tails + l->worsts; i++) {
+        bool worst = i >= l->tails;
+        const struct latency_tail *t = worst ? &l->worst[i - l->tails] : &l->tail[i];
         series_ids_put(f, r, ids);
-        fprintf(f, ",%u,%s,%s,%llu,%llu,%.3f,", ids->block, ids->via, latency_kind_names[t->kind],
-                (unsigned long long)t->op, (unsigned long long)t->size,
-                (double)t->ticks * l->tick_ns);
+        fprintf(f, ",%u,%s,%s,%llu,%llu,", ids->block, ids->via, latency_kind_names[t->kind],
+                (unsigned long long)t->op, (unsigned long long)t->size);
+        if (!worst)
+            fprintf(f, "%.3f", (double)t->ticks * l->tick_ns);
+        fputc(',', f);
         if (l->least_known)
             fprintf(f, "%.3f", (double)t->least_ticks * l->tick_ns);
-        fprintf(f, ",%s\n",
-                t->causes & LATENCY_CAUSES_KNOWN ? causes[t->causes % LATENCY_CAUSES_KNOWN] : "");
+        fprintf(f, ",%s,%s\n",
+                t->causes & LATENCY_CAUSES_KNOWN ? causes[t->causes % LATENCY_CAUSES_KNOWN] : "",
+                worst ? "replay_min" : "pass");
     }
 }
 
@@ -417,7 +421,8 @@ static const struct table tables[RESULTS_TABLES] = {
                          threads_rows, threads_put},
     [RESULTS_LATENCY] = {"latency.csv", "block,via,op,low_ns,high_ns,count", latency_rows,
                          latency_put},
-    [RESULTS_TAIL] = {"latency_tail.csv", "block,via,op,op_index,size_bytes,ns,replay_min_ns,cause",
+    [RESULTS_TAIL] = {"latency_tail.csv",
+                      "block,via,op,op_index,size_bytes,ns,replay_min_ns,cause,slowest_in",
                       tail_rows, tail_put},
     [RESULTS_COMPARISONS] = {"comparisons.csv",
                              "replay,copies,via,touch,rank_group,pass,metric,base,base_options,"

@@ -24,6 +24,7 @@ enum {
     ARG_PASSES,
     ARG_EVERY,
     ARG_LOCALITY_OPS,
+    ARG_MINIMUM,
     ARG_TOUCH,
     ARG_RELEASE,
     ARG_BASE,
@@ -46,6 +47,7 @@ static const char *const arg_names[] = {[ARG_ALLOCATORS] = "-a",
                                         [ARG_PASSES] = "--passes",
                                         [ARG_EVERY] = "--latency-every",
                                         [ARG_LOCALITY_OPS] = "--locality-ops",
+                                        [ARG_MINIMUM] = "--latency-replays",
                                         [ARG_TOUCH] = "--touch",
                                         [ARG_RELEASE] = "--release",
                                         [ARG_BASE] = "--base",
@@ -146,6 +148,10 @@ static int option_take(struct session *s, struct arguments *a, int option, char 
         return every_parse(s, text, err);
     case ARG_LOCALITY_OPS:
         return number_parse("--locality-ops", text, 1, UINT64_MAX, &s->config.locality_ops, err);
+    case ARG_MINIMUM:
+        result = number_parse("--latency-replays", text, 1, 10000, &number, err);
+        s->config.latency_replays = (unsigned)number;
+        break;
     case ARG_TOUCH:
         result = choice_parse("--touch", text, touch_names, &choice, err);
         s->touch = (enum touch)choice;
@@ -329,7 +335,8 @@ COMMAND(run) = {
     .name = "run",
     .usage =
         "run [-a SPEC,..] -w WORKLOAD_OR_TRACE,.. -o DIR [-r BLOCKS] [--passes "
-        "PASS,..] [--latency-every PRIME] [--locality-ops N] [--counters SET|EVENT[+EVENT..],..] "
+        "PASS,..] [--latency-every PRIME] [--latency-replays N] [--locality-ops N] "
+        "[--counters SET|EVENT[+EVENT..],..] "
         "[--touch none|first|line] [--release auto|free|scope|both] [--base SPEC] [--via "
         "vtable|malloc] [--door thp=on|off,numa=..,hugetlb=yes,commit_limit=BYTES] [--seed N] "
         "[--limit-seconds N] [--limit-memory BYTES] [--replay serial|parallel] [--copies N,..] "

@@ -101,11 +101,13 @@ static const struct plan *plan_make(void)
 
 static struct outcome outcome;
 
-static void measure(enum plant planted, unsigned every)
+static void measure_for(enum plant planted, unsigned every, unsigned replays)
 {
     const struct spec spec = {.design = &toy, .name = "toy"};
-    const struct cell_setup setup = {
-        .plan = plan_make(), .spec = &spec, .config.latency_every = every, .outcome = &outcome};
+    const struct cell_setup setup = {.plan = plan_make(),
+                                     .spec = &spec,
+                                     .config = {.latency_every = every, .latency_replays = replays},
+                                     .outcome = &outcome};
     memset(&outcome, 0, sizeof outcome);
     plant = planted;
     heaps = 0;
@@ -113,6 +115,11 @@ static void measure(enum plant planted, unsigned every)
     plan_unmap(setup.plan);
     assert_string_equal(outcome.detail, "");
     assert_int_equal(outcome.status, OUTCOME_OK);
+}
+
+static void measure(enum plant planted, unsigned every)
+{
+    measure_for(planted, every, 25);
 }
 
 /* The tail's row of the planted op: the alloc number SLOW_ALLOC, each of which has a free after it.
@@ -138,7 +145,42 @@ static void slow_each_time(void **state)
     assert_int_equal(tail->kind, LATENCY_ALLOC);
     assert_int_equal(tail->size, 100);
     assert_string_equal(outcome.latency.note, "");
-    assert_int_equal(heaps, 2 + outcome.value[METRIC_replay_min_runs_count]);
+    assert_int_equal(heaps, 3 + outcome.value[METRIC_replay_min_runs_count]);
+}
+
+/* The op of the replay-minimum's maximum stands in its list, with what it is and does; pages that
+   the first replay faulted in are there. */
+static void the_worst_of_the_minimum_is_named(void **state)
+{
+    (void)state;
+    static const enum plant plants[] = {ALWAYS, DOOR};
+    for (int i = 0; i < 2; i++) {
+        measure(plants[i], 1);
+        const struct latency *l = &outcome.latency;
+        const struct latency_tail *most = l->worst;
+        assert_int_equal(l->worsts, LATENCY_WORST);
+        for (uint32_t k = 1; k < l->worsts; k++)
+            most = l->worst[k].least_ticks > most->least_ticks ? &l->worst[k] : most;
+        assert_int_equal(most->op, 2 * (SLOW_ALLOC - 1));
+        assert_int_equal(most->kind, LATENCY_ALLOC);
+        assert_int_equal(most->size, 100);
+        assert_int_equal(most->causes, LATENCY_CAUSES_KNOWN | (i ? LATENCY_DOOR : 0));
+        for (uint32_t k = 0; k < l->worsts; k++)
+            assert_true(l->worst[k].kind == LATENCY_ALLOC || l->worst[k].kind == LATENCY_FREE);
+    }
+}
+
+static void replays_have_a_limit(void **state)
+{
+    (void)state;
+    measure_for(NOTHING, 1, 3);
+    assert_int_equal(outcome.value[METRIC_replay_min_runs_count], 3);
+    assert_int_equal(heaps, 2 + 3 + 1);
+    measure_for(NOTHING, 1, 60);
+    double runs = outcome.value[METRIC_replay_min_runs_count],
+           still = outcome.value[METRIC_replay_min_still_count];
+    print_message("%.0f replays, the last %.0f lowered nothing\n", runs, still);
+    assert_true(runs == 60 || (still >= 25 && still * 2 >= runs));
 }
 
 static void slow_once(void **state)
@@ -232,9 +274,14 @@ static void a_pool_is_as_it_was(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(slow_each_time),        cmocka_unit_test(slow_once),
-        cmocka_unit_test(causes_are_told_apart), cmocka_unit_test(other_addresses_are_another_run),
-        cmocka_unit_test(every_op_is_counted),   cmocka_unit_test(a_pool_is_as_it_was),
+        cmocka_unit_test(the_worst_of_the_minimum_is_named),
+        cmocka_unit_test(replays_have_a_limit),
+        cmocka_unit_test(slow_each_time),
+        cmocka_unit_test(slow_once),
+        cmocka_unit_test(causes_are_told_apart),
+        cmocka_unit_test(other_addresses_are_another_run),
+        cmocka_unit_test(every_op_is_counted),
+        cmocka_unit_test(a_pool_is_as_it_was),
     };
     return cmocka_run_group_tests_name("latency", tests, NULL, NULL);
 }
