@@ -10,7 +10,7 @@
  *            gives them (as a program with deadlines would have them: else the walk of page tables,
  *            in a guest a long one, is part of every cold op). The least time of each op is
  *            kept. Interrupts hit another op each time and so vanish; what is left is what the
- *            design's own code takes at its worst, on this plan. It is replayed until as many runs again, and 25 at least, did
+ *            design's own code takes at its worst, on this plan. It is replayed until as many runs again, and 50 at least, did
  *            not lower the greatest of these, or as often as was asked for. If two of the runs did
  *            not return the same addresses, they were not the same, and there is no minimum. Once
  *            more then, to look at the ops that are slowest by their least times.
@@ -30,7 +30,7 @@
 #include "harness/pass.h"
 #include "harness/ticks.h"
 
-#define STILL      25 /* replays that lower nothing end it, or as many as came before */
+#define STILL      50 /* replays that lower nothing end it, or as many as came before */
 #define POOL_BYTES ((size_t)1 << 40) /* of addresses; nothing of it exists before it is touched */
 
 struct pass {

@@ -5,7 +5,7 @@
 Runs the latency pass of every design that promises "bounded worst case of alloc and free", with its pool committed in
 one step where it can be told to (commit=256m), and of freelist, which searches a list and promises nothing, on random,
 adversarial and recorded plans. Prints the replay-minimum: the plan is replayed from the same state, in pages that are there
-(huge ones if the kernel gives them), until as many replays again, and 25 at least, did not lower the maximum, --replays times at most; caches are as the
+(huge ones if the kernel gives them), until as many replays again, and 50 at least, did not lower the maximum, --replays times at most; caches are as the
 plan itself leaves them. Of the least times of each alloc and free the median and the maximum, medians over the blocks;
 the number of replays; and the slowest op: what it is, and whether it called the door or faulted a page in. The bar is a maximum of at most
 20 times the median, as measured; beside it the same with the floor's median (null's: reading the clock and the call) taken off both,
