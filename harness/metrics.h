@@ -62,8 +62,9 @@
     METRICS_LATENCY(X)                                                                             \
     METRICS_NOISE(X)                                                                               \
     METRICS_MEMORY(X)                                                                              \
-    METRICS_COUNTERS(X)                                                                            \
-    METRICS_LOCALITY(X)
+    METRICS_COUNTERS(X) \
+    METRICS_LOCALITY(X) \
+    METRICS_CPU(X)
 
 #define METRICS_SPINE(X)                                                                           \
     X(ops, "count", none, exact,                                                                   \
@@ -274,6 +275,18 @@
       "if the cell repeats to the digit; what is not 1 is no gate")                                \
     X(harness_instructions_per_op, "count", none, repeats,                                         \
       "locality_instructions_per_op of null: the loop's own, in it and not subtracted")
+
+#define METRICS_CPU(X)                                                                             \
+    X(cold_user_ns_per_op, "ns", lower, timed,                                                     \
+      "CPU time of the cold pass outside the kernel, of all threads together, / (ops * copies)")   \
+    X(cold_system_ns_per_op, "ns", lower, timed,                                                   \
+      "CPU time of the cold pass in the kernel (page faults, calls of the door); as "              \
+      "cold_user_ns_per_op")                                                                       \
+    X(user_ns_per_op, "ns", lower, timed,                                                          \
+      "CPU time of the steady passes outside the kernel, of all threads together, mean, / (ops * " \
+      "copies)")                                                                                   \
+    X(system_ns_per_op, "ns", lower, timed,                                                        \
+      "CPU time of the steady passes in the kernel; as user_ns_per_op")
 
 enum metric {
 #define METRIC_ENUM(name, unit, better, how, definition) METRIC_##name,

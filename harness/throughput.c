@@ -9,6 +9,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "harness/noise.h"
 #include "harness/pass.h"
@@ -16,8 +17,13 @@
 
 #define KEPT_PASSES 4096
 
+struct cpu_time { /* of all threads of the process */
+    uint64_t user_ns, system_ns;
+};
+
 struct timing {
     uint64_t passes, cold_ns;
+    struct cpu_time cold_cpu, steady_cpu;          /* in the first pass; in all others */
     uint64_t kept, stride, steady_ns[KEPT_PASSES]; /* every stride-th pass */
     uint64_t total_ns;                             /* of all steady passes */
 };
@@ -58,12 +64,37 @@ static void cold_report(const struct cell_setup *setup, const struct cold *cold,
 
 /* ---- passes ---- */
 
+static uint64_t timeval_ns(struct timeval t)
+{
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_usec * 1000;
+}
+
+static struct cpu_time cpu_now(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (struct cpu_time){timeval_ns(usage.ru_utime), timeval_ns(usage.ru_stime)};
+}
+
+/* Adds what was spent since `before`. */
+static void cpu_add(struct cpu_time *sum, struct cpu_time before)
+{
+    struct cpu_time now = cpu_now();
+    sum->user_ns += now.user_ns - before.user_ns;
+    sum->system_ns += now.system_ns - before.system_ns;
+}
+
 /* One pass and its epilogue; its time, or 0 if memory ran out. `cold`: of the first pass, else
    NULL. */
-static uint64_t pass_run(const struct cell_setup *setup, struct way *way, const struct cold *cold)
+static uint64_t pass_run(const struct cell_setup *setup, struct way *way, const struct cold *cold,
+                         struct cpu_time *spent)
 {
     uint64_t faults = cold ? faults_now() : 0;
-    uint64_t took = way_begin(way) ? way_run(way) : 0;
+    if (!way_begin(way))
+        return 0;
+    struct cpu_time before = cpu_now();
+    uint64_t took = way_run(way);
+    cpu_add(spent, before);
     if (took && cold)
         cold_report(setup, cold, faults_now() - faults);
     return took && way_end(way) ? took : 0;
@@ -81,10 +112,10 @@ static bool passes_run(const struct cell_setup *setup, struct way *way, const st
 {
     uint64_t wanted = setup->plan->ops ? (uint64_t)(setup->config.min_seconds * 1e9) : 0;
     timing->stride = 1;
-    timing->cold_ns = pass_run(setup, way, cold);
+    timing->cold_ns = pass_run(setup, way, cold, &timing->cold_cpu);
     uint64_t start = clock_now_ns();
     while (timing->cold_ns && (!timing->passes || clock_now_ns() - start < wanted)) {
-        uint64_t took = pass_run(setup, way, NULL);
+        uint64_t took = pass_run(setup, way, NULL, &timing->steady_cpu);
         if (!took)
             return false;
         steady_note(timing, took);
@@ -131,6 +162,15 @@ static void waits_report(const struct cell_setup *setup, const struct timing *ti
     outcome_set(o, METRIC_wait_stretch_ratio, 1 - busiest / total);
 }
 
+static void cpu_report(struct outcome *o, const struct timing *timing, double ops)
+{
+    double steady_ops = ops * (double)timing->passes;
+    outcome_set(o, METRIC_cold_user_ns_per_op, (double)timing->cold_cpu.user_ns / ops);
+    outcome_set(o, METRIC_cold_system_ns_per_op, (double)timing->cold_cpu.system_ns / ops);
+    outcome_set(o, METRIC_user_ns_per_op, (double)timing->steady_cpu.user_ns / steady_ops);
+    outcome_set(o, METRIC_system_ns_per_op, (double)timing->steady_cpu.system_ns / steady_ops);
+}
+
 static void timing_report(const struct cell_setup *setup, struct timing *timing)
 {
     struct outcome *o = setup->outcome;
@@ -142,6 +182,7 @@ static void timing_report(const struct cell_setup *setup, struct timing *timing)
     outcome_set(o, METRIC_cold_ns_per_op, (double)timing->cold_ns / ops);
     outcome_set(o, METRIC_ns_per_op, steady);
     outcome_set(o, METRIC_mops_per_s, 1000 / steady);
+    cpu_report(o, timing, ops);
     outcome_set(o, METRIC_passes_count, (double)timing->passes);
 }
 
