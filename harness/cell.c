@@ -48,12 +48,6 @@ struct cell_command {
     char program[PATH_MAX], shared[16];
 };
 
-struct running {
-    pid_t pid;
-    int pid_fd, said_fd;
-    uint64_t start_ns;
-};
-
 /*
  * In the child, between fork and exec: only system calls. The cell dies with the session, whatever
  * ends that; what it prints goes to one place, of limited size, and not among the session's output.
@@ -77,7 +71,7 @@ static void child_start(const struct cell_command *command, char *const environm
 
 /* Starts the process and what watches it; false if either cannot be had. */
 static bool child_fork(const struct cell_command *command, char *const environment[],
-                       struct running *child)
+                       struct cell_running *child)
 {
     pid_t session = getpid();
     child->start_ns = clock_now_ns();
@@ -135,14 +129,14 @@ static void command_fill(struct cell_command *c, const struct cell *cell, int sh
     c->argv[n] = NULL;
 }
 
-static bool child_spawn(const struct cell *cell, int shared_fd, struct running *child)
+static bool child_spawn(const struct cell *cell, struct cell_running *child)
 {
     struct cell_command command;
     char **environment =
         cell->preload->path[0] ? preload_environment(cell->preload, cell->door) : environ;
     if (!environment)
         return false;
-    command_fill(&command, cell, shared_fd);
+    command_fill(&command, cell, child->shared_fd);
     child->said_fd = memfd_create("alloclab-said", MFD_CLOEXEC);
     bool started = child->said_fd >= 0 && child_fork(&command, environment, child);
     int why = errno;
@@ -159,29 +153,33 @@ static uint64_t child_resident(pid_t pid)
     return resident_read(path);
 }
 
-/* Waits for the child or a limit; true if the child ended by itself. */
-static bool child_watch(const struct cell *cell, const struct running *child,
-                        struct outcome *outcome, void (*idle)(void *), void *arg)
+/* False: the cell is over a limit, its outcome says which, and it is killed. */
+static bool limits_hold(const struct cell *cell, struct cell_running *child)
+{
+    double seconds = (double)(clock_now_ns() - child->start_ns) / 1e9;
+    uint64_t resident = child_resident(child->pid);
+    struct outcome *outcome = &child->shared->outcome;
+    if (resident > cell->limits.resident_bytes)
+        outcome_fail(outcome, OUTCOME_MEMORY_LIMIT, "resident %llu MiB, over the limit of %llu MiB",
+                     (unsigned long long)resident >> 20,
+                     (unsigned long long)cell->limits.resident_bytes >> 20);
+    else if (seconds > cell->limits.seconds)
+        outcome_fail(outcome, OUTCOME_TIMEOUT, "not done after %.0f s", cell->limits.seconds);
+    else
+        return true;
+    child->stopped = true;
+    kill(child->pid, SIGKILL);
+    return false;
+}
+
+/* Waits for the child's end, or for a limit. */
+static void child_watch(const struct cell *cell, struct cell_running *child, void (*idle)(void *),
+                        void *arg)
 {
     struct pollfd ready = {.fd = child->pid_fd, .events = POLLIN};
-    while (poll(&ready, 1, 100) <= 0) {
-        double seconds = (double)(clock_now_ns() - child->start_ns) / 1e9;
-        uint64_t resident = child_resident(child->pid);
-        if (resident > cell->limits.resident_bytes) {
-            outcome_fail(outcome, OUTCOME_MEMORY_LIMIT,
-                         "resident %llu MiB, over the limit of %llu MiB",
-                         (unsigned long long)resident >> 20,
-                         (unsigned long long)cell->limits.resident_bytes >> 20);
-            return false;
-        }
-        if (seconds > cell->limits.seconds) {
-            outcome_fail(outcome, OUTCOME_TIMEOUT, "not done after %.0f s", cell->limits.seconds);
-            return false;
-        }
-        if (idle)
+    while (!child->stopped && poll(&ready, 1, 100) <= 0)
+        if (limits_hold(cell, child) && idle)
             idle(arg);
-    }
-    return true;
 }
 
 /* The last line that the cell printed: where a design says what was wrong. */
@@ -200,7 +198,7 @@ static void last_line(int fd, char *line, size_t bytes)
     snprintf(line, bytes, "%s", start ? start + 1 : text);
 }
 
-static void end_judge(const struct running *child, int wait_status, struct outcome *outcome)
+static void end_judge(const struct cell_running *child, int wait_status, struct outcome *outcome)
 {
     char said[400];
     last_line(child->said_fd, said, sizeof said);
@@ -214,17 +212,15 @@ static void end_judge(const struct running *child, int wait_status, struct outco
     }
 }
 
-static void child_finish(const struct cell *cell, struct running *child, struct outcome *outcome,
-                         void (*idle)(void *), void *arg)
+static void child_finish(const struct cell *cell, struct cell_running *child, void (*idle)(void *),
+                         void *arg)
 {
     int wait_status = 0;
-    bool ended = child_watch(cell, child, outcome, idle, arg);
-    if (!ended)
-        kill(child->pid, SIGKILL);
+    child_watch(cell, child, idle, arg);
     while (waitpid(child->pid, &wait_status, 0) < 0 && errno == EINTR)
         ;
-    if (ended)
-        end_judge(child, wait_status, outcome);
+    if (!child->stopped)
+        end_judge(child, wait_status, &child->shared->outcome);
     close(child->pid_fd);
 }
 
@@ -263,7 +259,8 @@ static void outcome_guard(struct outcome *o)
     bool sane = o->status > OUTCOME_NONE && o->status <= OUTCOME_MEMORY_LIMIT &&
                 o->samples <= OUTCOME_SAMPLES && o->heapmap_samples <= HEAPMAP_SAMPLES &&
                 o->heapmap_buckets <= HEAPMAP_BUCKETS && o->lanes <= PARALLEL_LANES_MAX &&
-                counters_sane(&o->counters) && latency_sane(&o->latency);
+                o->drain_samples <= DRAIN_SAMPLES && counters_sane(&o->counters) &&
+                latency_sane(&o->latency);
     for (int i = 0; i < METRIC_COUNT && sane; i++)
         sane = *(const unsigned char *)&o->known[i] <= 1 && isfinite(o->value[i]);
     if (sane)
@@ -272,25 +269,47 @@ static void outcome_guard(struct outcome *o)
     outcome_fail(o, OUTCOME_CRASH, "the cell wrote over its own results");
 }
 
+void cell_begin(const struct cell *cell, struct cell_running *r)
+{
+    *r = (struct cell_running){.shared_fd = memfd_create("alloclab-cell", 0), .shared = MAP_FAILED};
+    if (r->shared_fd >= 0 && ftruncate(r->shared_fd, sizeof *r->shared) == 0)
+        r->shared =
+            mmap(NULL, sizeof *r->shared, PROT_READ | PROT_WRITE, MAP_SHARED, r->shared_fd, 0);
+    if (r->shared == MAP_FAILED)
+        error_set(&r->refusal, "no memory for a cell's outcome: %s", strerror(errno));
+    else if (!request_fill(&r->shared->request, cell) || !child_spawn(cell, r))
+        error_set(&r->refusal, "the cell could not start: %s", strerror(errno));
+    else
+        r->started = true;
+}
+
+void cell_look(const struct cell *cell, struct cell_running *r)
+{
+    struct pollfd ended = {.fd = r->pid_fd, .events = POLLIN};
+    if (r->started && !r->stopped && poll(&ended, 1, 0) == 0)
+        limits_hold(cell, r);
+}
+
+void cell_end(const struct cell *cell, struct cell_running *r, struct outcome *outcome,
+              void (*idle)(void *), void *arg)
+{
+    if (r->started) {
+        child_finish(cell, r, idle, arg);
+        memcpy(outcome, &r->shared->outcome, sizeof *outcome);
+        close(r->said_fd);
+        outcome_guard(outcome);
+    } else {
+        outcome_fail(outcome, OUTCOME_CRASH, "%s", r->refusal.text);
+    }
+    if (r->shared != MAP_FAILED)
+        munmap(r->shared, sizeof *r->shared);
+    if (r->shared_fd >= 0)
+        close(r->shared_fd);
+}
+
 void cell_run(const struct cell *cell, struct outcome *outcome, void (*idle)(void *), void *arg)
 {
-    struct running child;
-    int fd = memfd_create("alloclab-cell", 0);
-    struct cell_shared *shared = MAP_FAILED;
-    if (fd >= 0 && ftruncate(fd, sizeof *shared) == 0)
-        shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (shared == MAP_FAILED) {
-        outcome_fail(outcome, OUTCOME_CRASH, "no memory for a cell's outcome: %s", strerror(errno));
-    } else if (!request_fill(&shared->request, cell) || !child_spawn(cell, fd, &child)) {
-        outcome_fail(outcome, OUTCOME_CRASH, "the cell could not start: %s", strerror(errno));
-    } else {
-        child_finish(cell, &child, &shared->outcome, idle, arg);
-        memcpy(outcome, &shared->outcome, sizeof *outcome);
-        close(child.said_fd);
-        outcome_guard(outcome);
-    }
-    if (shared != MAP_FAILED)
-        munmap(shared, sizeof *shared);
-    if (fd >= 0)
-        close(fd);
+    struct cell_running running;
+    cell_begin(cell, &running);
+    cell_end(cell, &running, outcome, idle, arg);
 }

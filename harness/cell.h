@@ -7,6 +7,7 @@
 #define ALLOCLAB_CELL_H
 
 #include <limits.h>
+#include <sys/types.h>
 
 #include "harness/outcome.h"
 #include "harness/parallel.h"
@@ -28,7 +29,8 @@
     X(THROUGHPUT, throughput, true)                                                                \
     X(LATENCY, latency, true)                                                                      \
     X(COUNTERS, counters, true)                                                                    \
-    X(LOCALITY, locality, false)
+    X(LOCALITY, locality, false)                                                                   \
+    X(DRAIN, drain, false)
 
 enum pass {
 #define PASS_ENUM(id, name, timed) PASS_##id,
@@ -91,11 +93,28 @@ struct cell_shared {
     struct outcome outcome;
 };
 
+struct cell_running { /* a cell that has begun */
+    pid_t pid;
+    int pid_fd, said_fd, shared_fd;
+    uint64_t start_ns;
+    struct cell_shared *shared;
+    bool started, stopped; /* stopped: over a limit, and killed */
+    struct error refusal;  /* why it has not started */
+};
+
 /*
  * Runs the cell to its end, or to a limit, and fills the outcome (all zero before). Never fails
  * itself: what goes wrong is a status with a detail. `idle` (may be NULL) is called about ten times
  * a second while it waits.
  */
 void cell_run(const struct cell *cell, struct outcome *outcome, void (*idle)(void *), void *arg);
+
+/* The same in two steps, for cells that mostly wait and so may run side by side. What cannot start
+   says so at its end. */
+void cell_begin(const struct cell *cell, struct cell_running *running);
+void cell_end(const struct cell *cell, struct cell_running *running, struct outcome *outcome,
+              void (*idle)(void *), void *arg);
+/* Holds a cell that has begun to its limits while others are waited for. */
+void cell_look(const struct cell *cell, struct cell_running *running);
 
 #endif

@@ -62,9 +62,10 @@
     METRICS_LATENCY(X)                                                                             \
     METRICS_NOISE(X)                                                                               \
     METRICS_MEMORY(X)                                                                              \
-    METRICS_COUNTERS(X) \
-    METRICS_LOCALITY(X) \
-    METRICS_CPU(X)
+    METRICS_COUNTERS(X)                                                                            \
+    METRICS_LOCALITY(X)                                                                            \
+    METRICS_CPU(X)                                                                                 \
+    METRICS_DRAIN(X)
 
 #define METRICS_SPINE(X)                                                                           \
     X(ops, "count", none, exact,                                                                   \
@@ -287,6 +288,21 @@
       "copies)")                                                                                   \
     X(system_ns_per_op, "ns", lower, timed,                                                        \
       "CPU time of the steady passes in the kernel; as user_ns_per_op")
+
+#define METRICS_DRAIN(X)                                                                           \
+    X(drain_resident_peak_bytes, "bytes", lower, sampled,                                          \
+      "drain pass: most resident bytes during the replay, as peak_resident_bytes, but on a door "  \
+      "as programs have it")                                                                       \
+    X(drain_resident_before_bytes, "bytes", lower, sampled,                                        \
+      "drain pass: resident bytes after the last op, before everything is freed")                  \
+    X(drain_resident_0ms_bytes, "bytes", lower, sampled,                                           \
+      "drain pass: resident bytes when everything has just been freed")                            \
+    X(drain_resident_100ms_bytes, "bytes", lower, sampled,                                         \
+      "0.1 s later, the design's tick called every 10 ms as a program would; libc and rivals "     \
+      "have only the time")                                                                        \
+    X(drain_resident_1s_bytes, "bytes", lower, sampled,                                            \
+      "1 s after; as drain_resident_100ms_bytes")                                                  \
+    X(drain_resident_5s_bytes, "bytes", lower, sampled, "5 s after; as drain_resident_100ms_bytes")
 
 enum metric {
 #define METRIC_ENUM(name, unit, better, how, definition) METRIC_##name,

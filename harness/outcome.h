@@ -29,6 +29,7 @@ enum outcome_status {               /* as written in results.csv */
 #define OUTCOME_SAMPLES    512
 #define HEAPMAP_SAMPLES    130
 #define HEAPMAP_BUCKETS    128
+#define DRAIN_SAMPLES      32
 #define SAMPLE_UNKNOWN     UINT64_MAX
 #define PARALLEL_LANES_MAX 256 /* OS threads of a parallel replay, all copies together */
 
@@ -63,9 +64,14 @@ struct counters_found { /* by OS thread of the replay; no threads: the pass was 
     struct counter_count steady[PARALLEL_LANES_MAX][COUNTERS_MAX];
 };
 
+struct drain_sample { /* one row of drain.csv: so long after everything was freed */
+    uint64_t ns, resident;
+    uint64_t committed; /* SAMPLE_UNKNOWN = empty */
+};
+
 struct outcome {
     uint32_t status; /* enum outcome_status */
-    uint32_t samples, heapmap_samples, heapmap_buckets, lanes;
+    uint32_t samples, heapmap_samples, heapmap_buckets, lanes, drain_samples;
     uint64_t heapmap_bucket_bytes;
     char detail[512];
     char mode[96]; /* what the machine made the heap choose; "" = nothing */
@@ -73,6 +79,7 @@ struct outcome {
     bool known[METRIC_COUNT];
     struct lane_share lane[PARALLEL_LANES_MAX];
     struct class_table classes;
+    struct drain_sample drain[DRAIN_SAMPLES];
     struct latency latency;
     struct counters_found counters;
     struct locality locality; /* set by the session */

@@ -38,6 +38,7 @@ void counters_pass(const struct cell_setup *setup);
 void locality_pass(const struct cell_setup *setup);
 void memory_pass(const struct cell_setup *setup);
 void verify_pass(const struct cell_setup *setup);
+void drain_pass(const struct cell_setup *setup);
 
 /* A heap of the cell's design on a door of its own. */
 struct cell_heap {

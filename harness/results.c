@@ -178,6 +178,19 @@ static void classes_put(FILE *f, const struct results *r, const struct row_ids *
     }
 }
 
+static void drain_put(FILE *f, const struct results *r, const struct row_ids *ids,
+                      const struct outcome *o)
+{
+    for (uint32_t i = 0; i < o->drain_samples; i++) {
+        const struct drain_sample *s = &o->drain[i];
+        series_ids_put(f, r, ids);
+        fprintf(f, ",%s,%u,%llu,%llu", ids->via, i, (unsigned long long)s->ns,
+                (unsigned long long)s->resident);
+        known_put(f, s->committed);
+        fputc('\n', f);
+    }
+}
+
 static void threads_put(FILE *f, const struct results *r, const struct row_ids *ids,
                         const struct outcome *o)
 {
@@ -365,6 +378,11 @@ static uint32_t classes_rows(const struct outcome *o)
     return o->status == OUTCOME_OK && o->classes.taken;
 }
 
+static uint32_t drain_rows(const struct outcome *o)
+{
+    return o->status == OUTCOME_OK ? o->drain_samples : 0;
+}
+
 static uint32_t threads_rows(const struct outcome *o)
 {
     return o->lanes;
@@ -416,6 +434,8 @@ static const struct table tables[RESULTS_TABLES] = {
                          "usable_bytes,internal_waste_bytes,walk_meta_bytes,walk_live_bytes,"
                          "walk_free_bytes,walk_unused_bytes",
                          classes_rows, classes_put},
+    [RESULTS_DRAIN] = {"drain.csv", "via,sample,freed_ns,resident_bytes,committed_bytes",
+                       drain_rows, drain_put},
     [RESULTS_THREADS] = {"threads.csv",
                          "block,copies,lane,copy,first_thread,recorded_threads,busy_ns,wait_ns",
                          threads_rows, threads_put},

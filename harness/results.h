@@ -1,9 +1,10 @@
 /*
  * results.h - the files that come out: results.csv (a row per cell, pass and repeat), timeline.csv,
- * heapmap.csv and classes.csv (from the memory pass), threads.csv (from parallel replays),
- * latency.csv and latency_tail.csv (from the latency pass), counters.csv (from the counters pass),
- * comparisons.csv (at the end), run.json. Rows are written and flushed as they become known, a file
- * is made with its first row, and a folder that holds results is never written over.
+ * heapmap.csv and classes.csv (from the memory pass), drain.csv (from the drain pass), threads.csv
+ * (from parallel replays), latency.csv and latency_tail.csv (from the latency pass), counters.csv
+ * (from the counters pass), comparisons.csv (at the end), run.json. Rows are written and flushed as
+ * they become known, a file is made with its first row, and a folder that holds results is never
+ * written over.
  */
 #ifndef ALLOCLAB_RESULTS_H
 #define ALLOCLAB_RESULTS_H
@@ -26,6 +27,7 @@ enum results_table {
     RESULTS_TIMELINE,
     RESULTS_HEAPMAP,
     RESULTS_CLASSES,
+    RESULTS_DRAIN,
     RESULTS_THREADS,
     RESULTS_LATENCY,
     RESULTS_TAIL,

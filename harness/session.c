@@ -1,7 +1,7 @@
 /*
  * session.c - the order of cells and what becomes of each.
  *
- * Deterministic passes (memory, verify) run once; the timed pass runs in `repeats` blocks. A block
+ * Passes that are not timed (memory, verify, drain) run once; the timed pass runs in `repeats` blocks. A block
  * runs every allocator on every target once; within a target null comes first, since its time is
  * the harness's own cost that the block's other rows carry, and the rest is shuffled by the printed
  * seed.
@@ -28,8 +28,16 @@ struct job { /* one cell of the session */
     unsigned contender, target, block;
     enum plan_release release;
     enum pass pass;
-    unsigned copies; /* of a parallel replay; 0 = serial */
-    double floor;    /* null's figure, in this block; 0 = unknown */
+    unsigned copies;       /* of a parallel replay; 0 = serial */
+    double floor;          /* null's figure, in this block; 0 = unknown */
+    struct flight *flight; /* its cell, and behind it those of the jobs that follow */
+    unsigned flights;      /* how many of these have begun */
+};
+
+struct flight { /* a cell that runs while others are waited for */
+    bool begun; /* false: the job does not apply */
+    struct cell cell;
+    struct cell_running running;
 };
 
 /* ---- progress: one line, rewritten, only on a terminal ---- */
@@ -39,9 +47,8 @@ struct progress {
     const struct job *job;
 };
 
-static void progress_print(void *arg)
+static void progress_print(const struct progress *p)
 {
-    const struct progress *p = arg;
     const struct session *s = p->s;
     if (s->quiet)
         return;
@@ -152,49 +159,68 @@ static int row_write(struct session *s, const struct outcome *o, struct error *e
     return results_put(s->results, &ids, o, err);
 }
 
-/* With what all of the session's cells have, and the progress line. */
-static void cell_start(struct session *s, const struct job *job, struct cell *cell,
-                       struct outcome *o)
+/* What all of the session's cells have. */
+static void cell_complete(const struct session *s, const struct job *job, struct cell *cell)
 {
     const struct contender *c = &s->contenders[job->contender];
-    struct progress progress = {.s = s, .job = job};
     cell->spec = &c->spec;
     cell->preload = &c->preload;
     cell->door = s->door;
     cell->seed = s->seed;
     cell->limits = s->limits;
     cell->config = s->config;
-    progress_print(&progress);
-    (cell->pass == PASS_LOCALITY ? locality_run : cell_run)(cell, o, progress_print, &progress);
 }
 
-static void job_execute(struct session *s, const struct job *job, int plan_fd,
-                        const struct plan *plan, struct outcome *o)
+/* The progress line, and a look at the cells that have begun meanwhile. */
+static void idle(void *arg)
+{
+    const struct progress *p = arg;
+    progress_print(p);
+    for (unsigned i = 1; i < p->job->flights; i++)
+        cell_look(&p->job->flight[i].cell, &p->job->flight[i].running);
+}
+
+/* Runs a cell, or waits for one that has begun. */
+static void cell_play(struct session *s, const struct job *job, const struct cell *cell,
+                      struct outcome *o)
+{
+    struct progress progress = {.s = s, .job = job};
+    progress_print(&progress);
+    if (job->flights)
+        cell_end(cell, &job->flight->running, o, idle, &progress);
+    else
+        (cell->pass == PASS_LOCALITY ? locality_run : cell_run)(cell, o, idle, &progress);
+}
+
+/* The cell of a job; false: it does not apply, and the outcome says why. */
+static bool job_cell(const struct session *s, const struct job *job, int plan_fd,
+                     const struct plan *plan, struct outcome *o, struct cell *cell)
 {
     const struct contender *c = &s->contenders[job->contender];
     if (job->release == PLAN_RELEASE_SCOPE && !c->runs->scope_enter) {
         outcome_fail(o, OUTCOME_NOT_APPLICABLE, "the design has no scopes");
-        return;
+        return false;
     }
     size_t align = (size_t)1 << plan->max_align_log2;
     if (align > ALLOCATOR_ALIGN && !(c->runs->traits & ALLOCATOR_ANY_ALIGN)) {
         outcome_fail(o, OUTCOME_NOT_APPLICABLE,
                      "the workload aligns to %zu bytes, the design to %zu", align, ALLOCATOR_ALIGN);
-        return;
+        return false;
     }
     unsigned missing = job->copies ? PARALLEL_TRAITS & ~c->runs->traits : 0;
     if (missing) {
         outcome_fail(o, OUTCOME_NOT_APPLICABLE, "parallel replay: %s",
                      missing & ALLOCATOR_SHARED ? "the design's heap is for one thread at a time"
                                                 : "no thread may free what another allocated");
-        return;
+        return false;
     }
-    struct cell cell = {.spec_text = c->preload.path[0] ? c->runs->name : c->text,
-                        .plan_fd = plan_fd,
-                        .parallel = {.copies = job->copies, .affinity = s->affinity},
-                        .pass = job->pass,
-                        .touch = s->touch};
-    cell_start(s, job, &cell, o);
+    *cell = (struct cell){.spec_text = c->preload.path[0] ? c->runs->name : c->text,
+                          .plan_fd = plan_fd,
+                          .parallel = {.copies = job->copies, .affinity = s->affinity},
+                          .pass = job->pass,
+                          .touch = s->touch};
+    cell_complete(s, job, cell);
+    return true;
 }
 
 /* ---- live targets: played against each contender once, then replayed like any trace ---- */
@@ -210,7 +236,8 @@ static int live_record(struct session *s, const struct job *job, struct target *
         return error_set(err, "%s: no memory for the trace of a live game: %s", name,
                          strerror(errno));
     struct cell cell = {.spec_text = c->text, .plan_fd = fd, .live = name};
-    cell_start(s, job, &cell, o);
+    cell_complete(s, job, &cell);
+    cell_play(s, job, &cell, o);
     if (o->status != OUTCOME_OK) {
         close(fd);
         return 0;
@@ -318,7 +345,9 @@ static int job_measure(struct session *s, struct job *job, struct target *target
     int fd = target_plan(target, job->release, plan_flags(s, job->pass), err);
     if (fd < 0 || plan_header(fd, &plan, err))
         return -1;
-    job_execute(s, job, fd, &plan, o);
+    struct cell cell;
+    if (job_cell(s, job, fd, &plan, o, &cell))
+        cell_play(s, job, &cell, o);
     plan_facts(&plan, o);
     const struct floor_column *column = &floor_columns[job->pass];
     if (column->shown && job->floor > 0)
@@ -430,6 +459,73 @@ static void order_shuffle(const struct session *s, unsigned *order, struct rng *
     }
 }
 
+/* ---- passes that mostly wait: several cells at a time ---- */
+
+#define FLIGHTS_MAX 8
+
+/* How many cells may run side by side on the plan: together they may take what one may, if each
+   takes four times what the program holds. */
+static unsigned flights_room(const struct session *s, const struct plan *plan)
+{
+    uint64_t room = s->limits.resident_bytes / (4 * plan->peak_requested_bytes + 1);
+    return room < 1 ? 1 : room < FLIGHTS_MAX ? (unsigned)room : FLIGHTS_MAX;
+}
+
+/* Begins the cell of a job, if it applies, and says how many may run beside each other. */
+static int flight_begin(struct session *s, const struct job *job, unsigned *room, struct error *err)
+{
+    static struct outcome reason; /* large; the job will say it again */
+    struct plan plan;
+    int fd = target_plan(&s->targets[job->target], job->release, plan_flags(s, job->pass), err);
+    if (fd < 0 || plan_header(fd, &plan, err))
+        return -1;
+    *room = flights_room(s, &plan);
+    job->flight->begun = job_cell(s, job, fd, &plan, &reason, &job->flight->cell);
+    if (job->flight->begun)
+        cell_begin(&job->flight->cell, &job->flight->running);
+    return 0;
+}
+
+/* The jobs in their order, each begun when there is room, so that its wait passes with others'. */
+static int jobs_overlap(struct session *s, struct job *jobs, unsigned count, struct error *err)
+{
+    struct flight *flights = calloc(count, sizeof *flights);
+    unsigned begun = 0, room = 1;
+    int result = flights ? 0 : error_set(err, "out of memory for %u cells", count);
+    for (unsigned i = 0; i < count && !result; i++) {
+        for (; begun < count && begun < i + room && !result; begun++) {
+            jobs[begun].flight = &flights[begun];
+            result = flight_begin(s, &jobs[begun], &room, err);
+        }
+        jobs[i].flights = flights[i].begun ? begun - i : 0;
+        result = result ? result : job_run(s, &jobs[i], err);
+    }
+    free(flights);
+    return result;
+}
+
+/* Of passes whose cells wait; live targets have no plan before they are played. */
+static int waiting_block(struct session *s, enum pass pass, unsigned target, const unsigned *order,
+                         struct error *err)
+{
+    unsigned count = 0;
+    struct job *jobs = calloc((size_t)s->contender_count * 2, sizeof *jobs);
+    if (!jobs)
+        return error_set(err, "out of memory for %u allocators", s->contender_count);
+    for (unsigned i = 0; i < s->contender_count; i++)
+        for (unsigned mode = 0; mode < 2; mode++)
+            if (release_modes(s, order[i], target) & 1u << mode)
+                jobs[count++] = (struct job){.contender = order[i],
+                                             .target = target,
+                                             .release = (enum plan_release)mode,
+                                             .pass = pass};
+    int result = jobs_overlap(s, jobs, count, err);
+    free(jobs);
+    return result;
+}
+
+/* ---- blocks, and the session ---- */
+
 static int target_block(struct session *s, enum pass pass, unsigned block, unsigned target,
                         struct rng *rng, struct error *err)
 {
@@ -439,7 +535,10 @@ static int target_block(struct session *s, enum pass pass, unsigned block, unsig
     if (!order)
         return error_set(err, "out of memory for %u allocators", s->contender_count);
     order_shuffle(s, order, rng);
-    for (unsigned i = 0; i < s->contender_count && !result; i++) {
+    bool waits = pass == PASS_DRAIN && !s->targets[target].live;
+    if (waits)
+        result = waiting_block(s, pass, target, order, err);
+    for (unsigned i = 0; i < s->contender_count && !waits && !result; i++) {
         struct job job = {
             .contender = order[i], .target = target, .block = block, .pass = pass, .floor = floor};
         result = contender_run(s, &job, err);
