@@ -90,12 +90,30 @@ static void timed_decide(struct finding *f)
         f->kind = FINDING_UNDECIDED;
 }
 
+/* The cell's own test that callgrind counted the same twice: 1 in all rows, or not measured. */
+static bool rerun_agrees(const struct stored_cell *cell)
+{
+    const struct stored_values *v = &cell->value[METRIC_locality_rerun_ratio];
+    unsigned i = 0;
+    while (i < v->count && v->list[i] == 1)
+        i++;
+    return i == v->count;
+}
+
+/* A figure that is the same on each run of the cell, and can be better or worse. */
+static bool repeats(const struct metric_row *row, const struct match *match)
+{
+    if (!strcmp(row->better, "none"))
+        return false;
+    return !strcmp(row->how, "exact") || (!strcmp(row->how, "repeats") &&
+                                          rerun_agrees(match->base) && rerun_agrees(match->other));
+}
+
 static int figure_judge(struct judgement *j, const struct match *match, enum metric metric,
                         const struct judge_limits *limits, struct error *err)
 {
     const struct metric_row *row = metric_row_of(metric);
-    bool timed = metric_is_time(row);
-    bool exact = !strcmp(row->how, "exact") && strcmp(row->better, "none");
+    bool timed = metric_is_time(row), exact = repeats(row, match);
     const struct stored_values *base = &match->base->value[metric],
                                *other = &match->other->value[metric];
     if ((!timed && !exact) || !base->count || !other->count)

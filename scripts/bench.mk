@@ -34,3 +34,18 @@ bench-locality: alloclab | locality-deps ## instructions, cache misses and page 
 	@rm -rf $(LOCALITY); $(ALLOCLAB) run --passes locality --seed 1 --locality-ops $(or $(OPS),100000) \
 	  $(if $(DESIGNS),-a "$$(echo "$(DESIGNS)" | tr ' ' ,)") -w "$$(echo $(SAMPLES) | tr ' ' ,)" -o $(LOCALITY) && \
 	  $(PYTHON) plots/locality.py $(LOCALITY)
+
+# ./alloclab with one design more, which slows another one down by a known amount.
+SLOWED := $(BUILD)/slowed/alloclab
+
+$(BUILD)/slowed/designs.c: FORCE
+	@mkdir -p $(@D); scripts/registry.sh designs "$(ALLOCATORS) slowed" > $@.new; $(keep_or_replace)
+
+$(SLOWED): $(BUILD)/slowed/designs.c tests/bench/slowed.c $(ALL_LIB)
+	@$(CC) $(filter-out -MMD -MP,$(CFLAGS)) -o $@ $^ $(LIBS)
+
+test-programs: $(if $(filter release,$(MODE)),$(SLOWED))
+
+.PHONY: bench-null
+bench-null: $(SLOWED) | test-deps locality-deps ## what statistics say of no difference, of 10 % more time and 1 % more instructions; QUICK=1, SEED=N
+	@ALLOCLAB=$< $(PYTHON) tests/bench/null.py $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED))

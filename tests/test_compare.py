@@ -82,9 +82,18 @@ class Compare(unittest.TestCase):
                 ("frag_jw4_ratio", 0.001, 0.0031, True),
                 ("huge_coverage_at_peak_ratio", 0.9, 0.8, True),          # more is better
                 ("huge_coverage_at_peak_ratio", 0.8, 0.9, False),
+                ("locality_instructions_per_op", 100, 100.6, True),
+                ("locality_instructions_per_op", 100, 100.4, False),
+                ("locality_page_walks_per_op", 0.001, 0.01, False),       # ten times, but a hundredth of one
                 ("walks_count", 1, 100, False)):                          # neither is better
             said = self.compare(self.memory(**{metric: base}), self.memory(**{metric: new}), status=int(worse))
             self.assertEqual(f"free, memory: {metric} " in said and "worse, of figures that repeat" in said, worse, said)
+
+    def test_counts_that_did_not_repeat_are_no_gate(self):
+        base, new = (self.memory(locality_instructions_per_op=v, locality_rerun_ratio=1.001) for v in (100, 150))
+        self.assertIn(": 0 exact figures", self.compare(base, new))
+        base, new = (self.memory(locality_instructions_per_op=v, locality_rerun_ratio=1) for v in (100, 150))
+        self.compare(base, new, status=1)
 
     def test_their_threshold_can_be_set(self):
         base, new = self.memory(peak_committed_bytes=1000000), self.memory(peak_committed_bytes=1020000)

@@ -32,6 +32,7 @@ enum {
     ARG_DOOR,
     ARG_SEED,
     ARG_SECONDS,
+    ARG_LEAST,
     ARG_MEMORY,
     ARG_REPLAY,
     ARG_COPIES,
@@ -55,6 +56,7 @@ static const char *const arg_names[] = {[ARG_ALLOCATORS] = "-a",
                                         [ARG_DOOR] = "--door",
                                         [ARG_SEED] = "--seed",
                                         [ARG_SECONDS] = "--limit-seconds",
+                                        [ARG_LEAST] = "--min-ms",
                                         [ARG_MEMORY] = "--limit-memory",
                                         [ARG_REPLAY] = "--replay",
                                         [ARG_COPIES] = "--copies",
@@ -167,6 +169,10 @@ static int option_take(struct session *s, struct arguments *a, int option, char 
     case ARG_SECONDS:
         result = number_parse("--limit-seconds", text, 1, 1000000, &number, err);
         s->limits.seconds = (double)number;
+        break;
+    case ARG_LEAST:
+        result = number_parse("--min-ms", text, 1, 1000000, &number, err);
+        s->config.min_seconds = (double)number / 1000;
         break;
     case ARG_REPLAY:
         result = choice_parse("--replay", text, replay_choices, &choice, err);
@@ -339,7 +345,8 @@ COMMAND(run) = {
         "[--counters SET|EVENT[+EVENT..],..] "
         "[--touch none|first|line] [--release auto|free|scope|both] [--base SPEC] [--via "
         "vtable|malloc] [--door thp=on|off,numa=..,hugetlb=yes,commit_limit=BYTES] [--seed N] "
-        "[--limit-seconds N] [--limit-memory BYTES] [--replay serial|parallel] [--copies N,..] "
+        "[--limit-seconds N] [--limit-memory BYTES] [--min-ms N] [--replay serial|parallel] "
+        "[--copies N,..] "
         "[--affinity none|spread] [--thp asis|off|on]",
     .summary =
         "replays every workload on every allocator (default: all), measures, writes CSV files and "
