@@ -107,16 +107,17 @@ include scripts/pool.mk
 include scripts/bench.mk
 include scripts/tests.mk
 
-.PHONY: demo figures bench-replay rivals bench-rivals bench-agreement golden docs handbook
+.PHONY: demo figures bench-replay rivals bench-rivals bench-agreement bench-programs programs-deps golden docs handbook
 demo: alloclab ## record a program, replay real recordings on every allocator, leave tables and pictures
 	@scripts/demo.sh
 
-# A figure names the file that it is drawn from (NEEDS), where that is not results.csv: no such file, no figure.
+# A figure names the file that it is drawn from (NEEDS), where that is not results.csv: no such file, no figure. Those of
+# results.csv are of replays: there are none where whole programs ran (hyperfine/).
 figures: ## draw all figures of a results folder: make figures DIR=out/...
 	@test -n "$(DIR)" || { echo "figures: which results? make figures DIR=out/..." >&2; exit 2; }
 	@for plot in $(filter-out plots/style.py,$(wildcard plots/*.py)); do \
 	    needs=$$(sed -n 's/^NEEDS = "\([a-z_.]*\)".*/\1/p' $$plot); \
-	    if [ -z "$$needs" ] || [ -e "$(DIR)/$$needs" ]; then echo $$plot; fi; done | \
+	    if [ -e "$(DIR)/$${needs:-results.csv}" ] && [ "$$needs" -o ! -e "$(DIR)/hyperfine" ]; then echo $$plot; fi; done | \
 	  DIR="$(DIR)" xargs -P "$$(nproc)" -I{} sh -c '$(PYTHON) {} "$$DIR" || exit 1'
 
 $(BUILD)/replay_floor: tests/bench/replay_floor.c $(ALL_LIB)
@@ -144,6 +145,13 @@ $(BUILD)/ops8_loop: tests/bench/ops8_loop.c $(BUILD)/flags
 bench-agreement: all $(BUILD)/ops8_loop | rivals ## the harness's ratios beside those of a bare loop; TRACES="redis .." BLOCKS=20 SEED=N THP=off
 	@ALLOCLAB=$(ALLOCLAB) BUILD=$(BUILD) $(THP_RUN) $(PYTHON) tests/bench/agreement.py $(if $(BLOCKS),--blocks $(BLOCKS)) \
 	  $(if $(SEED),--seed $(SEED)) $(TRACES)
+
+programs-deps: | deps
+	@scripts/install.sh programs
+
+bench-programs: all | rivals programs-deps ## real programs on each allocator, by hyperfine; DESIGNS="glibc segfit .." BLOCKS=10 SEED=N THP=off
+	@ALLOCLAB=$(ALLOCLAB) $(THP_RUN) $(PYTHON) tests/bench/programs.py $(if $(BLOCKS),--blocks $(BLOCKS)) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(PROGRAMS),--programs $(PROGRAMS)) $(DESIGNS)
 
 golden: alloclab ## rewrite the expected figures of tests/golden: only when a change of them is meant
 	@$(PYTHON) tests/golden/test_golden.py --write

@@ -25,7 +25,8 @@ const char *const pass_names[] = {
 #define PASS_NAME(id, name, timed) #name,
     PASSES(PASS_NAME)
 #undef PASS_NAME
-        NULL};
+        NULL,
+    "program"};
 const char *const touch_names[] = {"none", "first", "line", NULL};
 const char *const status_names[] = {"none",           "ok",    "oom",     "failed",
                                     "not_applicable", "crash", "timeout", "memory_limit"};
@@ -37,7 +38,7 @@ bool pass_timed(enum pass pass)
         PASSES(PASS_TIMED)
 #undef PASS_TIMED
     };
-    return timed[pass];
+    return pass == PASS_PROGRAM || timed[pass];
 }
 
 #define SAID_BYTES ((rlim_t)4 << 20) /* most that a cell may print */

@@ -36,7 +36,8 @@ enum pass {
 #define PASS_ENUM(id, name, timed) PASS_##id,
     PASSES(PASS_ENUM)
 #undef PASS_ENUM
-        PASS_COUNT
+        PASS_COUNT,
+    PASS_PROGRAM /* no cell's: a row of a whole program (programs.h) */
 };
 
 bool pass_timed(enum pass pass);
@@ -47,7 +48,7 @@ static inline bool pass_observes(enum pass pass)
     return !pass_timed(pass) && pass != PASS_LOCALITY;
 }
 
-extern const char *const pass_names[];   /* by enum pass; ended by NULL */
+extern const char *const pass_names[];   /* by enum pass; those of cells end by NULL */
 extern const char *const touch_names[];  /* by enum touch; ended by NULL */
 extern const char *const status_names[]; /* by enum outcome_status */
 

@@ -65,7 +65,8 @@
     METRICS_COUNTERS(X)                                                                            \
     METRICS_LOCALITY(X)                                                                            \
     METRICS_CPU(X)                                                                                 \
-    METRICS_DRAIN(X)
+    METRICS_DRAIN(X)                                                                               \
+    METRICS_PROGRAM(X)
 
 #define METRICS_SPINE(X)                                                                           \
     X(ops, "count", none, exact,                                                                   \
@@ -303,6 +304,16 @@
     X(drain_resident_1s_bytes, "bytes", lower, sampled,                                            \
       "1 s after; as drain_resident_100ms_bytes")                                                  \
     X(drain_resident_5s_bytes, "bytes", lower, sampled, "5 s after; as drain_resident_100ms_bytes")
+
+#define METRICS_PROGRAM(X)                                                                         \
+    X(program_wall_ns, "ns", lower, timed,                                                         \
+      "whole program: time from start to end, as hyperfine measures it")                           \
+    X(program_user_ns, "ns", lower, timed, "whole program: CPU time in user mode, all processes")  \
+    X(program_system_ns, "ns", lower, timed, "whole program: CPU time in the kernel, likewise")    \
+    X(program_peak_resident_bytes, "bytes", lower, sampled,                                        \
+      "whole program: most resident bytes, code and files included, of the process that had most") \
+    X(program_faults_count, "count", lower, sampled,                                               \
+      "whole program: page faults without I/O of all its processes that were waited for")
 
 enum metric {
 #define METRIC_ENUM(name, unit, better, how, definition) METRIC_##name,

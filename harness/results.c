@@ -75,6 +75,14 @@ static int folder_make(const char *directory, struct error *err)
     return 0;
 }
 
+/* Of a whole program nobody counted them. */
+static void threads_count_put(FILE *f, const struct row_ids *ids)
+{
+    fputc(',', f);
+    if (ids->threads)
+        fprintf(f, "%u", ids->threads);
+}
+
 static void row_put(FILE *f, const struct results *r, const struct row_ids *ids,
                     const struct outcome *o)
 {
@@ -84,8 +92,9 @@ static void row_put(FILE *f, const struct results *r, const struct row_ids *ids,
     text_put(f, ids->options);
     fputc(',', f);
     text_put(f, ids->workload);
-    fprintf(f, ",%u,%s,%s,%u,%s,%s,%s,", ids->threads, ids->release, ids->replay, ids->copies,
-            ids->affinity, ids->via, ids->touch);
+    threads_count_put(f, ids);
+    fprintf(f, ",%s,%s,%u,%s,%s,%s,", ids->release, ids->replay, ids->copies, ids->affinity,
+            ids->via, ids->touch);
     text_put(f, ids->door);
     fprintf(f, ",%s,%u,%s,%s,", ids->pass, ids->repeat, status_names[o->status], ids->rank_group);
     text_put(f, o->mode);
@@ -109,7 +118,8 @@ static void series_ids_put(FILE *f, const struct results *r, const struct row_id
     text_put(f, ids->options);
     fputc(',', f);
     text_put(f, ids->workload);
-    fprintf(f, ",%u,%s", ids->threads, ids->release);
+    threads_count_put(f, ids);
+    fprintf(f, ",%s", ids->release);
 }
 
 static void known_put(FILE *f, uint64_t value)

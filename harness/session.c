@@ -105,32 +105,26 @@ static void plan_facts(const struct plan *plan, struct outcome *o)
     outcome_set(o, METRIC_escaped_bytes, (double)plan->escaped_bytes);
 }
 
-static int outcome_keep(struct session *s, const struct job *job, unsigned threads,
-                        const struct outcome *o, struct error *err)
+static int outcome_keep(struct session *s, const struct kept *as, const struct outcome *o,
+                        struct error *err)
 {
     struct kept *grown = array_room(s->kept, s->kept_count, &s->kept_room, sizeof *grown);
     if (!grown)
         return error_set(err, "out of memory for %u rows", s->kept_count + 1);
     s->kept = grown;
     struct kept *k = &s->kept[s->kept_count++];
-    *k = (struct kept){.contender = job->contender,
-                       .target = job->target,
-                       .block = job->block,
-                       .release = job->release,
-                       .threads = threads,
-                       .pass = job->pass,
-                       .copies = job->copies,
-                       .status = o->status};
+    *k = *as;
+    k->status = o->status;
     snprintf(k->detail, sizeof k->detail, "%.*s", (int)sizeof k->detail - 1, o->detail);
     memcpy(k->value, o->value, sizeof k->value);
     memcpy(k->known, o->known, sizeof k->known);
-    k->group = group_name(s, job);
     return 0;
 }
 
 struct row_ids session_ids(const struct session *s, const struct kept *k)
 {
     const struct contender *c = &s->contenders[k->contender];
+    bool replays = k->pass != PASS_PROGRAM;
     return (struct row_ids){
         .block = k->block,
         .threads = k->threads,
@@ -139,11 +133,15 @@ struct row_ids session_ids(const struct session *s, const struct kept *k)
         .allocator = c->spec.name,
         .options = c->spec.options_text,
         .workload = s->targets[k->target].name,
-        .release = release_names[k->release],
-        .replay = k->copies ? "parallel" : "serial",
+        .release = replays ? release_names[k->release] : "",
+        .replay = !replays    ? ""
+                  : k->copies ? "parallel"
+                              : "serial",
         .affinity = k->copies ? affinity_names[s->affinity] : "",
         .via = via_malloc(c) ? "malloc" : "vtable",
-        .touch = pass_observes(k->pass) ? "page" : touch_names[s->touch],
+        .touch = !replays                 ? ""
+                 : pass_observes(k->pass) ? "page"
+                                          : touch_names[s->touch],
         .door = via_malloc(c) && !c->preload.options ? "" : s->door,
         .pass = pass_names[k->pass],
         .rank_group = k->group,
@@ -151,12 +149,14 @@ struct row_ids session_ids(const struct session *s, const struct kept *k)
     };
 }
 
-/* Of the cell that was kept last. */
-static int row_write(struct session *s, const struct outcome *o, struct error *err)
+int session_keep(struct session *s, const struct kept *as, const struct outcome *o,
+                 struct error *err)
 {
+    if (outcome_keep(s, as, o, err))
+        return -1;
     struct row_ids ids = session_ids(s, &s->kept[s->kept_count - 1]);
-    ids.order = s->order;
-    return results_put(s->results, &ids, o, err);
+    ids.order = s->order++;
+    return s->results ? results_put(s->results, &ids, o, err) : 0;
 }
 
 /* What all of the session's cells have. */
@@ -383,11 +383,15 @@ static int job_run(struct session *s, struct job *job, struct error *err)
         return -1;
     efficiency_set(s, job, &outcome);
     failure_print(s, job, &outcome);
-    if (outcome_keep(s, job, (unsigned)threads, &outcome, err))
-        return -1;
-    int result = s->results ? row_write(s, &outcome, err) : 0;
-    s->order++;
-    return result;
+    struct kept as = {.contender = job->contender,
+                      .target = job->target,
+                      .block = job->block,
+                      .release = job->release,
+                      .threads = (unsigned)threads,
+                      .pass = job->pass,
+                      .copies = job->copies,
+                      .group = group_name(s, job)};
+    return session_keep(s, &as, &outcome, err);
 }
 
 /* ---- the blocks ---- */

@@ -79,6 +79,11 @@ int session_plan(struct session *s, struct error *err);
 int session_run(struct session *s, struct error *err);
 void session_free(struct session *s); /* contenders, targets, kept rows */
 
+/* Keeps a row and writes it: `as` says of what it is, the outcome what came of it. 0, or -1 if that
+ * cannot be done. */
+int session_keep(struct session *s, const struct kept *as, const struct outcome *o,
+                 struct error *err);
+
 /* The id columns of a kept row, but for `order`. */
 struct row_ids session_ids(const struct session *s, const struct kept *k);
 

@@ -2,21 +2,23 @@
 # install.sh [GROUP ...] - the one list of what alloclab needs from Debian, and the one place that installs it: the
 # groups named, or base. `base` builds, draws and demonstrates; `test` is recorded by tests; `lint` is for make lint and
 # make fmt; `samples` are the programs that traces/samples/make.sh records; `rivals` are other people's allocators, to be
-# measured beside ours; `locality` is what simulates caches for `--passes locality`. Quiet and fast when nothing is missing; otherwise apt-get, or a clear message and status 2 when it
-# has no right to.
+# measured beside ours; `locality` is what simulates caches for `--passes locality`, and `programs` what
+# make bench-programs runs. Quiet and fast when nothing is missing; otherwise apt-get, or a clear message and status 2
+# when it has no right to.
 set -eu
 
 group() { # name: its packages
     case $1 in
     base) echo gcc g++ libc6-dev make libzstd-dev libxxhash-dev zlib1g-dev libpfm4-dev libcmocka-dev python3 python3-numpy \
         python3-matplotlib ;;
-    test) echo perl sqlite3 pkgconf libjemalloc2 git redis-server pigz binutils python3-scipy valgrind ;;
+    test) echo perl sqlite3 pkgconf libjemalloc2 git redis-server pigz binutils hyperfine python3-scipy valgrind ;;
     samples) echo perl sqlite3 gcc redis-server libjansson-dev mawk ;;
     rivals) echo libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4 libtbbmalloc2 ;;
     locality) echo valgrind ;;
+    programs) echo hyperfine perl sqlite3 git redis-server pigz gcc g++ ;;
     lint) echo clang-format clang-tidy cppcheck shellcheck pyflakes3 binutils ;;
     *)
-        echo "install.sh: no group '$1': use base, test, lint, samples, rivals or locality" >&2
+        echo "install.sh: no group '$1': use base, test, lint, samples, rivals, locality or programs" >&2
         exit 2
         ;;
     esac

@@ -339,15 +339,14 @@ static int run_main(int argc, char **argv)
 
 COMMAND(run) = {
     .name = "run",
-    .usage =
-        "run [-a SPEC,..] -w WORKLOAD_OR_TRACE,.. -o DIR [-r BLOCKS] [--passes "
-        "PASS,..] [--latency-every PRIME] [--latency-replays N] [--locality-ops N] "
-        "[--counters SET|EVENT[+EVENT..],..] "
-        "[--touch none|first|line] [--release auto|free|scope|both] [--base SPEC] [--via "
-        "vtable|malloc] [--door thp=on|off,numa=..,hugetlb=yes,commit_limit=BYTES] [--seed N] "
-        "[--limit-seconds N] [--limit-memory BYTES] [--min-ms N] [--replay serial|parallel] "
-        "[--copies N,..] "
-        "[--affinity none|spread] [--thp asis|off|on]",
+    .usage = "run [-a SPEC,..] -w WORKLOAD_OR_TRACE,.. -o DIR [-r BLOCKS] [--passes "
+             "PASS,..] [--latency-every PRIME] [--latency-replays N] [--locality-ops N] "
+             "[--counters SET|EVENT[+EVENT..],..] "
+             "[--touch none|first|line] [--release auto|free|scope|both] [--base SPEC] [--via "
+             "vtable|malloc] [--door thp=on|off,numa=..,hugetlb=yes,commit_limit=BYTES] [--seed N] "
+             "[--limit-seconds N] [--limit-memory BYTES] [--min-ms N] [--replay serial|parallel] "
+             "[--copies N,..] "
+             "[--affinity none|spread] [--thp asis|off|on]",
     .summary =
         "replays every workload on every allocator (default: all), measures, writes CSV files and "
         "prints a table",
