@@ -59,7 +59,7 @@ $(ALLOCLAB): $(ALL_LIB)
 	@echo "  LINK  $@"; $(CC) $(CFLAGS) -o $@ $^ $(LIBS)
 
 $(ALL_LIB): $(LIB_OBJ)
-	@rm -f $@; ar qcs $@ $^
+	@rm -f $@; $(AR) qcs $@ $^
 
 # What goes into other programs is position-independent and never under a sanitizer.
 PIC_CFLAGS := -std=c11 -D_GNU_SOURCE -O2 -g $(WARN) -I. -MMD -MP -fPIC -fvisibility=hidden -ftls-model=initial-exec -pthread
@@ -105,6 +105,7 @@ deps: ## install what is missing (Debian packages)
 include scripts/dropin.mk
 include scripts/pool.mk
 include scripts/bench.mk
+include scripts/cross.mk
 include scripts/tests.mk
 
 .PHONY: demo figures bench-replay rivals bench-rivals bench-agreement bench-programs programs-deps golden docs handbook

@@ -8,13 +8,23 @@
 
 #include "harness/counter_group.h"
 
-/* Cycles of the same set that were counted; where the set has none, its own time counts. */
-static bool pmu_ran(const struct counter_list *list, const struct counter_count *counts, uint32_t i)
+/*
+ * A counter of the PMU at 0, and the PMU ran: its set's cycles count, or, if the set has none, its
+ * time. One that counted when it was tried is believed. But cycles that stand at 0 themselves while
+ * their time runs are nobody's 0, and nothing is to be believed that was counted beside them.
+ */
+static bool stands_still(const struct counter_list *list, const struct counter_count *counts,
+                         uint32_t i)
 {
+    const struct counter_count *cycles = NULL;
     for (uint32_t k = 0; k < list->counters; k++)
-        if (list->counter[k].set == list->counter[i].set && list->counter[k].cycles && k != i)
-            return counts[k].raw;
-    return counts[i].running_ns;
+        if (list->counter[k].set == list->counter[i].set && list->counter[k].cycles)
+            cycles = &counts[k];
+    if (counts[i].raw || list->counter[i].software)
+        return false;
+    if (cycles && cycles->running_ns && !cycles->raw)
+        return true;
+    return !list->counter[i].answers && (!cycles || !cycles->passes || cycles->raw);
 }
 
 enum counter_state counter_judge(const struct counter_list *list,
@@ -25,8 +35,7 @@ enum counter_state counter_judge(const struct counter_list *list,
         return COUNTER_REFUSED;
     if (!count->passes)
         return count->enabled_ns ? COUNTER_UNCOUNTED : COUNTER_UNUSED;
-    if (!count->raw && !list->counter[i].software && !list->counter[i].answers &&
-        pmu_ran(list, counts, i))
+    if (stands_still(list, counts, i))
         return COUNTER_SUSPECT;
     return COUNTER_COUNTED;
 }

@@ -164,13 +164,13 @@ static void *lane_main(void *arg)
         if (p->ending)
             return NULL;
         start_together(p);
+        lane->start_ns = clock_now_ns();
         if (p->around)
             p->around(p->around_ctx, (unsigned)(lane - p->lane), true);
-        lane->start_ns = clock_now_ns();
         lane->done = lane_run(lane);
-        lane->end_ns = clock_now_ns();
         if (p->around)
             p->around(p->around_ctx, (unsigned)(lane - p->lane), false);
+        lane->end_ns = clock_now_ns();
         sem_post(&p->done);
     }
 }

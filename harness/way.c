@@ -52,13 +52,13 @@ uint64_t way_run(struct way *way)
     struct replay *r = &way->replay;
     if (way->parallel)
         return parallel_run(way->parallel);
+    uint64_t start = clock_now_ns();
     if (way->around)
         way->around(way->around_ctx, 0, true);
-    uint64_t start = clock_now_ns();
     bool done = replay_runs(r, r->plan->start_runs, r->plan->main_runs);
-    uint64_t took = clock_now_ns() - start;
     if (way->around)
         way->around(way->around_ctx, 0, false);
+    uint64_t took = clock_now_ns() - start;
     return !done ? 0 : took ? took : 1;
 }
 

@@ -16,7 +16,8 @@ struct way {
 /* As the setup says, on the heap; false: the outcome says why not. */
 bool way_open(struct way *way, const struct cell_setup *setup, struct heap *heap);
 void way_close(struct way *way);
-/* From now on `around` is told of the start and the end of each thread's part of a pass. */
+/* From now on `around` is told of the start and the end of each thread's part of a pass: inside of
+ * the clock, so that nothing is between it and the ops. */
 void way_around(struct way *way, parallel_around *around, void *ctx);
 
 /* A pass: what was live at the start; the trace, its time in ns, or 0 if memory ran out; and the

@@ -4,10 +4,13 @@
 
 DROPIN_OBJ := $(patsubst %.c,$(BUILD)/pic/%.o,$(wildcard allocators/lib/*.c) api/malloc_setting.c)
 
-# The list is known once the program is there; `make -n` before the first build has none.
+# The list is known once the program is there; `make -n` before the first build has none. A cross build asks this
+# machine's own program.
+LISTER ?= $(ALLOCLAB)
+
 .PHONY: dropins dropin-libraries
 dropins: $(ALLOCLAB) $(DROPIN_OBJ)
-	+@test ! -x $(ALLOCLAB) || { names=$$($(ALLOCLAB) exec --list) && \
+	+@test ! -x $(ALLOCLAB) || { names=$$($(LISTER) exec --list) && \
 	  $(MAKE) --no-print-directory MODE=$(MODE) BUILD=$(BUILD) DROPINS="$$names" dropin-libraries; }
 
 dropin-libraries: $(DROPINS:%=$(BUILD)/liballoclab-%.so)

@@ -2,9 +2,9 @@
 # install.sh [GROUP ...] - the one list of what alloclab needs from Debian, and the one place that installs it: the
 # groups named, or base. `base` builds, draws and demonstrates; `test` is recorded by tests; `lint` is for make lint and
 # make fmt; `samples` are the programs that traces/samples/make.sh records; `rivals` are other people's allocators, to be
-# measured beside ours; `locality` is what simulates caches for `--passes locality`, and `programs` what
-# make bench-programs runs. Quiet and fast when nothing is missing; otherwise apt-get, or a clear message and status 2
-# when it has no right to.
+# measured beside ours; `locality` is what simulates caches for `--passes locality`, `programs` what make bench-programs
+# runs; `cross` builds for arm64 and riscv64, and `emulator` runs that (make prove-pmu). Quiet and fast when nothing is
+# missing; otherwise apt-get, or a clear message and status 2 when it has no right to.
 set -eu
 
 group() { # name: its packages
@@ -16,9 +16,12 @@ group() { # name: its packages
     rivals) echo libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4 libtbbmalloc2 ;;
     locality) echo valgrind ;;
     programs) echo hyperfine perl sqlite3 git redis-server pigz gcc g++ ;;
+    cross) echo gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu libc6-dev-arm64-cross libc6-dev-riscv64-cross \
+        debian-archive-keyring ;;
+    emulator) echo qemu-system-arm qemu-system-misc opensbi cpio ;;
     lint) echo clang-format clang-tidy cppcheck shellcheck pyflakes3 binutils ;;
     *)
-        echo "install.sh: no group '$1': use base, test, lint, samples, rivals, locality or programs" >&2
+        echo "install.sh: no group '$1': use base, test, lint, samples, rivals, locality, programs, cross or emulator" >&2
         exit 2
         ;;
     esac

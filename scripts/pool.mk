@@ -16,7 +16,7 @@ test-programs: $(if $(filter release,$(MODE)),$(POOL_LIB))
 $(POOL_LIB): $(POOL_OBJ)
 	@echo "  LINK  $@"; $(CC) -r -nostdlib -o $(BUILD)/pic/alloclab.o $^
 	@$(OBJCOPY) --wildcard --keep-global-symbol='alloclab_*' $(BUILD)/pic/alloclab.o
-	@rm -f $@; ar qcs $@ $(BUILD)/pic/alloclab.o
+	@rm -f $@; $(AR) qcs $@ $(BUILD)/pic/alloclab.o
 
 $(BUILD)/pic/designs.o: $(BUILD)/designs.c $(BUILD)/flags | deps
 	@mkdir -p $(@D); $(CC) $(PIC_CFLAGS) -c -o $@ $<

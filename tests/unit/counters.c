@@ -469,11 +469,17 @@ static void a_counter_that_stands_still_is_suspect(void **state)
     list.counter[3].answers = true;
     assert_said(3, &with_pmu, COUNTER_COUNTED, "");
 
-    /* No cycles ran: a 0 says nothing. */
-    list.counter[3].answers = false;
+    /* Cycles stand still while their time runs: no PMU does that. */
     counts[0].raw = 0;
-    assert_said(3, &with_pmu, COUNTER_COUNTED, "");
-    assert_said(0, &with_pmu, COUNTER_COUNTED, ""); /* it counted when it was tried */
+    assert_said(0, &with_pmu, COUNTER_SUSPECT, words);
+    assert_said(3, &with_pmu, COUNTER_SUSPECT, words);
+    assert_said(1, &with_pmu, COUNTER_COUNTED, ""); /* it is not at 0 */
+
+    /* No cycles could be had: it is judged by its own time. */
+    counts[0] = (struct counter_count){.refused = EBUSY};
+    assert_said(3, &with_pmu, COUNTER_COUNTED, ""); /* it counted when it was tried */
+    list.counter[3].answers = false;
+    assert_said(3, &with_pmu, COUNTER_SUSPECT, words);
 }
 
 static void without_a_pmu_nothing_answers(void **state)
