@@ -80,7 +80,7 @@ def level_text(table, line, text):
 
 
 def number_text(value):
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}" if value >= 0.001 or value == 0 else f"{value:.0e}"
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}" if value >= 0.00095 or value == 0 else f"{value:.0e}"
 
 
 def draw_bar(axes, y, series, value, limit):
