@@ -22,7 +22,7 @@
 #define FLOOR_NAME      "null"
 #define PARALLEL_TRAITS (ALLOCATOR_SHARED | ALLOCATOR_REMOTE_FREE)
 
-static const char *const release_names[] = {"free", "scope"};
+const char *const release_names[] = {"free", "scope"};
 
 struct job { /* one cell of the session */
     unsigned contender, target, block;

@@ -16,6 +16,8 @@ enum release_choice { RELEASE_AUTO, RELEASE_FREE, RELEASE_SCOPE, RELEASE_BOTH };
 
 enum via { VIA_AUTO, VIA_VTABLE, VIA_MALLOC }; /* auto: vtable, unless rivals take part */
 
+extern const char *const release_names[]; /* by enum plan_release */
+
 struct contender {
     struct spec spec;             /* what its rows are called */
     const char *text;             /* as the user gave it */
@@ -90,5 +92,8 @@ struct row_ids session_ids(const struct session *s, const struct kept *k);
 struct comparisons;
 /* The table on the terminal: medians with their intervals, ratios to the base allocator. */
 void summary_print(const struct session *s, const struct comparisons *comparisons, FILE *stream);
+/* The table of what the locality pass counted; nothing if it did not run. */
+void locality_summary_print(const struct session *s, FILE *stream);
+int summary_name_width(const struct session *s); /* of the column of names: the longest's */
 
 #endif

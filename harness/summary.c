@@ -100,8 +100,7 @@ static void mib_print(FILE *f, const struct kept *k, enum metric metric)
         fprintf(f, " %11s", "-");
 }
 
-/* The width of the column of names: the longest's. */
-static int name_width(const struct session *s)
+int summary_name_width(const struct session *s)
 {
     size_t width = strlen("allocator");
     for (unsigned i = 0; i < s->contender_count; i++)
@@ -133,7 +132,7 @@ static void ratio_print(const struct table *t, const struct line *line)
 static void line_print(const struct table *t, const struct line *line)
 {
     FILE *f = t->f;
-    fprintf(f, "  %-*s %-6s", name_width(t->s), t->s->contenders[line->contender].text,
+    fprintf(f, "  %-*s %-6s", summary_name_width(t->s), t->s->contenders[line->contender].text,
             line->release == PLAN_RELEASE_SCOPE ? "scope" : "free");
     if (line->blocks)
         fprintf(f, " %8.2f %8.2f..%-8.2f %7.2f", line->median.estimate, line->median.low,
@@ -226,9 +225,10 @@ static void target_print(struct table *t, unsigned target)
             s->parallel ? ", parallel: ns of wall time" : "",
             s->via == VIA_MALLOC ? ", via malloc" : "", has_base ? ", ratio to " : "",
             has_base ? s->contenders[base].text : "");
-    fprintf(t->f, "  %-*s %-6s %8s %18s %7s %7s %-15s %11s %11s %8s\n", name_width(s), "allocator",
-            "release", "ns/op", s->repeats < BLOCKS_ENOUGH ? "min..max" : "95 % interval", "cold",
-            "ratio", "95 % interval", "commit MiB", "resid. MiB", "C/L-1");
+    fprintf(t->f, "  %-*s %-6s %8s %18s %7s %7s %-15s %11s %11s %8s\n", summary_name_width(s),
+            "allocator", "release", "ns/op",
+            s->repeats < BLOCKS_ENOUGH ? "min..max" : "95 % interval", "cold", "ratio",
+            "95 % interval", "commit MiB", "resid. MiB", "C/L-1");
     groups_print(t, lines, count);
     free(lines);
 }

@@ -251,13 +251,24 @@ static int via_judge(const struct session *s, enum via asked, struct error *err)
 }
 
 /* Compares, writes that and prints the table. */
+/* Nothing was timed or observed: the table of times and memory would be empty. */
+static bool only_locality(const struct session *s)
+{
+    for (enum pass pass = 0; pass < PASS_COUNT; pass++)
+        if (s->passes[pass] != (pass == PASS_LOCALITY))
+            return false;
+    return true;
+}
+
 static int conclude(const struct session *s, const struct arguments *a, struct error *err)
 {
     struct comparisons comparisons;
     if (comparisons_make(s, a->base, &comparisons, err))
         return -1;
     int result = comparisons_write(s, &comparisons, err);
-    summary_print(s, &comparisons, stdout);
+    if (!only_locality(s))
+        summary_print(s, &comparisons, stdout);
+    locality_summary_print(s, stdout);
     comparisons_free(&comparisons);
     return result;
 }
