@@ -13,12 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "harness/child_tie.h"
+#include "harness/decoder.h"
 #include "harness/pass.h"
 
 const char *const pass_names[] = {
@@ -57,11 +57,8 @@ static void child_start(const struct cell_command *command, char *const environm
                         pid_t session)
 {
     static const char no_exec[] = "cannot execute the cell's program\n";
-    struct rlimit none = {0, 0}, said = {SAID_BYTES, SAID_BYTES};
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != session)
-        _exit(127);
-    setrlimit(RLIMIT_CORE, &none);
+    struct rlimit said = {SAID_BYTES, SAID_BYTES};
+    child_tie(session);
     setrlimit(RLIMIT_FSIZE, &said);
     if (dup2(said_fd, STDOUT_FILENO) >= 0 && dup2(said_fd, STDERR_FILENO) >= 0)
         execvpe(command->file, command->argv, environment);
@@ -99,9 +96,10 @@ static bool request_text(char *to, size_t room, const char *text)
     return snprintf(to, room, "%s", text ? text : "") < (int)room;
 }
 
-static bool request_fill(struct cell_request *r, const struct cell *cell)
+static bool request_fill(struct cell_request *r, const struct cell *cell, int ring_fd)
 {
     *r = (struct cell_request){.plan_fd = cell->plan_fd,
+                               .ring_fd = ring_fd,
                                .pass = cell->pass,
                                .touch = cell->touch,
                                .seed = cell->seed,
@@ -157,6 +155,8 @@ static uint64_t child_resident(pid_t pid)
 /* False: the cell is over a limit, its outcome says which, and it is killed. */
 static bool limits_hold(const struct cell *cell, struct cell_running *child)
 {
+    if (child->decoding)
+        decoder_watch(&child->decoder);
     double seconds = (double)(clock_now_ns() - child->start_ns) / 1e9;
     uint64_t resident = child_resident(child->pid);
     struct outcome *outcome = &child->shared->outcome;
@@ -270,6 +270,16 @@ static void outcome_guard(struct outcome *o)
     outcome_fail(o, OUTCOME_CRASH, "the cell wrote over its own results");
 }
 
+/* A decoder beside the cell, if the plan has no words. */
+static bool decoder_begin(const struct cell *cell, struct cell_running *r)
+{
+    struct plan header;
+    r->decoding =
+        cell->trace_name && !plan_header(cell->plan_fd, &header, &r->refusal) &&
+        !decoder_start(&r->decoder, cell->trace_fd, cell->trace_name, &header, &r->refusal);
+    return r->decoding || !cell->trace_name;
+}
+
 void cell_begin(const struct cell *cell, struct cell_running *r)
 {
     *r = (struct cell_running){.shared_fd = memfd_create("alloclab-cell", 0), .shared = MAP_FAILED};
@@ -278,7 +288,10 @@ void cell_begin(const struct cell *cell, struct cell_running *r)
             mmap(NULL, sizeof *r->shared, PROT_READ | PROT_WRITE, MAP_SHARED, r->shared_fd, 0);
     if (r->shared == MAP_FAILED)
         error_set(&r->refusal, "no memory for a cell's outcome: %s", strerror(errno));
-    else if (!request_fill(&r->shared->request, cell) || !child_spawn(cell, r))
+    else if (!decoder_begin(cell, r))
+        return;
+    else if (!request_fill(&r->shared->request, cell, r->decoding ? r->decoder.ring_fd : -1) ||
+             !child_spawn(cell, r))
         error_set(&r->refusal, "the cell could not start: %s", strerror(errno));
     else
         r->started = true;
@@ -302,6 +315,9 @@ void cell_end(const struct cell *cell, struct cell_running *r, struct outcome *o
     } else {
         outcome_fail(outcome, OUTCOME_CRASH, "%s", r->refusal.text);
     }
+    uint64_t decoder_bytes = r->decoding ? decoder_end(&r->decoder) : 0;
+    if (decoder_bytes)
+        outcome_set(outcome, METRIC_decoder_bytes, (double)decoder_bytes);
     if (r->shared != MAP_FAILED)
         munmap(r->shared, sizeof *r->shared);
     if (r->shared_fd >= 0)

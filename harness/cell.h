@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <sys/types.h>
 
+#include "harness/decoder.h"
 #include "harness/outcome.h"
 #include "harness/parallel.h"
 #include "harness/pass.h"
@@ -64,6 +65,9 @@ struct cell {
     const char *spec_text;         /* what the cell runs */
     const struct preload *preload; /* the library that its malloc must come from */
     int plan_fd;                   /* of the plan; of a live game the file for its trace */
+    const char
+        *trace_name; /* of the trace that is decoded beside the cell; NULL: the plan has words */
+    int trace_fd;
     const char *live; /* a live workload's spec: the cell plays it, and no pass is run; else NULL */
     enum pass pass;
     enum touch touch;
@@ -78,7 +82,7 @@ struct cell {
 
 /* What the process of a cell is told: the same as values and text, since it is another program. */
 struct cell_request {
-    int plan_fd;
+    int plan_fd, ring_fd; /* ring_fd: -1 = none */
     enum pass pass;
     enum touch touch;
     uint64_t seed;
@@ -101,6 +105,8 @@ struct cell_running { /* a cell that has begun */
     struct cell_shared *shared;
     bool started, stopped; /* stopped: over a limit, and killed */
     struct error refusal;  /* why it has not started */
+    bool decoding;         /* beside it */
+    struct decoder_process decoder;
 };
 
 /*

@@ -130,8 +130,12 @@ void cell_heap_exhausted(const struct cell_heap *h, const struct cell_setup *set
                          const char *format, ...)
 {
     char where[128];
-    const char *refusal = os_refusal(h->os);
+    const char *refusal = os_refusal(h->os), *cut = setup->ring ? ring_failure(setup->ring) : NULL;
     va_list args;
+    if (cut) {
+        outcome_fail(setup->outcome, OUTCOME_FAILED, "%s", cut);
+        return;
+    }
     va_start(args, format);
     vsnprintf(where, sizeof where, format, args);
     va_end(args);

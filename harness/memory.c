@@ -413,10 +413,10 @@ static bool stopped_report(struct memory *m, enum observe_result result)
 
 static bool replay_main(struct memory *m)
 {
-    const struct plan *plan = m->setup->plan;
     if (!replay_pass_begin(&m->o.replay))
         return stopped_report(m, OBSERVE_NO_MEMORY);
-    if (!sample_take(m, 0) || !stopped_report(m, observe_runs(&m->o, 0, plan->main_runs)))
+    if (!sample_take(m, 0) ||
+        !stopped_report(m, observe_parts(&m->o, PLAN_PART_START, PLAN_PART_TRACE)))
         return false;
     if (!sample_take(m, m->o.op))
         return false;
@@ -430,7 +430,7 @@ static bool replay_main(struct memory *m)
         outcome_set(m->setup->outcome, METRIC_peak_lazy_bytes, (double)counts.peak_lazy_bytes);
     }
     m->o.hooks = &(const struct observe_hooks){.ending = NULL};
-    if (!stopped_report(m, observe_runs(&m->o, plan->main_runs, plan->runs)))
+    if (!stopped_report(m, observe_parts(&m->o, PLAN_PART_END, PLAN_PART_END)))
         return false;
     replay_pass_end(&m->o.replay);
     return true;
@@ -456,6 +456,7 @@ static bool replay_once(struct memory *m, enum stage stage)
         return false;
     }
     m->o.replay.one_view = stage == STAGE_ALONE;
+    m->o.replay.ring = m->setup->ring;
     m->baseline += m->o.replay.tables_bytes;
     m->marked += m->marked ? m->o.replay.tables_bytes : 0;
     bool done = replay_main(m);

@@ -25,7 +25,8 @@
     X(release, "", none, id, "free: every recorded free is executed; scope: scope exits release")  \
     X(replay, "", none, id,                                                                        \
       "serial: one OS thread replays all recorded threads through their views; parallel: threads " \
-      "that were alive at once run at once, each on an OS thread of its own")                      \
+      "that were alive at once run at once, each on an OS thread of its own; stream: serial, ops " \
+      "decoded while the cell replays those before")                                               \
     X(copies, "", none, id,                                                                        \
       "parallel replay: sets of the trace's threads, side by side on one heap; else 1")            \
     X(affinity, "", none, id,                                                                      \
@@ -66,7 +67,8 @@
     METRICS_LOCALITY(X)                                                                            \
     METRICS_CPU(X)                                                                                 \
     METRICS_DRAIN(X)                                                                               \
-    METRICS_PROGRAM(X)
+    METRICS_PROGRAM(X)                                                                             \
+    METRICS_STREAM(X)
 
 #define METRICS_SPINE(X)                                                                           \
     X(ops, "count", none, exact,                                                                   \
@@ -111,7 +113,7 @@
     X(frag_jw4_ratio, "ratio", lower, exact, "Johnstone & Wilson #4: max C / max L - 1")           \
     X(frag_resident_jw4_ratio, "ratio", lower, sampled, "max R / max L - 1")                       \
     X(escaped_objects, "count", none, exact,                                                       \
-      "objects that outlive the scope they were allocated in")                                     \
+      "objects that outlive the scope they were allocated in; empty where ops are streamed")       \
     X(escaped_bytes, "bytes", none, exact, "requested bytes of these")                             \
     X(minor_faults_count, "count", lower, sampled,                                                 \
       "page faults without I/O of the process in the cold pass")                                   \
@@ -314,6 +316,15 @@
       "whole program: most resident bytes, code and files included, of the process that had most") \
     X(program_faults_count, "count", lower, sampled,                                               \
       "whole program: page faults without I/O of all its processes that were waited for")
+
+#define METRICS_STREAM(X)                                                                          \
+    X(decode_wait_ns, "ns", none, timed,                                                           \
+      "streamed replay: time that the replay waited for ops to be decoded, of a steady pass, "     \
+      "mean; it is not in ns_per_op")                                                              \
+    X(decoder_bytes, "bytes", none, sampled,                                                       \
+      "streamed replay: most memory resident in the process that decodes, with the ring that it "  \
+      "shares with the cell and the part of the file that it has mapped; harness_bytes is the "    \
+      "cell's tables")
 
 enum metric {
 #define METRIC_ENUM(name, unit, better, how, definition) METRIC_##name,

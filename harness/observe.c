@@ -148,3 +148,42 @@ enum observe_result observe_thread(struct observe *o, struct replay *r, uint32_t
     o->thread = thread;
     return words_walk(o, r, &r->threads[thread], end, true);
 }
+
+static enum observe_result chunk_walk(struct observe *o, const struct ring_chunk *chunk)
+{
+    const struct plan_run *runs = ring_runs(chunk);
+    const uint64_t *words = ring_words(o->replay.ring, chunk);
+    enum observe_result result = OBSERVE_DONE;
+    for (uint32_t i = 0; i < chunk->runs && result == OBSERVE_DONE; words += runs[i++].words) {
+        o->thread = runs[i].thread;
+        struct replay_thread *t = &o->replay.threads[o->thread];
+        t->next = words;
+        result = words_walk(o, &o->replay, t, words + runs[i].words, false);
+    }
+    return result;
+}
+
+static enum observe_result part_stream(struct observe *o, enum plan_part part)
+{
+    enum observe_result result = OBSERVE_DONE;
+    for (bool last = false; !last && result == OBSERVE_DONE;) {
+        const struct ring_chunk *chunk = replay_chunk(&o->replay, part);
+        if (!chunk)
+            return OBSERVE_NO_MEMORY;
+        result = chunk_walk(o, chunk);
+        last = chunk->last;
+        ring_release(o->replay.ring);
+    }
+    return result;
+}
+
+enum observe_result observe_parts(struct observe *o, enum plan_part first, enum plan_part last)
+{
+    enum observe_result result = OBSERVE_DONE;
+    for (unsigned part = first; part <= last && result == OBSERVE_DONE; part++) {
+        uint64_t from, to;
+        plan_part_runs(o->replay.plan, part, &from, &to);
+        result = o->replay.ring ? part_stream(o, part) : observe_runs(o, from, to);
+    }
+    return result;
+}

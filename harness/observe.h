@@ -33,10 +33,14 @@ struct observe {
     uint32_t thread; /* whose run is being replayed */
 };
 
+/* NO_MEMORY: or the ring that the words come through has failed. */
 enum observe_result { OBSERVE_DONE, OBSERVE_STOPPED, OBSERVE_NO_MEMORY };
 
 /* Replays the runs [from, to) serially. */
 enum observe_result observe_runs(struct observe *o, uint64_t from, uint64_t to);
+
+/* The same with the parts from first to last of a pass, wherever their words are. */
+enum observe_result observe_parts(struct observe *o, enum plan_part first, enum plan_part last);
 
 /* One recorded thread's words up to `end`, while other threads run theirs, as replay_thread() does;
  * each with an observe of its own, on a common replay. Who stops must say so there

@@ -22,6 +22,7 @@ struct pass_config {              /* how the passes of a session measure */
 
 struct cell_setup {
     const struct plan *plan;
+    struct ring *ring; /* that the plan's words come through; NULL: it has them */
     const struct spec *spec;
     enum touch touch;      /* of the timed passes */
     struct os_config door; /* what holds for the cell's door, whatever the mode */
@@ -61,8 +62,9 @@ void cell_heap_close(struct cell_heap *h, const struct cell_setup *setup);
  */
 void cell_heap_tick(struct cell_heap *h, const struct cell_setup *setup, uint64_t op);
 
-/* The allocator returned NULL: the cell is out of memory, and if the door refused something, it
- * says what. A printf-style text says where. */
+/* A replay could go no further: the ring that its words come through has failed, or else the
+ * allocator returned NULL: the cell is out of memory, and if the door refused something, it says
+ * what. A printf-style text says where. */
 __attribute__((format(printf, 3, 4))) void cell_heap_exhausted(const struct cell_heap *h,
                                                                const struct cell_setup *setup,
                                                                const char *format, ...);

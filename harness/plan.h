@@ -76,6 +76,17 @@ enum plan_kind {
 #define PLAN_RARE_SIZE(low, w) ((size_t)(low) | (size_t)(((w) >> 10) & 255) << 32)
 #define PLAN_RARE_OLD(w)       ((size_t)((w) >> 18))
 
+static inline uint64_t plan_word(unsigned kind, uint32_t slot, uint32_t low)
+{
+    return (uint64_t)kind << 60 | (uint64_t)slot << 32 | low;
+}
+
+static inline uint64_t plan_rare_word(unsigned kind, unsigned align_log2, uint64_t size,
+                                      uint64_t old)
+{
+    return kind | (uint64_t)align_log2 << 4 | (size >> 32 & 255) << 10 | old << 18;
+}
+
 #define PLAN_KIND(w) ((unsigned)((w) >> 60))
 #define PLAN_SLOT(w) ((uint32_t)((w) >> 32) & (uint32_t)(PLAN_MAX_SLOTS - 1))
 #define PLAN_LOW(w)  ((uint32_t)(w))
@@ -90,7 +101,11 @@ enum plan_release { PLAN_RELEASE_FREE, PLAN_RELEASE_SCOPE };
 enum plan_flag {
     PLAN_OBSERVE = 1,  /* keep DROP words, and turns */
     PLAN_PARALLEL = 2, /* turns, and slots laid out for threads that run at the same time */
+    PLAN_STREAM = 4,   /* a header alone: the words come through a ring (ring.h) */
 };
+
+/* What a pass consists of: making what was live at the start, the trace, the epilogue. */
+enum plan_part { PLAN_PART_START, PLAN_PART_TRACE, PLAN_PART_END };
 
 struct plan_run {
     uint32_t thread, words;
@@ -117,14 +132,24 @@ struct plan {
     uint32_t unused;
 };
 
+/* The runs of a part: [*from, *to). */
+static inline void plan_part_runs(const struct plan *plan, enum plan_part part, uint64_t *from,
+                                  uint64_t *to)
+{
+    const uint64_t ends[] = {plan->start_runs, plan->main_runs, plan->runs};
+    *from = part ? ends[part - 1] : 0;
+    *to = ends[part];
+}
+
 #define PLAN_MAGIC UINT64_C(0x3030314e414c5041) /* "APLAN100" */
 
 /*
  * Builds the plan of a trace, read from its beginning, into a new memfd that is sealed against
  * writing; *fd is the caller's. 0, or -1: the trace is not valid or exceeds a limit, and err says
- * where. Two passes over the trace if it has scopes or several threads, else one. Memory: about 24
- * bytes an object besides the plan itself.
+ * where. Two passes over the trace if it has scopes or several threads, else one. Memory: about
+ * PLAN_BUILD_BYTES an object besides the plan itself.
  */
+#define PLAN_BUILD_BYTES 24
 int plan_build(struct trace_reader *trace, enum plan_release release, unsigned flags, int *fd,
                struct error *err);
 

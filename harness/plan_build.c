@@ -94,6 +94,16 @@ int plan_refuse(struct error *err, const struct trace_reader *trace, uint64_t re
                      (unsigned long long)record, (unsigned long long)trace_offset(trace), why);
 }
 
+int plan_refuse_ahead(struct error *err, struct trace_reader *trace, uint64_t record,
+                      const char *why)
+{
+    struct trace_op op;
+    bool there = trace_rewind(trace, err) == 0;
+    for (uint64_t i = 0; there && i <= record; i++)
+        there = trace_next(trace, &op, err) == 1;
+    return there ? plan_refuse(err, trace, record, why) : -1;
+}
+
 /* ---- growing arrays: every failure sets b->refusal ---- */
 
 static __attribute__((noinline, cold)) bool grow_more(struct builder *b, void **array,
@@ -209,22 +219,17 @@ static inline void word_put(struct builder *b, uint32_t thread, uint64_t word)
     b->runs[b->plan.runs - 1].words++;
 }
 
-static uint64_t word_make(unsigned kind, uint32_t slot, uint32_t low)
-{
-    return (uint64_t)kind << 60 | (uint64_t)slot << 32 | low;
-}
-
 static void context_put(struct builder *b, uint32_t thread, unsigned kind, uint32_t slot,
                         uint32_t low)
 {
-    word_put(b, thread, word_make(kind, slot, low));
+    word_put(b, thread, plan_word(kind, slot, low));
 }
 
 static void rare_put(struct builder *b, uint32_t thread, unsigned kind, uint32_t slot,
                      uint64_t size, uint64_t old, unsigned align_log2)
 {
-    word_put(b, thread, word_make(PLAN_RARE, slot, (uint32_t)size));
-    word_put(b, thread, kind | (uint64_t)align_log2 << 4 | (size >> 32 & 255) << 10 | old << 18);
+    word_put(b, thread, plan_word(PLAN_RARE, slot, (uint32_t)size));
+    word_put(b, thread, plan_rare_word(kind, align_log2, size, old));
 }
 
 /* ---- slots ---- */
@@ -232,7 +237,7 @@ static void rare_put(struct builder *b, uint32_t thread, unsigned kind, uint32_t
 static uint32_t slot_new(struct builder *b, uint32_t count)
 {
     if (b->plan.slots + count > PLAN_MAX_SLOTS) {
-        b->refusal = "more than 268,435,456 objects live at once: too many for a plan";
+        b->refusal = PLAN_TOO_MANY_OBJECTS;
         return NO_SLOT;
     }
     while (b->slot_room < b->plan.slots + count)
@@ -324,7 +329,7 @@ static __attribute__((noinline)) bool thread_begin(struct builder *b, uint32_t t
     }
     struct thread *t = &b->threads[thread];
     if (t->state == 2) {
-        b->refusal = "an op of a thread that has ended";
+        b->refusal = PLAN_THREAD_ENDED;
         return false;
     }
     if (t->state == 0) {
@@ -460,7 +465,7 @@ static void object_make(struct builder *b, const struct trace_op *op)
 {
     uint64_t id = b->plan.objects, size = op->size ? op->size : 1;
     if (size > TRACE_MAX_SIZE) {
-        b->refusal = "an object of more than 1 TiB";
+        b->refusal = PLAN_TOO_LARGE;
         return;
     }
     if (!grow(b, &b->slot_of, id, &b->object_room, sizeof *b->slot_of))
@@ -486,7 +491,7 @@ static void object_make(struct builder *b, const struct trace_op *op)
     if (op->align_log2 > 4 || size > UINT32_MAX)
         rare_put(b, op->thread, kind, slot, size, 0, op->align_log2);
     else
-        word_put(b, op->thread, word_make(kind, slot, (uint32_t)size));
+        word_put(b, op->thread, plan_word(kind, slot, (uint32_t)size));
     live_grow(b, size);
     if (++b->live_objects > b->plan.peak_live_objects)
         b->plan.peak_live_objects = b->live_objects;
@@ -511,7 +516,7 @@ static void object_end(struct builder *b, uint32_t thread, uint64_t id, bool siz
         if (o->size > UINT32_MAX)
             rare_put(b, thread, kind, slot, o->size, 0, 0);
         else
-            word_put(b, thread, word_make(kind, slot, (uint32_t)o->size));
+            word_put(b, thread, plan_word(kind, slot, (uint32_t)o->size));
     }
     b->slot_of[id] = NO_SLOT;
     b->live_bytes -= o->size;
@@ -525,7 +530,7 @@ static void object_resize(struct builder *b, const struct trace_op *op)
     struct object *o = &b->objects[slot];
     uint64_t size = op->size ? op->size : 1;
     if (size > TRACE_MAX_SIZE) {
-        b->refusal = "a realloc to more than 1 TiB";
+        b->refusal = PLAN_TOO_LARGE;
         return;
     }
     owner_put(b, op->thread, o);
@@ -542,9 +547,9 @@ static void call_op(struct builder *b, const struct trace_op *op)
     if (trace_makes_object(op)) {
         object_make(b, op);
     } else if (op->flags & (TRACE_FAILED | TRACE_NULL)) {
-        word_put(b, op->thread, word_make(PLAN_NOP, 0, 0));
+        word_put(b, op->thread, plan_word(PLAN_NOP, 0, 0));
     } else if (op->object >= b->plan.objects || b->slot_of[op->object] == NO_SLOT) {
-        b->refusal = "a free or realloc of an object that is not live";
+        b->refusal = PLAN_NOT_LIVE;
     } else if (trace_ends_object(op)) {
         object_end(b, op->thread, op->object, op->flags & TRACE_SIZED);
     } else {
@@ -710,7 +715,7 @@ static unsigned plain_ops(struct builder *b, const struct trace_op *ops, unsigne
             uint32_t slot = t->free_slots[--free_count];
             slot_of[made++] = slot;
             objects[slot] = (struct object){.size = op->size};
-            t->words[words++] = word_make(PLAN_ALLOC, slot, (uint32_t)op->size);
+            t->words[words++] = plan_word(PLAN_ALLOC, slot, (uint32_t)op->size);
             live += op->size;
             if (live > b->plan.peak_requested_bytes)
                 b->plan.peak_requested_bytes = live;
@@ -720,7 +725,7 @@ static unsigned plain_ops(struct builder *b, const struct trace_op *ops, unsigne
                    objects[slot_of[op->object]].size <= UINT32_MAX && free_count < t->free_room) {
             uint32_t slot = slot_of[op->object];
             uint64_t size = objects[slot].size;
-            t->words[words++] = word_make(PLAN_FREE, slot, (uint32_t)size);
+            t->words[words++] = plan_word(PLAN_FREE, slot, (uint32_t)size);
             t->free_slots[free_count++] = slot;
             slot_of[op->object] = NO_SLOT;
             live -= size;
@@ -751,16 +756,6 @@ static int batch_read(struct builder *b, struct trace_reader *trace, struct trac
     return more;
 }
 
-/* Ops are read ahead, so the reader may stand in a later block: it goes back to the record's. */
-static int record_refuse(const struct builder *b, struct trace_reader *trace, struct error *err)
-{
-    struct trace_op op;
-    bool there = trace_rewind(trace, err) == 0;
-    for (uint64_t i = 0; there && i <= b->record; i++)
-        there = trace_next(trace, &op, err) == 1;
-    return there ? plan_refuse(err, trace, b->record, b->refusal) : -1;
-}
-
 static int words_build(struct builder *b, struct trace_reader *trace, struct error *err)
 {
     struct trace_op ops[BATCH];
@@ -776,7 +771,7 @@ static int words_build(struct builder *b, struct trace_reader *trace, struct err
                 break;
             op_add(b, &ops[i]);
             if (b->refusal)
-                return record_refuse(b, trace, err);
+                return plan_refuse_ahead(err, trace, b->record, b->refusal);
         }
     }
     if (more)

@@ -228,6 +228,54 @@ bool replay_runs(struct replay *r, uint64_t from, uint64_t to)
     return true;
 }
 
+const struct ring_chunk *replay_chunk(struct replay *r, enum plan_part part)
+{
+    uint64_t start = clock_now_ns();
+    const struct ring_chunk *chunk = ring_next(r->ring);
+    r->decode_wait_ns += clock_now_ns() - start;
+    if (!chunk || chunk->part == part)
+        return chunk;
+    ring_fail(r->ring, "the decoder and the cell are at different parts of the pass");
+    return NULL;
+}
+
+static bool chunk_replay(struct replay *r, const struct ring_chunk *chunk)
+{
+    const struct plan_run *runs = ring_runs(chunk);
+    const uint64_t *words = ring_words(r->ring, chunk);
+    for (uint32_t i = 0; i < chunk->runs; words += runs[i++].words) {
+        r->threads[runs[i].thread].next = words;
+        if (!words_serial(r, &r->threads[runs[i].thread], runs[i].words))
+            return false;
+    }
+    return true;
+}
+
+static bool part_stream(struct replay *r, enum plan_part part)
+{
+    bool done = true, last = false;
+    while (done && !last) {
+        const struct ring_chunk *chunk = replay_chunk(r, part);
+        if (!chunk)
+            return false;
+        uint64_t start = clock_now_ns();
+        done = chunk_replay(r, chunk);
+        r->chunks_ns += clock_now_ns() - start;
+        last = chunk->last;
+        ring_release(r->ring);
+    }
+    return done;
+}
+
+bool replay_part(struct replay *r, enum plan_part part)
+{
+    uint64_t from, to;
+    if (r->ring)
+        return part_stream(r, part);
+    plan_part_runs(r->plan, part, &from, &to);
+    return replay_runs(r, from, to);
+}
+
 bool replay_thread(struct replay *r, uint32_t thread, const uint64_t *end)
 {
     struct replay_thread *t = &r->threads[thread];
@@ -247,7 +295,7 @@ bool replay_pass_begin(struct replay *r)
     const struct plan *plan = r->plan;
     const struct plan_thread *threads = (const void *)((const char *)plan + plan->threads_offset);
     for (uint64_t i = 0; i < plan->threads; i++) {
-        const uint64_t *words = (const void *)((const char *)plan + threads[i].words_offset);
+        const void *words = (const char *)plan + (r->ring ? 0 : threads[i].words_offset);
         r->threads[i] = (struct replay_thread){.view = r->base, .next = words};
     }
     if (plan->shared_objects) /* the turns of the pass before */

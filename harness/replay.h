@@ -11,6 +11,7 @@
 
 #include "allocators/lib/allocator.h"
 #include "harness/plan.h"
+#include "harness/ring.h"
 
 enum touch {
     TOUCH_NONE,
@@ -51,6 +52,9 @@ struct replay {
     enum touch touch;
     int failed; /* an allocation returned NULL; set and read by all threads of a parallel replay */
     size_t tables_bytes;
+    struct ring *ring;       /* that the words come through; NULL: the plan has them */
+    uint64_t chunks_ns;      /* of the ring, spent so far on replaying them */
+    uint64_t decode_wait_ns; /* and on waiting until they were there */
 };
 
 /* Takes what a call returned; NULL ends the replay, of the other threads too, at its next check. */
@@ -82,6 +86,14 @@ void replay_pass_end(struct replay *r);
 /* Serial replay of runs [from, to); false if memory ran out (the heap then holds what was made so
  * far). */
 bool replay_runs(struct replay *r, uint64_t from, uint64_t to);
+
+/* Serial replay of a part of a pass, whether the plan has its words or they come through a ring: then
+   chunk by chunk. False: as above, or the ring has failed (ring_failure()). */
+bool replay_part(struct replay *r, enum plan_part part);
+
+/* For loops of their own: waits for the part's next chunk, to be given back by ring_release().
+   NULL: the ring has failed. */
+const struct ring_chunk *replay_chunk(struct replay *r, enum plan_part part);
 
 /* Parallel replay of one recorded thread's words up to `end`; false as above. */
 bool replay_thread(struct replay *r, uint32_t thread, const uint64_t *end);

@@ -20,6 +20,7 @@
 #include "workloads/lib/rng.h"
 
 #define FLOOR_NAME      "null"
+#define PLAN_SHARE      4 /* --replay auto: a plan may take one part in so many of all memory */
 #define PARALLEL_TRAITS (ALLOCATOR_SHARED | ALLOCATOR_REMOTE_FREE)
 
 const char *const release_names[] = {"free", "scope"};
@@ -28,7 +29,8 @@ struct job { /* one cell of the session */
     unsigned contender, target, block;
     enum plan_release release;
     enum pass pass;
-    unsigned copies;       /* of a parallel replay; 0 = serial */
+    unsigned copies; /* of a parallel replay; 0 = serial */
+    bool streamed;
     double floor;          /* null's figure, in this block; 0 = unknown */
     struct flight *flight; /* its cell, and behind it those of the jobs that follow */
     unsigned flights;      /* how many of these have begun */
@@ -101,6 +103,8 @@ static const char *group_name(const struct session *s, const struct job *job)
 static void plan_facts(const struct plan *plan, struct outcome *o)
 {
     outcome_set(o, METRIC_ops, (double)plan->ops);
+    if (plan->flags & PLAN_STREAM) /* objects are not known before they die */
+        return;
     outcome_set(o, METRIC_escaped_objects, (double)plan->escaped_objects);
     outcome_set(o, METRIC_escaped_bytes, (double)plan->escaped_bytes);
 }
@@ -134,9 +138,10 @@ struct row_ids session_ids(const struct session *s, const struct kept *k)
         .options = c->spec.options_text,
         .workload = s->targets[k->target].name,
         .release = replays ? release_names[k->release] : "",
-        .replay = !replays    ? ""
-                  : k->copies ? "parallel"
-                              : "serial",
+        .replay = !replays      ? ""
+                  : k->streamed ? "stream"
+                  : k->copies   ? "parallel"
+                                : "serial",
         .affinity = k->copies ? affinity_names[s->affinity] : "",
         .via = via_malloc(c) ? "malloc" : "vtable",
         .touch = !replays                 ? ""
@@ -171,6 +176,12 @@ static void cell_complete(const struct session *s, const struct job *job, struct
     cell->config = s->config;
 }
 
+/* It takes a part of a pass once and in order, whatever its words come through. */
+static bool pass_streams(enum pass pass)
+{
+    return pass == PASS_THROUGHPUT || pass == PASS_MEMORY || pass == PASS_VERIFY;
+}
+
 /* The progress line, and a look at the cells that have begun meanwhile. */
 static void idle(void *arg)
 {
@@ -193,8 +204,8 @@ static void cell_play(struct session *s, const struct job *job, const struct cel
 }
 
 /* The cell of a job; false: it does not apply, and the outcome says why. */
-static bool job_cell(const struct session *s, const struct job *job, int plan_fd,
-                     const struct plan *plan, struct outcome *o, struct cell *cell)
+static bool job_cell(const struct session *s, const struct job *job, const struct target *target,
+                     int plan_fd, const struct plan *plan, struct outcome *o, struct cell *cell)
 {
     const struct contender *c = &s->contenders[job->contender];
     if (job->release == PLAN_RELEASE_SCOPE && !c->runs->scope_enter) {
@@ -214,8 +225,16 @@ static bool job_cell(const struct session *s, const struct job *job, int plan_fd
                                                 : "no thread may free what another allocated");
         return false;
     }
+    if (target->streamed && !pass_streams(job->pass)) {
+        outcome_fail(o, OUTCOME_NOT_APPLICABLE,
+                     "streamed replay: the %s pass needs the plan in memory",
+                     pass_names[job->pass]);
+        return false;
+    }
     *cell = (struct cell){.spec_text = c->preload.path[0] ? c->runs->name : c->text,
                           .plan_fd = plan_fd,
+                          .trace_name = target->streamed ? trace_name(target->trace) : NULL,
+                          .trace_fd = target->trace_fd,
                           .parallel = {.copies = job->copies, .affinity = s->affinity},
                           .pass = job->pass,
                           .touch = s->touch};
@@ -346,7 +365,8 @@ static int job_measure(struct session *s, struct job *job, struct target *target
     if (fd < 0 || plan_header(fd, &plan, err))
         return -1;
     struct cell cell;
-    if (job_cell(s, job, fd, &plan, o, &cell))
+    job->streamed = target->streamed;
+    if (job_cell(s, job, target, fd, &plan, o, &cell))
         cell_play(s, job, &cell, o);
     plan_facts(&plan, o);
     const struct floor_column *column = &floor_columns[job->pass];
@@ -390,6 +410,7 @@ static int job_run(struct session *s, struct job *job, struct error *err)
                       .threads = (unsigned)threads,
                       .pass = job->pass,
                       .copies = job->copies,
+                      .streamed = job->streamed,
                       .group = group_name(s, job)};
     return session_keep(s, &as, &outcome, err);
 }
@@ -406,7 +427,7 @@ static unsigned release_modes(const struct session *s, unsigned contender, unsig
 {
     bool scoped = s->targets[target].scoped;
     bool can = s->contenders[contender].runs->scope_enter != NULL;
-    if (s->parallel) /* without scopes */
+    if (s->parallel || s->targets[target].streamed) /* without scopes */
         return 1;
     switch (s->release) {
     case RELEASE_FREE:
@@ -480,11 +501,12 @@ static int flight_begin(struct session *s, const struct job *job, unsigned *room
 {
     static struct outcome reason; /* large; the job will say it again */
     struct plan plan;
-    int fd = target_plan(&s->targets[job->target], job->release, plan_flags(s, job->pass), err);
+    struct target *target = &s->targets[job->target];
+    int fd = target_plan(target, job->release, plan_flags(s, job->pass), err);
     if (fd < 0 || plan_header(fd, &plan, err))
         return -1;
     *room = flights_room(s, &plan);
-    job->flight->begun = job_cell(s, job, fd, &plan, &reason, &job->flight->cell);
+    job->flight->begun = job_cell(s, job, target, fd, &plan, &reason, &job->flight->cell);
     if (job->flight->begun)
         cell_begin(&job->flight->cell, &job->flight->running);
     return 0;
@@ -577,8 +599,35 @@ static int pass_plan(struct session *s, unsigned target, enum pass pass, unsigne
     return t ? 0 : -1;
 }
 
+/* Which targets are streamed; says so of those that were not asked to be. */
+static int streams_settle(struct session *s, struct error *err)
+{
+    uint64_t all = (uint64_t)sysconf(_SC_PHYS_PAGES) * os_page_bytes();
+    uint64_t budget = s->plan_bytes ? s->plan_bytes : all / PLAN_SHARE;
+    for (unsigned i = 0; i < s->target_count; i++) {
+        struct target *t = &s->targets[i];
+        uint64_t bytes = target_plan_bytes(t);
+        t->streamed = !t->live &&
+                      (s->stream == STREAM_ALWAYS || (s->stream == STREAM_AUTO && bytes > budget));
+        if (!t->streamed || s->stream == STREAM_ALWAYS)
+            continue;
+        if (s->release == RELEASE_SCOPE || s->release == RELEASE_BOTH)
+            return error_set(err,
+                             "%s: its plan would take about %llu MiB, so it is streamed, and that "
+                             "executes every free: leave --release out, or give --replay serial",
+                             t->name, (unsigned long long)bytes >> 20);
+        fprintf(stderr,
+                "%s: its plan would take about %llu MiB, over the %llu MiB for plans: it is "
+                "streamed (--replay stream), and every free is executed\n",
+                t->name, (unsigned long long)bytes >> 20, (unsigned long long)budget >> 20);
+    }
+    return 0;
+}
+
 int session_plan(struct session *s, struct error *err)
 {
+    if (streams_settle(s, err))
+        return -1;
     for (unsigned target = 0; target < s->target_count; target++)
         for (unsigned contender = 0; contender < s->contender_count; contender++) {
             if (s->targets[target].live)

@@ -14,6 +14,8 @@
 
 enum release_choice { RELEASE_AUTO, RELEASE_FREE, RELEASE_SCOPE, RELEASE_BOTH };
 
+enum stream_choice { STREAM_NEVER, STREAM_ALWAYS, STREAM_AUTO }; /* auto: what is too large */
+
 enum via { VIA_AUTO, VIA_VTABLE, VIA_MALLOC }; /* auto: vtable, unless rivals take part */
 
 extern const char *const release_names[]; /* by enum plan_release */
@@ -30,6 +32,7 @@ struct kept { /* what the summary needs of a row */
     unsigned contender, target, block, release, threads;
     enum pass pass;
     unsigned copies; /* of a parallel replay; else 0 */
+    bool streamed;   /* its ops were decoded beside it */
     uint32_t status;
     const char *group;
     char detail[160];
@@ -48,8 +51,10 @@ struct session {
     bool passes[PASS_COUNT];
     enum touch touch;
     enum release_choice release;
-    enum via via;                /* how ranked designs are called */
-    bool parallel;               /* timed passes replay the recorded threads at once */
+    enum via via;              /* how ranked designs are called */
+    bool parallel;             /* timed passes replay the recorded threads at once */
+    enum stream_choice stream; /* targets whose ops are decoded while cells replay them */
+    uint64_t plan_bytes; /* that a plan may take before STREAM_AUTO streams; 0 = a share of all */
     unsigned copies[COPIES_MAX]; /* rising; how often, side by side on one heap */
     unsigned copies_count;
     enum affinity affinity;

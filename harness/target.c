@@ -5,13 +5,19 @@
 #include "harness/target.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "harness/decode.h"
 #include "harness/spec.h"
+
+/* clang-format off */
+#define NO_PLANS {{-1, -1, -1, -1}, {-1, -1, -1, -1}}
+/* clang-format on */
 
 static int name_take(struct target *t, const char *name, struct error *err)
 {
@@ -29,7 +35,11 @@ static int file_open(struct target *t, const char *path, struct error *err)
     char *dot = strrchr(t->name, '.');
     if (dot && dot != t->name && !strcmp(dot, ".trace"))
         *dot = 0;
-    t->trace = trace_open(path, TRACE_SKIP_CLOCK, err);
+    t->trace_fd =
+        open(path, O_RDONLY | O_CLOEXEC); /* kept: the same file is decoded in all cells */
+    if (t->trace_fd < 0)
+        return error_set(err, "%s: cannot open: %s", path, strerror(errno));
+    t->trace = trace_open_fd(t->trace_fd, path, TRACE_SKIP_CLOCK, err);
     if (t->trace)
         return 0;
     struct error why = *err, other;
@@ -92,7 +102,7 @@ static int workload_open(struct target *t, const char *text, uint64_t seed, stru
 
 int target_open(struct target *t, const char *text, uint64_t seed, struct error *err)
 {
-    *t = (struct target){.trace_fd = -1, .plans = {{-1, -1, -1, -1}, {-1, -1, -1, -1}}};
+    *t = (struct target){.trace_fd = -1, .plans = NO_PLANS, .header = -1};
     struct stat st;
     bool file = stat(text, &st) == 0 && !S_ISDIR(st.st_mode); /* a folder may be called as one */
     if (file ? file_open(t, text, err) : workload_open(t, text, seed, err)) {
@@ -105,7 +115,7 @@ int target_open(struct target *t, const char *text, uint64_t seed, struct error 
 
 int target_open_played(struct target *t, const char *name, int trace_fd, struct error *err)
 {
-    *t = (struct target){.trace_fd = trace_fd, .plans = {{-1, -1, -1, -1}, {-1, -1, -1, -1}}};
+    *t = (struct target){.trace_fd = trace_fd, .plans = NO_PLANS, .header = -1};
     snprintf(t->name, sizeof t->name, "%s", name);
     t->trace = trace_open_fd(trace_fd, t->name, TRACE_SKIP_CLOCK, err);
     return t->trace ? 0 : -1;
@@ -144,8 +154,25 @@ int target_open_prefix(struct target *t, const struct target *whole, uint64_t op
     return target_open_played(t, whole->name, fd, err);
 }
 
+uint64_t target_plan_bytes(const struct target *t)
+{
+    const struct trace_totals *totals = t->trace ? trace_reader_totals(t->trace) : NULL;
+    return totals ? totals->records * sizeof(uint64_t) + totals->objects * PLAN_BUILD_BYTES : 0;
+}
+
+static int target_header(struct target *t, struct error *err)
+{
+    struct plan header;
+    if (t->header < 0 &&
+        (decode_scan(t->trace, &header, err) || decode_header(&header, &t->header, err)))
+        return -1;
+    return t->header;
+}
+
 int target_plan(struct target *t, enum plan_release release, unsigned flags, struct error *err)
 {
+    if (t->streamed)
+        return target_header(t, err);
     int *fd = &t->plans[release][flags];
     if (*fd < 0 && plan_build(t->trace, release, flags, fd, err))
         return -1;
@@ -158,6 +185,8 @@ void target_close(struct target *t)
         trace_close(t->trace);
     if (t->trace_fd >= 0)
         close(t->trace_fd);
+    if (t->header >= 0)
+        close(t->header);
     for (int i = 0; i < 8; i++)
         if (t->plans[i / 4][i % 4] >= 0)
             close(t->plans[i / 4][i % 4]);

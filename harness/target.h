@@ -12,8 +12,10 @@ struct target {
     bool scoped;     /* has scopes */
     bool live;       /* a live workload: each design has a trace of its own; this target has none */
     int plans[2][4]; /* by enum plan_release and flags: descriptors, -1 = not built yet */
+    int header;      /* of a streamed one; -1 = not read yet */
     struct trace_reader *trace;
-    int trace_fd; /* of a generated trace; else -1 */
+    int trace_fd;
+    bool streamed; /* its plan is a header alone, and cells have the trace decoded beside them */
 };
 
 /* `text` is a trace's path or a workload's spec; a file of that name comes first. 0, or -1 with a
@@ -25,6 +27,8 @@ int target_open_played(struct target *t, const char *name, int trace_fd, struct 
  * frees. */
 int target_open_prefix(struct target *t, const struct target *whole, uint64_t ops,
                        struct error *err);
+/* The memory that a plan of the target takes while it is built, about; 0 if it is live. */
+uint64_t target_plan_bytes(const struct target *t);
 /* The plan with these flags (enum plan_flag), built on first use; -1 with a message. The descriptor
  * stays the target's. */
 int target_plan(struct target *t, enum plan_release release, unsigned flags, struct error *err);

@@ -2,7 +2,9 @@
  * throughput.c - the timed pass: the fast loop between two clock reads, over and over. The first
  * pass over the new heap is reported apart (cold: pages come from the kernel, predictors learn),
  * and the steady figure is the median of the others. What was live when the recording started is
- * made before the clock starts; the epilogue follows after it has stopped.
+ * made before the clock starts; the epilogue follows after it has stopped. Of a trace that is
+ * decoded while it is replayed, the clock runs for the words that are there and stands while the
+ * replay waits for more.
  *
  * A parallel replay (parallel.h) is timed from the common start of all threads to the end of the
  * last; what they waited for each other is reported beside it and not taken off.
@@ -26,6 +28,7 @@ struct timing {
     struct cpu_time cold_cpu, steady_cpu;          /* in the first pass; in all others */
     uint64_t kept, stride, steady_ns[KEPT_PASSES]; /* every stride-th pass */
     uint64_t total_ns;                             /* of all steady passes */
+    uint64_t decode_wait_ns;                       /* in all of them */
 };
 
 /* Notes a steady pass. When the table is full, every other one in it makes room, so that short
@@ -107,13 +110,24 @@ static void lanes_note(const struct cell_setup *setup, const struct parallel *pa
         parallel_lane(parallel, i, &setup->outcome->lane[i]);
 }
 
+/* Of a pass, all copies together. */
+static double ops_replayed(const struct cell_setup *setup)
+{
+    unsigned copies = setup->parallel.copies;
+    return (double)setup->plan->ops * (copies ? copies : 1);
+}
+
 static bool passes_run(const struct cell_setup *setup, struct way *way, const struct cold *cold,
                        struct timing *timing)
 {
     uint64_t wanted = setup->plan->ops ? (uint64_t)(setup->config.min_seconds * 1e9) : 0;
     timing->stride = 1;
     timing->cold_ns = pass_run(setup, way, cold, &timing->cold_cpu);
-    uint64_t start = clock_now_ns();
+    if (timing->cold_ns &&
+        setup->plan->ops) /* at once: a limit may end the cell in the next pass */
+        outcome_set(setup->outcome, METRIC_cold_ns_per_op,
+                    (double)timing->cold_ns / ops_replayed(setup));
+    uint64_t waited = way->replay.decode_wait_ns, start = clock_now_ns();
     while (timing->cold_ns && (!timing->passes || clock_now_ns() - start < wanted)) {
         uint64_t took = pass_run(setup, way, NULL, &timing->steady_cpu);
         if (!took)
@@ -123,6 +137,7 @@ static bool passes_run(const struct cell_setup *setup, struct way *way, const st
         if (way->parallel)
             lanes_note(setup, way->parallel);
     }
+    timing->decode_wait_ns = way->replay.decode_wait_ns - waited;
     return timing->cold_ns != 0;
 }
 
@@ -177,13 +192,14 @@ static void timing_report(const struct cell_setup *setup, struct timing *timing)
     o->status = OUTCOME_OK;
     if (!setup->plan->ops) /* nothing to divide by: not measured */
         return;
-    unsigned copies = setup->parallel.copies ? setup->parallel.copies : 1;
-    double ops = (double)setup->plan->ops * copies, steady = median_ns(timing) / ops;
-    outcome_set(o, METRIC_cold_ns_per_op, (double)timing->cold_ns / ops);
+    double ops = ops_replayed(setup), steady = median_ns(timing) / ops;
     outcome_set(o, METRIC_ns_per_op, steady);
     outcome_set(o, METRIC_mops_per_s, 1000 / steady);
     cpu_report(o, timing, ops);
     outcome_set(o, METRIC_passes_count, (double)timing->passes);
+    if (setup->ring)
+        outcome_set(o, METRIC_decode_wait_ns,
+                    (double)timing->decode_wait_ns / (double)timing->passes);
 }
 
 void throughput_pass(const struct cell_setup *setup)
@@ -191,7 +207,7 @@ void throughput_pass(const struct cell_setup *setup)
     static struct timing timing; /* touched before the clock starts; not on the heap under test */
     struct cell_heap h;
     struct cold cold = {.heap = &h};
-    struct way way;
+    struct way way = {.parallel = NULL};
     memset(&timing, 0, sizeof timing);
     cold.huge_known = huge_read(&cold.huge_before);
     if (!cell_heap_open(&h, setup, false))

@@ -220,10 +220,9 @@ static const struct observe_hooks verify_hooks = {.made = verify_made,
 
 static bool verify_replay(struct verify_thread *t)
 {
-    const struct plan *plan = t->v->setup->plan;
     enum observe_result result = OBSERVE_NO_MEMORY;
     if (replay_pass_begin(&t->o.replay) && verify_heap(t))
-        result = observe_runs(&t->o, 0, plan->runs);
+        result = observe_parts(&t->o, PLAN_PART_START, PLAN_PART_END);
     if (result == OBSERVE_NO_MEMORY)
         verify_exhausted(t);
     if (result != OBSERVE_DONE || !verify_heap(t))
@@ -260,6 +259,7 @@ static void verify_serial(struct verify *v)
         outcome_fail(v->setup->outcome, OUTCOME_OOM, "%s", err.text);
         return;
     }
+    t.o.replay.ring = v->setup->ring;
     if (verify_replay(&t))
         verify_end(v);
     replay_close(&t.o.replay);

@@ -17,8 +17,10 @@ bool way_open(struct way *way, const struct cell_setup *setup, struct heap *heap
             outcome_fail(o, OUTCOME_NOT_APPLICABLE, "%s", err.text);
         return way->parallel;
     }
-    if (!replay_open(&way->replay, setup->plan, design, heap, setup->touch, &err))
+    if (!replay_open(&way->replay, setup->plan, design, heap, setup->touch, &err)) {
+        way->replay.ring = setup->ring;
         return true;
+    }
     outcome_fail(o, OUTCOME_OOM, "%s", err.text);
     return false;
 }
@@ -41,35 +43,34 @@ void way_around(struct way *way, parallel_around *around, void *ctx)
 
 bool way_begin(struct way *way)
 {
-    struct replay *r = &way->replay;
     if (way->parallel)
         return parallel_begin(way->parallel);
-    return replay_pass_begin(r) && replay_runs(r, 0, r->plan->start_runs);
+    return replay_pass_begin(&way->replay) && replay_part(&way->replay, PLAN_PART_START);
 }
 
+/* Of words that come through a ring the clock runs while they are there. */
 uint64_t way_run(struct way *way)
 {
     struct replay *r = &way->replay;
     if (way->parallel)
         return parallel_run(way->parallel);
-    uint64_t start = clock_now_ns();
+    uint64_t chunks_ns = r->chunks_ns, start = clock_now_ns();
     if (way->around)
         way->around(way->around_ctx, 0, true);
-    bool done = replay_runs(r, r->plan->start_runs, r->plan->main_runs);
+    bool done = replay_part(r, PLAN_PART_TRACE);
     if (way->around)
         way->around(way->around_ctx, 0, false);
-    uint64_t took = clock_now_ns() - start;
+    uint64_t took = r->ring ? r->chunks_ns - chunks_ns : clock_now_ns() - start;
     return !done ? 0 : took ? took : 1;
 }
 
 bool way_end(struct way *way)
 {
-    struct replay *r = &way->replay;
     if (way->parallel)
         return parallel_end(way->parallel);
-    if (!replay_runs(r, r->plan->main_runs, r->plan->runs))
+    if (!replay_part(&way->replay, PLAN_PART_END))
         return false;
-    replay_pass_end(r);
+    replay_pass_end(&way->replay);
     return true;
 }
 

@@ -1,7 +1,7 @@
 # bench.mk - the benches of what memory does (how much a producer and a consumer need, what goes back to the kernel), of
 # worst cases, and of what a simulated machine counts.
 
-.PHONY: bench-blowup bench-idle bench-typed bench-latency bench-parallel bench-locality locality-deps
+.PHONY: bench-blowup bench-idle bench-typed bench-latency bench-parallel bench-locality bench-stream locality-deps
 $(BUILD)/bench-%: tests/bench/%.c $(ALL_LIB)
 	@$(CC) $(CFLAGS) -MF $@.d -o $@ $< $(ALL_LIB) $(LIBS)
 -include $(wildcard $(BUILD)/bench-*.d)
@@ -49,3 +49,7 @@ test-programs: $(if $(filter release,$(MODE)),$(SLOWED))
 .PHONY: bench-null
 bench-null: $(SLOWED) | test-deps locality-deps ## what statistics say of no difference, of 10 % more time and 1 % more instructions; QUICK=1, SEED=N
 	@ALLOCLAB=$< $(PYTHON) tests/bench/null.py $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED))
+
+bench-stream: alloclab ## streamed replay beside plans in memory, and a trace of 1 G ops in bounded memory; BLOCKS=N, SEED=N, OPS=N, PART=agreement|huge
+	@ALLOCLAB=$(ALLOCLAB) $(PYTHON) tests/bench/stream.py $(if $(BLOCKS),--blocks $(BLOCKS)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(OPS),--ops $(OPS)) $(if $(PART),--part $(PART))

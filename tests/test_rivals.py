@@ -181,14 +181,16 @@ class Rivals(unittest.TestCase):
             file.writelines(f"free {i}\n" for i in range(99, -1, -1))
         self.assertEqual(run("trace", "convert", text, "-o", trace).returncode, 0)
         path = self.library("counting", COUNTING)
-        got = run("run", "-a", f"preload:{path}", "-w", trace, "-o", self.out, "-r", "1", "--passes", "throughput",
-                  COUNTED=counted)
-        self.assertEqual(got.returncode, 0, got.stderr)
-        row = next(r for r in self.rows() if r["allocator"] == "counting.so")
-        passes = 1 + int(row["passes_count"])
-        with open(counted) as file:
-            mallocs, others, frees = map(int, file.read().split())
-        self.assertEqual((mallocs, others, frees), (100 * passes, 0, 100 * passes))
+        for replay in ("serial", "stream"):
+            self.out = os.path.join(self.folder, replay)
+            got = run("run", "-a", f"preload:{path}", "-w", trace, "-o", self.out, "-r", "1", "--passes", "throughput", "--replay", replay,
+                      COUNTED=counted)
+            self.assertEqual(got.returncode, 0, got.stderr)
+            row = next(r for r in self.rows() if r["allocator"] == "counting.so")
+            passes = 1 + int(row["passes_count"])
+            with open(counted) as file:
+                mallocs, others, frees = map(int, file.read().split())
+            self.assertEqual((mallocs, others, frees), (100 * passes, 0, 100 * passes), replay)
 
     def test_our_designs_run_as_drop_ins(self):
         """The drop-in library beside the program takes the design's place, with the design's options."""

@@ -182,6 +182,7 @@ __attribute__((noinline)) static int block_load(struct trace_reader *r, struct e
     const struct block *block = &r->blocks[r->at];
     const struct column *codes = &r->columns[LAYOUT_OP];
     r->offset = block->offset;
+    reader_trim(r, block->offset);
     r->failed = true;
     if (block_columns(r, block, err))
         return -1;
@@ -375,6 +376,7 @@ int trace_rewind(struct trace_reader *r, struct error *err)
 {
     (void)err;
     r->at = 0;
+    r->trimmed = 0;
     r->left = r->run = 0;
     r->objects = r->scopes = r->threads = r->clock = r->records = 0;
     r->failed = false;

@@ -52,7 +52,7 @@ struct trace_reader {
     struct column columns[LAYOUT_OPS_TAGS];
 
     const uint8_t *map;
-    uint64_t bytes;
+    uint64_t bytes, trimmed; /* trimmed: the mapping before it has been given back */
     char *name;
     unsigned flags;
     bool torn, has_clock, has_sites;
@@ -71,6 +71,10 @@ struct trace_reader {
 __attribute__((format(printf, 4, 5), cold)) int reader_refuse(const struct trace_reader *r,
                                                               uint64_t offset, struct error *err,
                                                               const char *format, ...);
+
+/* Gives back what is mapped before `offset`, some MiB at a time: a file's pages count as resident in
+   whoever looks at them, and a trace may be larger than memory. They come again when needed. */
+void reader_trim(struct trace_reader *r, uint64_t offset);
 
 /* Reads the header of the block at `offset`, which must end at or before `limit`. */
 int block_header(const struct trace_reader *r, uint64_t offset, uint64_t limit, struct block *block,

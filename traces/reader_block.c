@@ -8,7 +8,10 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <xxhash.h>
+
+#define TRIM_BYTES ((uint64_t)8 << 20)
 
 int reader_refuse(const struct trace_reader *r, uint64_t offset, struct error *err,
                   const char *format, ...)
@@ -20,6 +23,15 @@ int reader_refuse(const struct trace_reader *r, uint64_t offset, struct error *e
     vsnprintf(err->text + used, sizeof err->text - (size_t)used, format, args);
     va_end(args);
     return -1;
+}
+
+void reader_trim(struct trace_reader *r, uint64_t offset)
+{
+    if (offset < r->trimmed + TRIM_BYTES)
+        return;
+    uint64_t end = offset / TRIM_BYTES * TRIM_BYTES;
+    madvise((void *)(r->map + r->trimmed), end - r->trimmed, MADV_DONTNEED);
+    r->trimmed = end;
 }
 
 int block_header(const struct trace_reader *r, uint64_t offset, uint64_t limit, struct block *block,

@@ -83,6 +83,7 @@ static int blocks_walk(struct trace_reader *r, uint64_t limit, struct error *err
     struct block block;
     for (uint64_t at = LAYOUT_HEADER_BYTES; at < limit;
          at += LAYOUT_BLOCK_BYTES + block.body_bytes) {
+        reader_trim(r, at);
         if (block_header(r, at, limit, &block, err))
             return -1;
         if (block.type == LAYOUT_INDEX)
@@ -251,6 +252,7 @@ struct trace_reader *trace_open_fd(int fd, const char *name, unsigned flags, str
         return NULL;
     }
     r->offset = LAYOUT_HEADER_BYTES;
+    r->trimmed = 0;
     return r;
 }
 

@@ -27,7 +27,11 @@ static int cell_execute(const struct cell_request *r, struct outcome *outcome, s
                                .parallel = r->parallel,
                                .seed = r->seed,
                                .outcome = outcome};
+    struct ring ring;
     struct error why;
+    if (r->ring_fd >= 0 && ring_map(&ring, r->ring_fd, RING_CONSUMER, err))
+        return -1;
+    setup.ring = r->ring_fd >= 0 ? &ring : NULL;
     if (!r->live[0] && !(setup.plan = plan_map(r->plan_fd, err)))
         return -1;
     if (spec_parse(r->spec, &spec, err) || door_parse(r->door, &setup.door, err))

@@ -35,6 +35,7 @@ enum {
     ARG_LEAST,
     ARG_MEMORY,
     ARG_REPLAY,
+    ARG_PLAN_MEMORY,
     ARG_COPIES,
     ARG_AFFINITY,
     ARG_COUNTERS,
@@ -59,6 +60,7 @@ static const char *const arg_names[] = {[ARG_ALLOCATORS] = "-a",
                                         [ARG_LEAST] = "--min-ms",
                                         [ARG_MEMORY] = "--limit-memory",
                                         [ARG_REPLAY] = "--replay",
+                                        [ARG_PLAN_MEMORY] = "--plan-memory",
                                         [ARG_COPIES] = "--copies",
                                         [ARG_AFFINITY] = "--affinity",
                                         [ARG_COUNTERS] = "--counters",
@@ -118,7 +120,6 @@ static const char **text_place(struct arguments *a, int option)
 }
 
 static const char *const release_choices[] = {"auto", "free", "scope", "both", NULL};
-static const char *const replay_choices[] = {"serial", "parallel", NULL};
 
 static int thp_parse(struct session *s, const char *text, struct error *err)
 {
@@ -126,6 +127,17 @@ static int thp_parse(struct session *s, const char *text, struct error *err)
     if (choice_parse("--thp", text, thp_names, &choice, err))
         return -1;
     s->thp = (enum thp)choice;
+    return 0;
+}
+
+static int replay_parse(struct session *s, const char *text, struct error *err)
+{
+    static const char *const choices[] = {"serial", "parallel", "stream", "auto", NULL};
+    int choice;
+    if (choice_parse("--replay", text, choices, &choice, err))
+        return -1;
+    s->parallel = choice == 1;
+    s->stream = choice < 2 ? STREAM_NEVER : choice == 2 ? STREAM_ALWAYS : STREAM_AUTO;
     return 0;
 }
 
@@ -175,9 +187,9 @@ static int option_take(struct session *s, struct arguments *a, int option, char 
         s->config.min_seconds = (double)number / 1000;
         break;
     case ARG_REPLAY:
-        result = choice_parse("--replay", text, replay_choices, &choice, err);
-        s->parallel = choice;
-        break;
+        return replay_parse(s, text, err);
+    case ARG_PLAN_MEMORY:
+        return number_parse("--plan-memory", text, 1, UINT64_MAX, &s->plan_bytes, err);
     case ARG_COPIES:
         return copies_parse(s, text, err);
     case ARG_AFFINITY:
@@ -207,9 +219,14 @@ static int arguments_read(struct session *s, struct arguments *a, int argc, char
                          a->targets ? "-o DIR" : "-w WORKLOAD_OR_TRACE,..");
     if (!s->parallel && (s->copies_count || s->affinity))
         return error_set(err, "--copies and --affinity are for --replay parallel");
-    if (s->parallel && s->release != RELEASE_AUTO && s->release != RELEASE_FREE)
-        return error_set(err, "--replay parallel executes every free: leave --release out, or give "
-                              "--release free");
+    if (s->plan_bytes && s->stream != STREAM_AUTO)
+        return error_set(err, "--plan-memory is for --replay auto");
+    bool frees_all = s->parallel || s->stream == STREAM_ALWAYS;
+    if (frees_all && s->release != RELEASE_AUTO && s->release != RELEASE_FREE)
+        return error_set(err,
+                         "--replay %s executes every free: leave --release out, or give "
+                         "--release free",
+                         s->parallel ? "parallel" : "stream");
     if (a->counters && !s->passes[PASS_COUNTERS])
         return error_set(err, "--counters is for --passes counters");
     if (!s->copies_count)
