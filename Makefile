@@ -112,12 +112,16 @@ include scripts/tests.mk
 demo: alloclab ## record a program, replay real recordings on every allocator, leave tables and pictures
 	@scripts/demo.sh
 
-# A figure names the file that it is drawn from (NEEDS), where that is not results.csv: no such file, no figure. Those of
-# results.csv are of replays: there are none where whole programs ran (hyperfine/).
+# A figure names the file that it is drawn from (NEEDS) where that is not results.csv, or else the pass (PASS): no such
+# file, or no row of the pass, no figure. Those of results.csv are of replays: there are none where whole programs ran
+# (hyperfine/).
 figures: ## draw all figures of a results folder: make figures DIR=out/...
 	@test -n "$(DIR)" || { echo "figures: which results? make figures DIR=out/..." >&2; exit 2; }
+	@test -d "$(DIR)" || { echo "figures: $(DIR): not a folder: give one that \`alloclab run -o DIR\` wrote" >&2; exit 2; }
 	@for plot in $(filter-out plots/style.py,$(wildcard plots/*.py)); do \
 	    needs=$$(sed -n 's/^NEEDS = "\([a-z_.]*\)".*/\1/p' $$plot); \
+	    pass=$$(sed -n 's/^PASS = "\([a-z]*\)".*/\1/p' $$plot); \
+	    if [ -n "$$pass" ] && ! grep -qs ",$$pass," "$(DIR)/results.csv"; then continue; fi; \
 	    if [ -e "$(DIR)/$${needs:-results.csv}" ] && [ "$$needs" -o ! -e "$(DIR)/hyperfine" ]; then echo $$plot; fi; done | \
 	  DIR="$(DIR)" xargs -P "$$(nproc)" -I{} sh -c '$(PYTHON) {} "$$DIR" || exit 1'
 

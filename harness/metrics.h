@@ -253,9 +253,8 @@
     X(peak_resident_kernel_bytes, "bytes", lower, sampled,                                         \
       "the kernel's own maximum of resident bytes (VmHWM) above the state before the heap was "    \
       "made: finds peaks between samples that peak_resident_bytes misses, but counts shared "      \
-      "pages too, the program's own code among them")
+      "pages, too, the program's own code among them, and no explicit huge pages")
 
-/* Of the second replay of the plan on one heap, on the simulated machine of harness/locality.c. */
 #define METRICS_LOCALITY(X)                                                                        \
     X(locality_instructions_per_op, "count", lower, repeats,                                       \
       "locality_instructions_count / ops; of the first --locality-ops ops of the trace, as are "   \
@@ -301,8 +300,8 @@
     X(drain_resident_0ms_bytes, "bytes", lower, sampled,                                           \
       "drain pass: resident bytes when everything has just been freed")                            \
     X(drain_resident_100ms_bytes, "bytes", lower, sampled,                                         \
-      "0.1 s later, the design's tick called every 10 ms as a program would; libc and rivals "     \
-      "have only the time")                                                                        \
+      "0.1 s later, the design's tick called every 10 ms as a program would; what is called "      \
+      "through malloc (libc, rivals, drop-ins) has only the time")                                 \
     X(drain_resident_1s_bytes, "bytes", lower, sampled,                                            \
       "1 s after; as drain_resident_100ms_bytes")                                                  \
     X(drain_resident_5s_bytes, "bytes", lower, sampled, "5 s after; as drain_resident_100ms_bytes")

@@ -1,10 +1,10 @@
 /*
  * session.c - the order of cells and what becomes of each.
  *
- * Passes that are not timed (memory, verify, drain) run once; the timed pass runs in `repeats` blocks. A block
- * runs every allocator on every target once; within a target null comes first, since its time is
- * the harness's own cost that the block's other rows carry, and the rest is shuffled by the printed
- * seed.
+ * Passes that are not timed (memory, verify, drain) run once; timed ones run in `repeats` blocks. A
+ * block runs every allocator on every target once; within a target null comes first, since its time
+ * is the harness's own cost that the block's other rows carry, and the rest is shuffled by the
+ * printed seed. Cells run one at a time, but for those of the drain pass, which mostly wait.
  */
 #include "harness/session.h"
 
@@ -489,9 +489,14 @@ static void order_shuffle(const struct session *s, unsigned *order, struct rng *
 #define FLIGHTS_MAX 8
 
 /* How many cells may run side by side on the plan: together they may take what one may, if each
-   takes four times what the program holds. */
+   takes four times what the program holds. The machine's explicit huge pages are few: one at a
+   time. */
 static unsigned flights_room(const struct session *s, const struct plan *plan)
 {
+    struct os_config door;
+    struct error err;
+    if (door_parse(s->door, &door, &err) || door.hugetlb)
+        return 1;
     uint64_t room = s->limits.resident_bytes / (4 * plan->peak_requested_bytes + 1);
     return room < 1 ? 1 : room < FLIGHTS_MAX ? (unsigned)room : FLIGHTS_MAX;
 }

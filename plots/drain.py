@@ -132,8 +132,8 @@ def draw_workload(case, rows, dropped, curves, before, labels):
     shown = {s: curves[s] for s in groups if s in curves}
     floors = {s for s in shown if groups[s][0].group == "floor"}
     subtitle = [style.case_text(case, max((r.ops or 0 for r in rows), default=0)) + ", pass=drain; " +
-                style.how_replayed(rows), "While it waits a design's tick is called every 10 ms; nothing else. "
-                "libc and rivals have the time alone."]
+                style.how_replayed(rows), "While it waits a design's tick is called every 10 ms, and nothing "
+                "else. What is called through malloc has the time alone."]
     subtitle += [f"{labels[s]}: {style.failure(g)}" for s, g in groups.items() if style.failure(g)]
     subtitle += style.left_out(dropped, labels)
     head = ("Resident after everything is freed", [], panel_tall(len(shown)), None)

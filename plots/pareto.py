@@ -14,6 +14,8 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
+PASS = "throughput"  # no row of it, no figure: it was not run
+
 LOG_FROM = 8  # a greatest that is this many times the least asks for a logarithmic axis
 DWARF = 2.5   # an unranked design with this many times the most memory of the ranked ones stands at the top edge
 TALL = 3.6    # inches
@@ -166,7 +168,7 @@ def draw_panel(axes, points, labels):
 
 def draw(folder, out):
     every = style.read_results(folder)
-    rows = style.rows_of_pass(every, folder, "throughput")
+    rows = style.rows_of_pass(every, folder, PASS)
     memory = style.rows_of_pass(every, folder, "memory")
     labels = style.shorten(style.label_series(r.series for r in rows), 56)
     applied, without = style.applicable(rows)

@@ -12,6 +12,8 @@ import style  # first: it says what to do where numpy or matplotlib is missing
 import numpy as np
 from matplotlib.lines import Line2D
 
+PASS = "throughput"  # no row of it, no figure: it was not run
+
 TALL, WIDE = 2.9, 4.6  # inches of a panel's axes
 FIT_FROM = 4           # numbers of copies that a fit takes at least
 SHIFT = 0.012          # of the axis, between the allocators' marks of the same number
@@ -91,7 +93,7 @@ def draw_panel(axes, lines):
 
 
 def draw(folder, out):
-    rows = [r for r in style.rows_of_pass(style.read_results(folder), folder, "throughput")
+    rows = [r for r in style.rows_of_pass(style.read_results(folder), folder, PASS)
             if r.case.replay == "parallel"]
     if not rows:
         sys.stderr.write(f"{folder}: no figure of scaling: nothing was replayed in parallel: run with `--replay "

@@ -13,6 +13,8 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+PASS = "throughput"  # no row of it, no figure: it was not run
+
 ROW, GUTTER = 0.27, 1.15  # inches: height of an allocator's line; width for its median in figures
 LABEL, MARK = 2.0, 0.24   # greatest width of an allocator's label, and of its marker
 LOG_FROM = 25             # a slowest that is this many times the fastest asks for a logarithmic axis
@@ -147,7 +149,7 @@ def notes(rows, lines, floor, verify, labels):
 
 def draw(folder, out):
     every = style.read_results(folder)
-    rows = style.rows_of_pass(every, folder, "throughput")
+    rows = style.rows_of_pass(every, folder, PASS)
     verify = [r for r in every if r.what == "verify"]
     labels = style.shorten(style.label_series(r.series for r in rows), 56)
     applied, without = style.applicable(rows)

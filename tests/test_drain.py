@@ -54,6 +54,13 @@ class Drain(unittest.TestCase):
         self.assertEqual({k: r["status"] for k, r in rows.items() if k[0] != "null"},
                          {("arena", "free"): "ok", ("arena", "scope"): "ok", ("segfit", "free"): "ok",
                           ("segfit", "scope"): "not_applicable"})
+        made = subprocess.run(["make", "-s", "figures", "DIR=" + self.out], capture_output=True, text=True, timeout=200)
+        self.assertEqual(made.returncode, 0, made.stderr)
+        self.assertEqual([n for n in os.listdir(self.out) if n.endswith(".png")], ["drain-request-requests-200.png"],
+                         "nothing is drawn that was not measured")
+        made = subprocess.run(["make", "-s", "figures", "DIR=/nowhere"], capture_output=True, text=True, timeout=60)
+        self.assertIn("figures: /nowhere: not a folder", made.stderr)
+        self.assertEqual(made.returncode, 2)
 
     def test_limits(self):
         """Cells that run while others are waited for are held to the limits, too."""
