@@ -77,21 +77,17 @@ static int series_build(struct context *c, struct error *err)
     return 0;
 }
 
-static bool measured(const struct kept *k, enum metric metric)
-{
-    return k->known[metric] && k->value[metric] > 0;
-}
-
 /* A row of the series that has the metric, or NULL. */
 static const struct kept *series_row(const struct series *series, enum metric metric)
 {
     for (unsigned i = 0; i < series->count; i++)
-        if (measured(series->rows[i], metric))
+        if (series->rows[i]->known[metric])
             return series->rows[i];
     return NULL;
 }
 
-/* Logarithms of the ratios a / b within blocks, into c->logs; their number. */
+/* Logarithms of the ratios a / b within blocks, into c->logs; their number. None if one is of a 0:
+   leaving out such blocks alone would favour whoever has them. */
 static unsigned logs_fill(const struct context *c, const struct series *a, const struct series *b,
                           enum metric metric)
 {
@@ -99,8 +95,11 @@ static unsigned logs_fill(const struct context *c, const struct series *a, const
     for (unsigned i = 0, j = 0; i < a->count && j < b->count;) {
         const struct kept *x = a->rows[i], *y = b->rows[j];
         int order = within_order(x, y);
-        if (!order && measured(x, metric) && measured(y, metric))
+        if (!order && x->known[metric] && y->known[metric]) {
+            if (x->value[metric] <= 0 || y->value[metric] <= 0)
+                return 0;
             c->logs[count++] = log(x->value[metric] / y->value[metric]);
+        }
         i += order <= 0;
         j += order >= 0;
     }

@@ -48,22 +48,22 @@ static void exact_judge(struct finding *f, double *base, double *other, double l
         f->kind = worse > 0 ? FINDING_REGRESSED : FINDING_IMPROVED;
 }
 
-/* The logarithms of what is above 0, in place; their number. */
-static unsigned logs_take(double *values, unsigned count)
+/* Their logarithms, in place; false: there is a 0 among them. */
+static bool logs_take(double *values, unsigned count)
 {
-    unsigned kept = 0;
-    for (unsigned i = 0; i < count; i++)
-        if (values[i] > 0)
-            values[kept++] = log(values[i]);
-    return kept;
+    for (unsigned i = 0; i < count; i++) {
+        if (values[i] <= 0)
+            return false;
+        values[i] = log(values[i]);
+    }
+    return true;
 }
 
-/* All but the verdict, which needs the q of the whole family; false: there is nothing to compare. */
+/* All but the verdict, which needs the q of the whole family; false: there is no ratio. */
 static bool timed_judge(struct finding *f, double *base, double *other, double least)
 {
-    unsigned n = logs_take(base, f->base->value[f->metric].count);
-    unsigned m = logs_take(other, f->other->value[f->metric].count);
-    if (!n || !m)
+    unsigned n = f->base->value[f->metric].count, m = f->other->value[f->metric].count;
+    if (!logs_take(base, n) || !logs_take(other, m))
         return false;
     f->timed = true;
     f->test.p = stats_rank_sum(base, n, other, m).p;

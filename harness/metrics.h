@@ -280,15 +280,15 @@
       "locality_instructions_per_op of null: the loop's own, in it and not subtracted")
 
 #define METRICS_CPU(X)                                                                             \
-    X(cold_user_ns_per_op, "ns", lower, timed,                                                     \
+    X(cold_user_ns_per_op, "ns", lower, sampled,                                                   \
       "CPU time of the cold pass outside the kernel, of all threads together, / (ops * copies)")   \
-    X(cold_system_ns_per_op, "ns", lower, timed,                                                   \
+    X(cold_system_ns_per_op, "ns", lower, sampled,                                                 \
       "CPU time of the cold pass in the kernel (page faults, calls of the door); as "              \
       "cold_user_ns_per_op")                                                                       \
-    X(user_ns_per_op, "ns", lower, timed,                                                          \
+    X(user_ns_per_op, "ns", lower, sampled,                                                        \
       "CPU time of the steady passes outside the kernel, of all threads together, mean, / (ops * " \
       "copies)")                                                                                   \
-    X(system_ns_per_op, "ns", lower, timed,                                                        \
+    X(system_ns_per_op, "ns", lower, sampled,                                                      \
       "CPU time of the steady passes in the kernel; as user_ns_per_op")
 
 #define METRICS_DRAIN(X)                                                                           \

@@ -149,6 +149,10 @@ class Compare(unittest.TestCase):
         base = cell(ns_per_op=self.times(), mops_per_s=self.times(), wait_ratio=self.times(middle=0.1))
         self.assertIn(": 0 exact figures (0 worse, 0 better), 1 times", self.compare(base, base))
 
+    def test_a_time_of_0_has_no_ratio(self):
+        some = [0.0] + self.times(9)
+        self.assertIn(" 0 times (", self.compare(cell(wait_ns=some), cell(wait_ns=self.times())))
+
     # ---- cells ----
 
     def test_a_cell_that_fails_is_a_regression(self):
