@@ -25,6 +25,13 @@
 
 #include "allocators/lib/allocator.h"
 
+/* Called through the dynamic linker's table directly, without the stub before it: a program's own
+   call has one jump through that stub, and here the call of libc_alloc stands in its place. */
+extern __typeof__(malloc) malloc __attribute__((noplt));
+extern __typeof__(calloc) calloc __attribute__((noplt));
+extern __typeof__(realloc) realloc __attribute__((noplt));
+extern __typeof__(free) free __attribute__((noplt));
+
 struct heap {
     char unused;
 };

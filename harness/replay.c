@@ -71,12 +71,20 @@ void replay_turn_pass(void **slot, uint32_t turn)
     atomic_store_explicit((_Atomic uint64_t *)(slot + 1), (uint64_t)turn + 1, memory_order_release);
 }
 
+static inline void *realloc_call(struct replay *r, struct heap *view, struct heap *place, void *p,
+                                 uint32_t low, uint64_t more)
+{
+    size_t align = PLAN_RARE_ALIGN(more);
+    return generic_realloc(r->design, view, place, p, PLAN_RARE_OLD(more),
+                           PLAN_RARE_SIZE(low, more),
+                           align < ALLOCATOR_ALIGN ? ALLOCATOR_ALIGN : align);
+}
+
 static void *rare_call(struct replay *r, const struct cursor *c, struct heap *place, void *p,
                        uint32_t low, uint64_t more)
 {
     const struct allocator *a = r->design;
-    size_t size = PLAN_RARE_SIZE(low, more), align = PLAN_RARE_ALIGN(more),
-           old = PLAN_RARE_OLD(more);
+    size_t size = PLAN_RARE_SIZE(low, more), align = PLAN_RARE_ALIGN(more);
     if (align < ALLOCATOR_ALIGN)
         align = ALLOCATOR_ALIGN;
     void *result = p;
@@ -94,7 +102,7 @@ static void *rare_call(struct replay *r, const struct cursor *c, struct heap *pl
         a->free(c->free_view, p, size);
         return p;
     default:
-        return generic_realloc(a, c->free_view, place, p, old, size, align);
+        return realloc_call(r, c->free_view, place, p, low, more);
     }
     if (result)
         touch_write(result, size, r->touch);
@@ -149,6 +157,14 @@ static __attribute__((noinline)) const uint64_t *rare_word(struct replay *r,
     unsigned kind = PLAN_KIND(*p);
     if (kind == PLAN_NOP || kind == PLAN_DROP)
         return p + 1;
+    if (kind == PLAN_RARE && PLAN_RARE_KIND(p[1]) == PLAN_RARE_REALLOC) {
+        void **slot = &r->slots[PLAN_SLOT(*p)];
+        void *made = realloc_call(r, c->free_view, c->alloc_view, *slot, PLAN_LOW(*p), p[1]);
+        replay_note(r, made);
+        if (made)
+            *slot = made;
+        return p + 2;
+    }
     if (kind <= PLAN_RARE)
         return op_word(r, c, c->alloc_view, p);
     p = prefix_read(r, t, c, p, &prefix);

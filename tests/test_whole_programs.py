@@ -61,6 +61,12 @@ class Programs(unittest.TestCase):
         with open(os.path.join(self.out, "run.json"), encoding="utf-8") as file:
             self.assertEqual(json.load(file)["workloads"], ["tiny", "other"])
         self.assertIn("too few blocks", got.stdout)
+        drawn = subprocess.run(["make", "-s", "figures", f"DIR={self.out}"], capture_output=True, text=True, check=False,
+                               env={k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")})
+        self.assertEqual((drawn.returncode, drawn.stderr), (0, ""))
+        pictures = [name for name in os.listdir(self.out) if name.endswith(".png")]
+        self.assertIn("forest-program_wall_ns.png", pictures)
+        self.assertEqual([name for name in pictures if not name.startswith("forest-program_")], [])
 
     def test_it_runs_on_the_library_and_with_its_options(self):
         got = self.run_list(["preloaded grep -q liballoclab-segfit /proc/self/maps",
