@@ -29,7 +29,7 @@ traces=$recorded
 for sample in traces/samples/{gcc,redis,requests}.trace; do
     traces=$traces,$sample
 done
-./alloclab run -w "$traces" -o "$dir" -r 3 --seed 1
+./alloclab run -w "$traces" -o "$dir" -r 8 --min-ms 100 --seed 1 # blocks enough for intervals
 
 echo
 echo "demo 4/4: drawing"
