@@ -210,7 +210,10 @@
     X(software_cold_page_faults_per_op, "count", lower, timed,                                     \
       "the same of the first pass over a new heap")                                                \
     X(software_context_switches_per_op, "count", lower, timed,                                     \
-      "counters pass, steady: context switches / ops, counted by the kernel")
+      "counters pass, steady: context switches / ops, counted by the kernel")                      \
+    X(harness_pmu_instructions_per_op, "count", none, timed,                                       \
+      "pmu_instructions_per_op of null in the same block: the loop's own, in it and not "          \
+      "subtracted")
 
 #define METRICS_NOISE(X)                                                                           \
     X(timed_ns, "ns", none, timed,                                                                 \

@@ -353,6 +353,7 @@ static const struct floor_column {
 } floor_columns[PASS_COUNT] = {
     [PASS_THROUGHPUT] = {METRIC_ns_per_op, METRIC_harness_ns_per_op},
     [PASS_LATENCY] = {METRIC_p50_ns, METRIC_harness_p50_ns},
+    [PASS_COUNTERS] = {METRIC_pmu_instructions_per_op, METRIC_harness_pmu_instructions_per_op},
     [PASS_LOCALITY] = {METRIC_locality_instructions_per_op, METRIC_harness_instructions_per_op},
 };
 

@@ -99,6 +99,8 @@ struct comparisons;
 void summary_print(const struct session *s, const struct comparisons *comparisons, FILE *stream);
 /* The table of what the locality pass counted; nothing if it did not run. */
 void locality_summary_print(const struct session *s, FILE *stream);
+/* The same of the counters pass, as medians over the blocks. */
+void counters_summary_print(const struct session *s, FILE *stream);
 int summary_name_width(const struct session *s); /* of the column of names: the longest's */
 
 #endif

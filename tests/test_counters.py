@@ -50,7 +50,7 @@ class Counters(unittest.TestCase):
 
     def test_known_pages_are_faults(self):
         """Each page of a new heap that is touched is one fault, and none when it is touched again."""
-        self.run_counters("-a", "bump,buddy", "-w", self.pages_trace(), "--touch", "line", "--door", "thp=off",
+        got = self.run_counters("-a", "bump,buddy", "-w", self.pages_trace(), "--touch", "line", "--door", "thp=off",
                           "--counters", "software", "-r", "2", passes="counters,throughput")
         rows = self.table("counters.csv")
         faults = [r for r in rows if r["event"] == "page-faults" and r["allocator"] != "null"]
@@ -69,6 +69,11 @@ class Counters(unittest.TestCase):
                 self.assertEqual(row["ns_per_op"], "", "not measured in this pass: empty")
             elif row["pass"] == "throughput":
                 self.assertEqual(row["software_page_faults_per_op"], "")
+        shown = [line.split() for line in got.stdout.splitlines()]
+        self.assertIn(["allocator", "release", "software_page_faults", "software_cold_page_faults",
+                       "software_context_switches"], shown)
+        cold = [line[3] for line in shown if len(line) == 5 and line[0] == "bump"]
+        self.assertAlmostEqual(float(cold[0]) * ops, PAGES, delta=100)
         by_kind = {(r["block"], r["allocator"], r["phase"], r["event"]): r["value"] for r in rows}
         for (block, allocator, phase, event), value in by_kind.items():
             if event == "page-faults":

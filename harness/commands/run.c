@@ -267,25 +267,26 @@ static int via_judge(const struct session *s, enum via asked, struct error *err)
     return 0;
 }
 
-/* Compares, writes that and prints the table. */
-/* Nothing was timed or observed: the table of times and memory would be empty. */
-static bool only_locality(const struct session *s)
+/* Else the table of times and memory would be empty: what only counted has one of its own. */
+static bool times_or_memory(const struct session *s)
 {
+    bool any = false;
     for (enum pass pass = 0; pass < PASS_COUNT; pass++)
-        if (s->passes[pass] != (pass == PASS_LOCALITY))
-            return false;
-    return true;
+        any |= s->passes[pass] && pass != PASS_LOCALITY && pass != PASS_COUNTERS;
+    return any;
 }
 
+/* Compares, writes that and prints the tables. */
 static int conclude(const struct session *s, const struct arguments *a, struct error *err)
 {
     struct comparisons comparisons;
     if (comparisons_make(s, a->base, &comparisons, err))
         return -1;
     int result = comparisons_write(s, &comparisons, err);
-    if (!only_locality(s))
+    if (times_or_memory(s))
         summary_print(s, &comparisons, stdout);
     locality_summary_print(s, stdout);
+    counters_summary_print(s, stdout);
     comparisons_free(&comparisons);
     return result;
 }

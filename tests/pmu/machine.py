@@ -16,10 +16,12 @@ Architecture = collections.namedtuple("Architecture", "triplet loader emulator c
 ARCHITECTURES = {
     "arm64": Architecture(
         "aarch64-linux-gnu", "ld-linux-aarch64.so.1",
-        ["qemu-system-aarch64", "-M", "virt", "-cpu", "neoverse-n1{cpu}", "-icount", "shift=2,sleep=off"], "ttyAMA0", "vmlinuz"),
+        ["qemu-system-aarch64", "-M", "virt", "-cpu", "neoverse-n1{cpu}", "-icount", "shift=2,sleep=off"],
+        "ttyAMA0", "vmlinuz"),
     "riscv64": Architecture(
         "riscv64-linux-gnu", "ld-linux-riscv64-lp64d.so.1",
-        ["qemu-system-riscv64", "-M", "virt", "-cpu", "rv64,sscofpmf=on{cpu}", "-icount", "shift=0,sleep=off"], "ttyS0", "vmlinu"),
+        ["qemu-system-riscv64", "-M", "virt", "-cpu", "rv64,sscofpmf=on{cpu}", "-icount", "shift=0,sleep=off"],
+        "ttyS0", "vmlinu"),
 }
 LIBRARIES = ["libc.so.6", "libm.so.6"]
 BOOT_SECONDS = 600  # of real time, on a machine that does other work as well

@@ -24,6 +24,10 @@ RUN = ("/alloclab run -a freelist,tlsf,bump -w random:ops=20000,live=1000 -r 2 -
        "-o /tmp/{} >&2; s=$?; cat /tmp/{}/{}.csv; exit $s")
 
 
+RUN_PARALLEL = ("/alloclab run -a hoard -w prodcons:ops=5000 -r 1 --seed 1 --passes counters --replay parallel "
+                "--counters core -o /tmp/parallel >&2; s=$?; cat /tmp/parallel/counters.csv; exit $s")
+
+
 def run(counters, name, table="counters"):
     return RUN.format(counters, name, name, table)
 
@@ -52,7 +56,8 @@ def need(fact, text):
 
 def said(answer):
     """Words of `alloclab list counters`, by event; of one that is in several sets the last."""
-    return {p[0]: p[1].strip() for p in (line.split(None, 1) for line in answer.out.split("\n") if line.startswith("    "))}
+    pairs = (line.split(None, 1) for line in answer.out.split("\n") if line.startswith("    "))
+    return {event: words.strip() for event, words in pairs}
 
 
 # ---- arm64 ----
@@ -65,6 +70,7 @@ ARM64_COMMANDS = {
     "raw": "/guest L1D_CACHE_REFILL loop 1000000",
     "run": run("core,cache,tlb,L1D_CACHE_REFILL,software", "run"),
     "results": "cat /tmp/run/results.csv",
+    "parallel": RUN_PARALLEL,
     "stranger": "echo 3 > /proc/sys/kernel/perf_event_paranoid; su user -c '/alloclab list counters'",
     "stranger_run": "su user -c '" + run("core,software", "stranger") + "'",
     "guest_of_two": "echo 2 > /proc/sys/kernel/perf_event_paranoid; su user -c '/alloclab list counters'",
@@ -110,6 +116,9 @@ def arm64_columns_are_not_swapped(boots):
         cell = row["block"], row["allocator"]
         for column, values in (("pmu_cycles_per_op", cycles), ("pmu_instructions_per_op", instructions)):
             need(abs(float(row[column]) * ops - values[cell]) < 1, f"{cell}: {column} is {row[column]}")
+        floor = row["harness_pmu_instructions_per_op"]
+        if row["allocator"] != "null":
+            need(abs(float(floor) * ops - instructions[row["block"], "null"]) < 1, f"{cell}: the floor is {floor}")
 
 
 def arm64_boots_agree(boots):
@@ -136,7 +145,7 @@ def arm64_what_is_not_there_is_empty(boots):
 
 def arm64_silent_counter_is_suspect(boots):
     (_, cycles, _, _, _), (name, value, _, ratio, note) = events(boots["first"]["raw"])
-    need(cycles > 0 and (name, value, ratio, note) == ("L1D_CACHE_REFILL", 0, 1, SUSPECT), f"{name} {value} {ratio} {note}")
+    need(cycles > 0 and (name, value, ratio, note) == ("L1D_CACHE_REFILL", 0, 1, SUSPECT), f"{value} {ratio} {note}")
     rows = [r for r in rows_of(boots["first"]["run"]) if r["event"] == "L1D_CACHE_REFILL"]
     need(len(rows) == 2 * 4, f"{len(rows)} rows")
     for row in rows:
@@ -181,6 +190,17 @@ def arm64_without_the_right(boots):
     words = said(boots["first"]["guest_of_two"])
     need((words["cycles"], words["instructions"], words["page-faults"]) == ("counts",) * 3, str(words))
     need(words["context-switches"] == remedy.format(2, 1), words["context-switches"])
+
+
+def arm64_threads_are_counted_apart(boots):
+    lanes = {event: {r["lane"]: float(r["value"]) for r in rows_of(boots["first"]["parallel"]) if r["event"] == event}
+             for event in ("cycles", "instructions")}
+    for event, of in lanes.items():
+        total = of.pop("all")
+        need(len(of) > 2 and min(of.values()) > 0, f"{event}: {of}")
+        need(abs(sum(of.values()) - total) < 1, f"{event}: {of} are {sum(of.values())}, not {total}")
+    for lane, value in lanes["cycles"].items():
+        need(abs(value - CYCLES_PER_INSTRUCTION * lanes["instructions"][lane]) < 0.01, f"lane {lane}")
 
 
 def designs_keep_their_promises(boots):
@@ -256,7 +276,8 @@ PROOFS = {
     "arm64": (arm64_boots, [
         arm64_lists_what_counts, arm64_instructions_are_the_loops, arm64_columns_are_not_swapped, arm64_boots_agree,
         arm64_what_is_not_there_is_empty, arm64_silent_counter_is_suspect, arm64_shared_counters_are_scaled,
-        arm64_not_counted_is_empty, arm64_without_a_pmu, arm64_without_the_right, designs_keep_their_promises]),
+        arm64_not_counted_is_empty, arm64_without_a_pmu, arm64_without_the_right, arm64_threads_are_counted_apart,
+        designs_keep_their_promises]),
     "riscv64": (riscv64_boots, [
         riscv64_lists_what_counts, riscv64_a_page_is_a_miss, riscv64_boots_agree, riscv64_a_lying_pmu_is_suspect,
         riscv64_a_session_has_the_columns, designs_keep_their_promises]),
