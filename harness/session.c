@@ -85,16 +85,19 @@ static const struct kept *memory_find(const struct session *s, const struct job 
  * at the peak than was ever handed out); without one it is taken from their having scopes. So do
  * designs called through the contract in a session that ranks what is called through malloc.
  */
-static const char *group_name(const struct session *s, const struct job *job)
+static const char *group_name(const struct session *s, const struct job *job,
+                              const struct outcome *o)
 {
     const struct contender *c = &s->contenders[job->contender];
     const struct kept *memory = memory_find(s, job);
+    bool own = job->pass == PASS_MEMORY && o->status == OUTCOME_OK; /* not kept yet */
+    const double *value = own ? o->value : memory ? memory->value : NULL;
+    const bool *known = own ? o->known : memory ? memory->known : NULL;
     bool scopes = job->release == PLAN_RELEASE_SCOPE && c->runs->scope_enter;
     if (c->runs->traits & ALLOCATOR_FAKE)
         return "floor";
-    if (scopes && memory && memory->known[METRIC_peak_committed_bytes])
-        scopes =
-            memory->value[METRIC_peak_committed_bytes] < memory->value[METRIC_handed_out_bytes];
+    if (scopes && known && known[METRIC_peak_committed_bytes])
+        scopes = value[METRIC_peak_committed_bytes] < value[METRIC_handed_out_bytes];
     if (!(c->runs->traits & ALLOCATOR_REUSES) && !scopes)
         return "never_frees";
     return s->via == VIA_MALLOC && !via_malloc(c) ? "other_via" : "ranked";
@@ -412,7 +415,7 @@ static int job_run(struct session *s, struct job *job, struct error *err)
                       .pass = job->pass,
                       .copies = job->copies,
                       .streamed = job->streamed,
-                      .group = group_name(s, job)};
+                      .group = group_name(s, job, &outcome)};
     return session_keep(s, &as, &outcome, err);
 }
 
