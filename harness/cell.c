@@ -225,6 +225,11 @@ static void child_finish(const struct cell *cell, struct cell_running *child, vo
     close(child->pid_fd);
 }
 
+static bool open_sane(const struct open_times *t)
+{
+    return isfinite(t->rate) && t->schedule <= OPEN_RECORDED;
+}
+
 static bool tail_sane(const struct latency_tail *t)
 {
     return t->kind < LATENCY_OPS && t->causes < 2 * LATENCY_CAUSES_KNOWN;
@@ -261,7 +266,7 @@ static void outcome_guard(struct outcome *o)
                 o->samples <= OUTCOME_SAMPLES && o->heapmap_samples <= HEAPMAP_SAMPLES &&
                 o->heapmap_buckets <= HEAPMAP_BUCKETS && o->lanes <= PARALLEL_LANES_MAX &&
                 o->drain_samples <= DRAIN_SAMPLES && counters_sane(&o->counters) &&
-                latency_sane(&o->latency);
+                latency_sane(&o->latency) && open_sane(&o->open);
     for (int i = 0; i < METRIC_COUNT && sane; i++)
         sane = *(const unsigned char *)&o->known[i] <= 1 && isfinite(o->value[i]);
     if (sane)

@@ -31,7 +31,8 @@
     X(LATENCY, latency, true)                                                                      \
     X(COUNTERS, counters, true)                                                                    \
     X(LOCALITY, locality, false)                                                                   \
-    X(DRAIN, drain, false)
+    X(DRAIN, drain, false)                                                                         \
+    X(OPEN, open, true)
 
 enum pass {
 #define PASS_ENUM(id, name, timed) PASS_##id,

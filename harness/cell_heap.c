@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,6 +120,17 @@ void pages_touch(void *p, size_t size)
 int door_parse(const char *text, struct os_config *config, struct error *err)
 {
     return option_parse("--door", os_options, sizeof *config, text, config, err);
+}
+
+void cpu_keep(void)
+{
+    cpu_set_t set;
+    int cpu = sched_getcpu();
+    CPU_ZERO(&set);
+    if (cpu >= 0) {
+        CPU_SET((unsigned)cpu, &set);
+        sched_setaffinity(0, sizeof set, &set); /* where that is not allowed it stays most often */
+    }
 }
 
 bool huge_read(uint64_t *bytes)

@@ -21,7 +21,6 @@
 #include "harness/latency.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -352,18 +351,6 @@ static bool through_door(const struct spec *spec)
         if (spec->design->traits & ALLOCATOR_FOREIGN)
             return false;
     return true;
-}
-
-/* The counters of two CPUs may differ, and a design with caches for each CPU must find its own. */
-static void cpu_keep(void)
-{
-    cpu_set_t set;
-    int cpu = sched_getcpu();
-    CPU_ZERO(&set);
-    if (cpu >= 0) {
-        CPU_SET((unsigned)cpu, &set);
-        sched_setaffinity(0, sizeof set, &set); /* where that is not allowed it stays most often */
-    }
 }
 
 void latency_pass(const struct cell_setup *setup)

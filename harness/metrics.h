@@ -68,7 +68,8 @@
     METRICS_CPU(X)                                                                                 \
     METRICS_DRAIN(X)                                                                               \
     METRICS_PROGRAM(X)                                                                             \
-    METRICS_STREAM(X)
+    METRICS_STREAM(X)                                                                              \
+    METRICS_OPEN(X)
 
 #define METRICS_SPINE(X)                                                                           \
     X(ops, "count", none, exact,                                                                   \
@@ -327,6 +328,31 @@
       "streamed replay: most memory resident in the process that decodes, with the ring that it "  \
       "shares with the cell and the part of the file that it has mapped; harness_bytes is the "    \
       "cell's tables")
+
+#define METRICS_OPEN(X)                                                                            \
+    X(open_arrivals_count, "count", none, timed,                                                   \
+      "open pass: frames or requests that arrived: scopes that began outside of all others")       \
+    X(open_rate_per_s, "1/s", none, timed,                                                         \
+      "their mean rate, the same for all designs of a target: --open-rate, or --open-load times "  \
+      "what "                                                                                      \
+      "libc (or else the first design) can serve, measured once before the blocks")                \
+    X(open_response_p50_ns, "ns", lower, timed,                                                    \
+      "from the intended start of an arrival, fixed before the run, to its completion, median; "   \
+      "waiting behind slow ones before it is in it; to 1/64")                                      \
+    X(open_response_p99_ns, "ns", lower, timed, "99th percentile; as open_response_p50_ns")        \
+    X(open_response_p999_ns, "ns", lower, timed,                                                   \
+      "99.9th percentile (empty below 1000 arrivals); as open_response_p50_ns")                    \
+    X(open_response_max_ns, "ns", lower, timed, "maximum, exact; as open_response_p50_ns")         \
+    X(open_service_p50_ns, "ns", lower, timed,                                                     \
+      "from the actual start of an arrival to its completion, median: of frames, the frame time")  \
+    X(open_service_p99_ns, "ns", lower, timed, "99th percentile; as open_service_p50_ns")          \
+    X(open_service_p999_ns, "ns", lower, timed, "99.9th percentile; as open_service_p50_ns")       \
+    X(open_service_max_ns, "ns", lower, timed, "maximum, exact; as open_service_p50_ns")           \
+    X(open_service_mean_ns, "ns", lower, timed, "mean; as open_service_p50_ns")                    \
+    X(open_utilisation_ratio, "ratio", lower, timed,                                               \
+      "time in service / time from the first intended start to the last completion")               \
+    X(open_late_ratio, "ratio", lower, timed,                                                      \
+      "arrivals that the server was still busy for at their intended start, / all")
 
 enum metric {
 #define METRIC_ENUM(name, unit, better, how, definition) METRIC_##name,

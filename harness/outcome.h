@@ -14,6 +14,7 @@
 #include "harness/latency.h"
 #include "harness/locality.h"
 #include "harness/metrics.h"
+#include "harness/open.h"
 
 enum outcome_status {               /* as written in results.csv */
                       OUTCOME_NONE, /* the cell did not get as far as saying anything */
@@ -81,6 +82,7 @@ struct outcome {
     struct class_table classes;
     struct drain_sample drain[DRAIN_SAMPLES];
     struct latency latency;
+    struct open_times open;
     struct counters_found counters;
     struct locality locality; /* set by the session */
     struct sample sample[OUTCOME_SAMPLES];

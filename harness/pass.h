@@ -7,6 +7,7 @@
 
 #include "allocators/lib/error.h"
 #include "allocators/lib/os.h"
+#include "harness/open.h"
 #include "harness/outcome.h"
 #include "harness/parallel.h"
 #include "harness/replay.h"
@@ -18,6 +19,7 @@ struct pass_config {              /* how the passes of a session measure */
     struct counter_list counters; /* counters: what is counted */
     uint64_t locality_ops;        /* locality: at most so many ops, the trace's first ones */
     unsigned latency_replays;     /* and so many replays for the minimum at most */
+    struct open_config open;      /* open: when what arrives */
 };
 
 struct cell_setup {
@@ -36,6 +38,7 @@ struct cell_setup {
 void throughput_pass(const struct cell_setup *setup);
 void latency_pass(const struct cell_setup *setup);
 void counters_pass(const struct cell_setup *setup);
+void open_pass(const struct cell_setup *setup);
 void locality_pass(const struct cell_setup *setup);
 void memory_pass(const struct cell_setup *setup);
 void verify_pass(const struct cell_setup *setup);
@@ -72,6 +75,10 @@ __attribute__((format(printf, 3, 4))) void cell_heap_exhausted(const struct cell
 /* Ends the cell's account: status and a printf-style detail. */
 __attribute__((format(printf, 3, 4))) void
 outcome_fail(struct outcome *o, enum outcome_status status, const char *format, ...);
+
+/* The process stays on the CPU that it is on: the counters of two may differ, and a design with
+ * caches for each CPU must find its own. */
+void cpu_keep(void);
 
 uint64_t clock_now_ns(void);
 uint64_t faults_now(void); /* page faults without I/O of this process so far */

@@ -34,6 +34,8 @@
  *   DROP     release=scope: the program's free of an object that its scope's exit releases; only in
  *            plans for observing passes (PLAN_OBSERVE), so that they know what the program holds.
  *            low = requested bytes
+ *   ARRIVE   a scope begins outside of all others: a frame or a request arrives (open.h). The other
+ *            60 bits are its time. Only with PLAN_ARRIVALS, in both release modes. Not an op
  *
  * With release=free there are no scopes: they are followed only to count what escapes them. Scope
  * slot 0 is the root (outside all scopes). Object slots are reused once free: a slot of an object
@@ -66,6 +68,7 @@ enum plan_kind {
     PLAN_STOP,
     PLAN_SHARED,
     PLAN_DROP,
+    PLAN_ARRIVE,
 };
 
 /* The second word of RARE: kind | align_log2 << 4 | size >> 32 << 10 | old size << 18. */
@@ -90,6 +93,7 @@ static inline uint64_t plan_rare_word(unsigned kind, unsigned align_log2, uint64
 #define PLAN_KIND(w) ((unsigned)((w) >> 60))
 #define PLAN_SLOT(w) ((uint32_t)((w) >> 32) & (uint32_t)(PLAN_MAX_SLOTS - 1))
 #define PLAN_LOW(w)  ((uint32_t)(w))
+#define PLAN_TIME(w) ((w) << 4 >> 4) /* of ARRIVE: ns of the trace's clock */
 #define PLAN_PREFETCH                                                                              \
     16 /* words that may be read past a thread's last: zero padding follows each thread */
 
@@ -99,9 +103,11 @@ static inline uint64_t plan_rare_word(unsigned kind, unsigned align_log2, uint64
 enum plan_release { PLAN_RELEASE_FREE, PLAN_RELEASE_SCOPE };
 
 enum plan_flag {
-    PLAN_OBSERVE = 1,  /* keep DROP words, and turns */
-    PLAN_PARALLEL = 2, /* turns, and slots laid out for threads that run at the same time */
-    PLAN_STREAM = 4,   /* a header alone: the words come through a ring (ring.h) */
+    PLAN_OBSERVE = 1,   /* keep DROP words, and turns */
+    PLAN_PARALLEL = 2,  /* turns, and slots laid out for threads that run at the same time */
+    PLAN_STREAM = 4,    /* a header alone: the words come through a ring (ring.h) */
+    PLAN_ARRIVALS = 8,  /* ARRIVE words */
+    PLAN_VARIANTS = 16, /* combinations of flags */
 };
 
 /* What a pass consists of: making what was live at the start, the trace, the epilogue. */
@@ -129,7 +135,8 @@ struct plan {
     uint32_t release;                   /* enum plan_release */
     uint32_t flags;                     /* enum plan_flag */
     uint32_t max_align_log2;            /* of any object */
-    uint32_t unused;
+    uint32_t clocked;                   /* the trace has a clock, and arrivals their times */
+    uint64_t arrivals;
 };
 
 /* The runs of a part: [*from, *to). */

@@ -383,6 +383,11 @@ static void scope_begin(struct builder *b, const struct trace_op *op)
     struct thread *t = &b->threads[op->thread];
     uint64_t parent = scope_current(b, t);
     scope_use(b, op->thread, parent);
+    if (parent == TRACE_NO_SCOPE && b->plan.flags & PLAN_ARRIVALS) {
+        context_put(b, op->thread, PLAN_ARRIVE,
+                    (uint32_t)(op->clock_ns >> 32) & (PLAN_MAX_SLOTS - 1), (uint32_t)op->clock_ns);
+        b->plan.arrivals++;
+    }
     if (!grow(b, &b->scopes, b->scope_count, &b->scope_room, sizeof *b->scopes))
         return;
     uint64_t id = b->scope_count++;
@@ -786,6 +791,7 @@ int plan_build(struct trace_reader *trace, enum plan_release release, unsigned f
     struct builder b = {
         .plan = {.magic = PLAN_MAGIC, .scope_slots = 1, .release = release, .flags = flags}};
     const struct trace_totals *totals = trace_reader_totals(trace);
+    b.plan.clocked = trace_has_clock(trace);
     b.looked_ahead = !totals->records || totals->threads > 1 || totals->scopes;
     b.fd = memfd_create("alloclab-plan", MFD_ALLOW_SEALING);
     int result =

@@ -50,6 +50,8 @@ struct replay {
     uint32_t size_mask; /* all ones if the design must be given sizes at free, else 0 */
     bool finds_owner;
     enum touch touch;
+    void (*arrive)(void *ctx); /* at an ARRIVE word; set after replay_open() */
+    void *arrive_ctx;
     int failed; /* an allocation returned NULL; set and read by all threads of a parallel replay */
     size_t tables_bytes;
     struct ring *ring;       /* that the words come through; NULL: the plan has them */

@@ -365,6 +365,27 @@ static void locality_put(FILE *f, const struct results *r, const struct row_ids 
     }
 }
 
+static void histogram_put(FILE *f, const struct results *r, const struct row_ids *ids,
+                          const struct open_times *t, const char *time, const struct histogram *h)
+{
+    for (unsigned b = 0; b < HISTOGRAM_BUCKETS; b++) {
+        if (!h->count[b])
+            continue;
+        series_ids_put(f, r, ids);
+        fprintf(f, ",%u,%s,%s,%.3f,%s,%llu,%llu,%llu\n", ids->block, ids->via,
+                open_schedule_names[t->schedule], t->rate, time,
+                (unsigned long long)histogram_low(b), (unsigned long long)histogram_high(b) + 1,
+                (unsigned long long)h->count[b]);
+    }
+}
+
+static void open_put(FILE *f, const struct results *r, const struct row_ids *ids,
+                     const struct outcome *o)
+{
+    histogram_put(f, r, ids, &o->open, "response", &o->open.response);
+    histogram_put(f, r, ids, &o->open, "service", &o->open.service);
+}
+
 /* ---- the tables ---- */
 
 static uint32_t one_row(const struct outcome *o)
@@ -401,6 +422,11 @@ static uint32_t threads_rows(const struct outcome *o)
 static uint32_t latency_rows(const struct outcome *o)
 {
     return o->status == OUTCOME_OK && o->known[METRIC_timed_ops_count];
+}
+
+static uint32_t open_rows(const struct outcome *o)
+{
+    return o->status == OUTCOME_OK && o->known[METRIC_open_rate_per_s];
 }
 
 static uint32_t tail_rows(const struct outcome *o)
@@ -465,6 +491,8 @@ static const struct table tables[RESULTS_TABLES] = {
     [RESULTS_LOCALITY] = {"locality.csv",
                           "block,via,source,model,first_level,last_level,event,count",
                           locality_rows, locality_put},
+    [RESULTS_OPEN] = {"open.csv", "block,via,schedule,rate_per_s,time,low_ns,high_ns,count",
+                      open_rows, open_put},
 };
 
 /* A write that failed before, while a buffer was full, counts too: a flush alone would not tell. */

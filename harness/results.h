@@ -2,7 +2,7 @@
  * results.h - the files that come out: results.csv (a row per cell, pass and repeat), timeline.csv,
  * heapmap.csv and classes.csv (from the memory pass), drain.csv (from the drain pass), threads.csv
  * (from parallel replays), latency.csv and latency_tail.csv (from the latency pass), counters.csv
- * (from the counters pass), comparisons.csv (at the end), run.json. Rows are written and flushed as
+ * (from the counters pass), open.csv (from the open pass), comparisons.csv (at the end), run.json. Rows are written and flushed as
  * they become known, a file is made with its first row, and a folder that holds results is never
  * written over.
  */
@@ -34,6 +34,7 @@ enum results_table {
     RESULTS_COMPARISONS,
     RESULTS_COUNTERS,
     RESULTS_LOCALITY,
+    RESULTS_OPEN,
     RESULTS_TABLES
 };
 

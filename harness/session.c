@@ -177,6 +177,7 @@ static void cell_complete(const struct session *s, const struct job *job, struct
     cell->seed = s->seed;
     cell->limits = s->limits;
     cell->config = s->config;
+    cell->config.open = s->targets[job->target].open;
 }
 
 /* It takes a part of a pass once and in order, whatever its words come through. */
@@ -345,6 +346,8 @@ static bool parallel_pass(const struct session *s, enum pass pass)
 
 static unsigned plan_flags(const struct session *s, enum pass pass)
 {
+    if (pass == PASS_OPEN)
+        return PLAN_ARRIVALS;
     if (parallel_pass(s, pass))
         return PLAN_PARALLEL;
     return pass_observes(pass) ? PLAN_OBSERVE : 0;
@@ -559,6 +562,67 @@ static int waiting_block(struct session *s, enum pass pass, unsigned target, con
     return result;
 }
 
+/* ---- the open loop: one rate for all ---- */
+
+/* Frames come evenly, requests at random, and what was recorded as it did. */
+static enum open_schedule schedule_choose(const struct session *s, const struct target *t,
+                                          bool clocked)
+{
+    if (s->config.open.schedule)
+        return s->config.open.schedule;
+    if (!t->generated && clocked)
+        return OPEN_RECORDED;
+    return strncmp(t->name, "frame", 5) ? OPEN_POISSON : OPEN_UNIFORM;
+}
+
+/* The rate by a closed loop of this contender; false: it cannot be measured so. */
+static int open_calibrate(struct session *s, unsigned target, unsigned contender, struct error *err)
+{
+    static struct outcome outcome; /* large */
+    struct target *t = &s->targets[target];
+    struct plan plan;
+    struct cell cell;
+    struct job job = {.contender = contender, .target = target, .pass = PASS_OPEN};
+    job.release = release_modes(s, contender, target) & 1 ? PLAN_RELEASE_FREE : PLAN_RELEASE_SCOPE;
+    int fd = target_plan(t, job.release, plan_flags(s, PASS_OPEN), err);
+    if (fd < 0 || plan_header(fd, &plan, err))
+        return -1;
+    memset(&outcome, 0, sizeof outcome);
+    if (job_cell(s, &job, t, fd, &plan, &outcome, &cell))
+        cell_play(s, &job, &cell, &outcome);
+    double mean = outcome.value[METRIC_open_service_mean_ns];
+    if (outcome.status != OUTCOME_OK || mean <= 0)
+        return 0;
+    t->open.schedule = schedule_choose(s, t, plan.clocked);
+    t->open.rate = s->config.open.rate > 0 ? s->config.open.rate : s->config.open.load * 1e9 / mean;
+    progress_clear(s);
+    fprintf(stderr,
+            "open loop on %s: %llu arrivals a pass, %s, %.0f per second: %.0f %% of what %s can "
+            "serve\n",
+            t->name, (unsigned long long)plan.arrivals, open_schedule_names[t->open.schedule],
+            t->open.rate, t->open.rate * mean / 1e7, s->contenders[contender].text);
+    return 0;
+}
+
+/* One rate and one schedule for all designs on a target: before its first block libc, or else the
+ * first design that can, says how long an arrival takes. */
+static int open_settle(struct session *s, unsigned target, struct error *err)
+{
+    struct target *t = &s->targets[target];
+    if (!t->scoped || t->streamed || t->live)
+        return 0;
+    for (unsigned turn = 0; turn < 2; turn++)
+        for (unsigned i = 0; i < s->contender_count && !(t->open.rate > 0); i++) {
+            const struct allocator *runs = s->contenders[i].runs;
+            bool first = !strcmp(s->contenders[i].text, "libc");
+            if (first == turn || runs->traits & ALLOCATOR_FAKE)
+                continue;
+            if (open_calibrate(s, target, i, err))
+                return -1;
+        }
+    return 0;
+}
+
 /* ---- blocks, and the session ---- */
 
 static int target_block(struct session *s, enum pass pass, unsigned block, unsigned target,
@@ -573,6 +637,8 @@ static int target_block(struct session *s, enum pass pass, unsigned block, unsig
     bool waits = pass == PASS_DRAIN && !s->targets[target].live;
     if (waits)
         result = waiting_block(s, pass, target, order, err);
+    else if (pass == PASS_OPEN)
+        result = open_settle(s, target, err);
     for (unsigned i = 0; i < s->contender_count && !waits && !result; i++) {
         struct job job = {
             .contender = order[i], .target = target, .block = block, .pass = pass, .floor = floor};

@@ -103,4 +103,7 @@ void locality_summary_print(const struct session *s, FILE *stream);
 void counters_summary_print(const struct session *s, FILE *stream);
 int summary_name_width(const struct session *s); /* of the column of names: the longest's */
 
+/* The open loop's, where it was measured. */
+void summary_open_print(const struct session *s, FILE *stream);
+
 #endif

@@ -244,8 +244,11 @@ struct cell_limits limits_default(void)
 
 struct pass_config config_default(void)
 {
-    return (struct pass_config){
-        .min_seconds = 0.5, .latency_every = 1, .latency_replays = 25, .locality_ops = 1000000};
+    return (struct pass_config){.min_seconds = 0.5,
+                                .latency_every = 1,
+                                .latency_replays = 25,
+                                .open = {.load = 0.7},
+                                .locality_ops = 1000000};
 }
 
 uint64_t seed_default(void)

@@ -15,9 +15,12 @@
 #include "harness/decode.h"
 #include "harness/spec.h"
 
-/* clang-format off */
-#define NO_PLANS {{-1, -1, -1, -1}, {-1, -1, -1, -1}}
-/* clang-format on */
+static void target_clear(struct target *t, int trace_fd)
+{
+    *t = (struct target){.trace_fd = trace_fd, .header = -1};
+    for (int i = 0; i < 2 * PLAN_VARIANTS; i++)
+        t->plans[i / PLAN_VARIANTS][i % PLAN_VARIANTS] = -1;
+}
 
 static int name_take(struct target *t, const char *name, struct error *err)
 {
@@ -90,6 +93,7 @@ static int workload_open(struct target *t, const char *text, uint64_t seed, stru
         workload_spec_free(&spec);
         return 0;
     }
+    t->generated = true;
     t->trace_fd = memfd_create("alloclab-trace", MFD_CLOEXEC);
     int result = t->trace_fd < 0
                      ? error_set(err, "no memory for a generated trace: %s", strerror(errno))
@@ -102,7 +106,7 @@ static int workload_open(struct target *t, const char *text, uint64_t seed, stru
 
 int target_open(struct target *t, const char *text, uint64_t seed, struct error *err)
 {
-    *t = (struct target){.trace_fd = -1, .plans = NO_PLANS, .header = -1};
+    target_clear(t, -1);
     struct stat st;
     bool file = stat(text, &st) == 0 && !S_ISDIR(st.st_mode); /* a folder may be called as one */
     if (file ? file_open(t, text, err) : workload_open(t, text, seed, err)) {
@@ -115,7 +119,7 @@ int target_open(struct target *t, const char *text, uint64_t seed, struct error 
 
 int target_open_played(struct target *t, const char *name, int trace_fd, struct error *err)
 {
-    *t = (struct target){.trace_fd = trace_fd, .plans = NO_PLANS, .header = -1};
+    target_clear(t, trace_fd);
     snprintf(t->name, sizeof t->name, "%s", name);
     t->trace = trace_open_fd(trace_fd, t->name, TRACE_SKIP_CLOCK, err);
     return t->trace ? 0 : -1;
@@ -174,6 +178,8 @@ int target_plan(struct target *t, enum plan_release release, unsigned flags, str
     if (t->streamed)
         return target_header(t, err);
     int *fd = &t->plans[release][flags];
+    if (flags & PLAN_ARRIVALS)
+        trace_keep_clock(t->trace);
     if (*fd < 0 && plan_build(t->trace, release, flags, fd, err))
         return -1;
     return *fd;
@@ -187,7 +193,7 @@ void target_close(struct target *t)
         close(t->trace_fd);
     if (t->header >= 0)
         close(t->header);
-    for (int i = 0; i < 8; i++)
-        if (t->plans[i / 4][i % 4] >= 0)
-            close(t->plans[i / 4][i % 4]);
+    for (int i = 0; i < 2 * PLAN_VARIANTS; i++)
+        if (t->plans[i / PLAN_VARIANTS][i % PLAN_VARIANTS] >= 0)
+            close(t->plans[i / PLAN_VARIANTS][i % PLAN_VARIANTS]);
 }

@@ -5,17 +5,21 @@
 #ifndef ALLOCLAB_TARGET_H
 #define ALLOCLAB_TARGET_H
 
+#include "harness/open.h"
 #include "harness/plan.h"
 
 struct target {
-    char name[256];  /* the trace file's stem, or the workload's spec as given */
-    bool scoped;     /* has scopes */
-    bool live;       /* a live workload: each design has a trace of its own; this target has none */
-    int plans[2][4]; /* by enum plan_release and flags: descriptors, -1 = not built yet */
-    int header;      /* of a streamed one; -1 = not read yet */
+    char name[256]; /* the trace file's stem, or the workload's spec as given */
+    bool scoped;    /* has scopes */
+    bool live;      /* a live workload: each design has a trace of its own; this target has none */
+    int plans[2]
+             [PLAN_VARIANTS]; /* by enum plan_release and flags: descriptors, -1 = not built yet */
+    int header;               /* of a streamed one; -1 = not read yet */
     struct trace_reader *trace;
     int trace_fd;
-    bool streamed; /* its plan is a header alone, and cells have the trace decoded beside them */
+    bool streamed;  /* its plan is a header alone, and cells have the trace decoded beside them */
+    bool generated; /* a workload, not a recording */
+    struct open_config open; /* of the open pass; the rate is 0 until it is known */
 };
 
 /* `text` is a trace's path or a workload's spec; a file of that name comes first. 0, or -1 with a

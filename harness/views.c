@@ -72,6 +72,10 @@ void context_word(struct replay *r, struct replay_thread *t, struct cursor *c, u
         if (r->design->thread_exit && !r->one_view)
             r->design->thread_exit(t->view);
         break;
+    case PLAN_ARRIVE:
+        if (r->arrive)
+            r->arrive(r->arrive_ctx);
+        return;
     default:
         return;
     }

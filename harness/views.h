@@ -36,7 +36,7 @@ struct prefix {         /* what the words before an op say of it */
 const uint64_t *prefix_read(const struct replay *r, const struct replay_thread *t,
                             const struct cursor *c, const uint64_t *p, struct prefix *prefix);
 
-/* Executes BEGIN, END, SWITCH, START or STOP; sets r->failed if the design has no memory for a
+/* Executes BEGIN, END, SWITCH, START, STOP or ARRIVE; sets r->failed if the design has no memory for a
  * view. */
 void context_word(struct replay *r, struct replay_thread *t, struct cursor *c, uint64_t word);
 

@@ -59,8 +59,13 @@ def curve_of(bucket):
     return Curve(counts.sum() / above, edges[:, 1])
 
 
-def draw_panel(axes, curves, floor, worst):
-    most = max(c.left[-1] for c in [*curves.values(), *floor.values()]) * 1.6
+def draw_panel(axes, curves, floor, worst, dotted=None):
+    """`dotted`: a second curve of some of the series, without a marker."""
+    every = [*curves.values(), *floor.values(), *(dotted or {}).values()]
+    most = max(c.left[-1] for c in every) * 1.6
+    for series, curve in (dotted or {}).items():
+        axes.step(np.append(curve.left, most), np.append(curve.ns, curve.ns[-1]), where="post", linestyle=":", linewidth=1.2,
+                  color=style.look(series).colour)
     for series, curve in [*floor.items(), *curves.items()]:
         looks = style.look(series)
         left, ns = np.append(curve.left, min(curve.left[-1] * 1.6, most)), np.append(curve.ns, curve.ns[-1])
@@ -74,7 +79,7 @@ def draw_panel(axes, curves, floor, worst):
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(1, most)
-    values = [v for c in [*curves.values(), *floor.values()] for v in (c.ns[0], c.ns[-1])] + list(worst.values())
+    values = [v for c in every for v in (c.ns[0], c.ns[-1])] + list(worst.values())
     low, high = min(values) / 1.5, max(values) * 1.5
     axes.set_ylim(low, high)
     style.plain_log_ticks(axes.yaxis, low, high)

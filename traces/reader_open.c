@@ -294,6 +294,11 @@ bool trace_is_torn(const struct trace_reader *r)
     return r->torn;
 }
 
+void trace_keep_clock(struct trace_reader *r)
+{
+    r->flags &= ~(unsigned)TRACE_SKIP_CLOCK;
+}
+
 bool trace_has_clock(const struct trace_reader *r)
 {
     return r->has_clock;

@@ -123,6 +123,8 @@ const struct trace_totals *trace_reader_totals(const struct trace_reader *r); /*
 /* The path or name given to open, for messages. */
 const char *trace_name(const struct trace_reader *r);
 bool trace_is_torn(const struct trace_reader *r);
+/* From the next rewind on: ops carry their clock, though the reader was opened with SKIP_CLOCK. */
+void trace_keep_clock(struct trace_reader *r);
 bool trace_has_clock(const struct trace_reader *r);  /* some block has a clock column */
 bool trace_has_sites(const struct trace_reader *r);  /* some block has a site column */
 uint64_t trace_bytes(const struct trace_reader *r);  /* of the file */

@@ -25,6 +25,9 @@ enum {
     ARG_EVERY,
     ARG_LOCALITY_OPS,
     ARG_MINIMUM,
+    ARG_OPEN_RATE,
+    ARG_OPEN_LOAD,
+    ARG_OPEN_SCHEDULE,
     ARG_TOUCH,
     ARG_RELEASE,
     ARG_BASE,
@@ -50,6 +53,9 @@ static const char *const arg_names[] = {[ARG_ALLOCATORS] = "-a",
                                         [ARG_EVERY] = "--latency-every",
                                         [ARG_LOCALITY_OPS] = "--locality-ops",
                                         [ARG_MINIMUM] = "--latency-replays",
+                                        [ARG_OPEN_RATE] = "--open-rate",
+                                        [ARG_OPEN_LOAD] = "--open-load",
+                                        [ARG_OPEN_SCHEDULE] = "--open-schedule",
                                         [ARG_TOUCH] = "--touch",
                                         [ARG_RELEASE] = "--release",
                                         [ARG_BASE] = "--base",
@@ -141,6 +147,25 @@ static int replay_parse(struct session *s, const char *text, struct error *err)
     return 0;
 }
 
+/* The options of the open pass. */
+static int open_take(struct open_config *open, int option, const char *text, struct error *err)
+{
+    int choice = 0;
+    if (option == ARG_OPEN_SCHEDULE) {
+        int result = choice_parse("--open-schedule", text, open_schedule_names, &choice, err);
+        open->schedule = (enum open_schedule)choice;
+        return result;
+    }
+    char *end;
+    bool load = option == ARG_OPEN_LOAD;
+    double number = strtod(text, &end);
+    if (end == text || *end || !(number > 0) || number > (load ? 100 : 1e9))
+        return error_set(err, "%s: '%s' is not a number above 0, at most %s", arg_names[option],
+                         text, load ? "100 (1 = as much as can be served)" : "1e9 (per second)");
+    *(load ? &open->load : &open->rate) = number;
+    return 0;
+}
+
 static int option_take(struct session *s, struct arguments *a, int option, char *text,
                        struct error *err)
 {
@@ -162,6 +187,10 @@ static int option_take(struct session *s, struct arguments *a, int option, char 
         return every_parse(s, text, err);
     case ARG_LOCALITY_OPS:
         return number_parse("--locality-ops", text, 1, UINT64_MAX, &s->config.locality_ops, err);
+    case ARG_OPEN_RATE:
+    case ARG_OPEN_LOAD:
+    case ARG_OPEN_SCHEDULE:
+        return open_take(&s->config.open, option, text, err);
     case ARG_MINIMUM:
         result = number_parse("--latency-replays", text, 1, 10000, &number, err);
         s->config.latency_replays = (unsigned)number;
@@ -287,6 +316,7 @@ static int conclude(const struct session *s, const struct arguments *a, struct e
         summary_print(s, &comparisons, stdout);
     locality_summary_print(s, stdout);
     counters_summary_print(s, stdout);
+    summary_open_print(s, stdout);
     comparisons_free(&comparisons);
     return result;
 }
@@ -370,7 +400,8 @@ COMMAND(run) = {
     .name = "run",
     .usage = "run [-a SPEC,..] -w WORKLOAD_OR_TRACE,.. -o DIR [-r BLOCKS] [--passes "
              "PASS,..] [--latency-every PRIME] [--latency-replays N] [--locality-ops N] "
-             "[--counters SET|EVENT[+EVENT..],..] "
+             "[--counters SET|EVENT[+EVENT..],..] [--open-load L|--open-rate PER_SECOND] "
+             "[--open-schedule auto|uniform|poisson|recorded] "
              "[--touch none|first|line] [--release auto|free|scope|both] [--base SPEC] [--via "
              "vtable|malloc] [--door thp=on|off,numa=..,hugetlb=yes,commit_limit=BYTES] [--seed N] "
              "[--limit-seconds N] [--limit-memory BYTES] [--min-ms N] [--replay serial|parallel] "
