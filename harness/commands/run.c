@@ -147,6 +147,15 @@ static int replay_parse(struct session *s, const char *text, struct error *err)
     return 0;
 }
 
+static int minimum_parse(struct session *s, const char *text, struct error *err)
+{
+    uint64_t number;
+    if (number_parse("--latency-replays", text, 1, 10000, &number, err))
+        return -1;
+    s->config.latency_replays = (unsigned)number;
+    return 0;
+}
+
 /* The options of the open pass. */
 static int open_take(struct open_config *open, int option, const char *text, struct error *err)
 {
@@ -176,6 +185,8 @@ static int option_take(struct session *s, struct arguments *a, int option, char 
         *place = text;
         return 0;
     }
+    if (option >= ARG_OPEN_RATE && option <= ARG_OPEN_SCHEDULE)
+        return open_take(&s->config.open, option, text, err);
     switch (option) {
     case ARG_REPEATS:
         result = number_parse("-r", text, 1, 1000, &number, err);
@@ -187,14 +198,8 @@ static int option_take(struct session *s, struct arguments *a, int option, char 
         return every_parse(s, text, err);
     case ARG_LOCALITY_OPS:
         return number_parse("--locality-ops", text, 1, UINT64_MAX, &s->config.locality_ops, err);
-    case ARG_OPEN_RATE:
-    case ARG_OPEN_LOAD:
-    case ARG_OPEN_SCHEDULE:
-        return open_take(&s->config.open, option, text, err);
     case ARG_MINIMUM:
-        result = number_parse("--latency-replays", text, 1, 10000, &number, err);
-        s->config.latency_replays = (unsigned)number;
-        break;
+        return minimum_parse(s, text, err);
     case ARG_TOUCH:
         result = choice_parse("--touch", text, touch_names, &choice, err);
         s->touch = (enum touch)choice;
