@@ -42,11 +42,10 @@ static const struct allocator *const design = &TABLE(DESIGN);
 
 #include "api/malloc_view.h"
 
-#define EXPORT        __attribute__((visibility("default")))
-#define FLATTENED     __attribute__((flatten))
-#define LIKELY(x)     __builtin_expect(!!(x), 1)
-#define UNLIKELY(x)   __builtin_expect(!!(x), 0)
-#define ERRNO_NONE(p) ((p) ? (p) : dropin_no_memory())
+#define EXPORT      __attribute__((visibility("default")))
+#define FLATTENED   __attribute__((flatten))
+#define LIKELY(x)   __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
 /* ---- what all entries are made of ---- */
 
@@ -54,6 +53,12 @@ static __attribute__((noinline, cold)) void *dropin_no_memory(void)
 {
     errno = ENOMEM;
     return NULL;
+}
+
+/* What a call returns that may say ENOMEM. */
+static inline void *dropin_or_errno(void *p)
+{
+    return LIKELY(p) ? p : dropin_no_memory();
 }
 
 /* size 0 is one byte; true if the design may be asked for it. */
@@ -130,7 +135,7 @@ static inline void dropin_free(void *p, size_t size)
 static void *dropin_realloc(void *p, size_t size)
 {
     if (!p)
-        return ERRNO_NONE(dropin_alloc(size));
+        return dropin_or_errno(dropin_alloc(size));
     if (!size) {
         dropin_free(p, 0);
         return NULL;
@@ -144,7 +149,7 @@ static void *dropin_realloc(void *p, size_t size)
             moved = generic_realloc(design, view, view, p, old, size, ALLOCATOR_ALIGN);
     }
     dropin_leave(view);
-    return ERRNO_NONE(moved);
+    return dropin_or_errno(moved);
 }
 
 static bool is_power_of_two(size_t n)
@@ -156,8 +161,7 @@ static bool is_power_of_two(size_t n)
 
 EXPORT FLATTENED void *malloc(size_t size)
 {
-    void *p = dropin_alloc(size);
-    return LIKELY(p) ? p : dropin_no_memory();
+    return dropin_or_errno(dropin_alloc(size));
 }
 
 EXPORT FLATTENED void free(void *p)
@@ -175,7 +179,7 @@ EXPORT void *calloc(size_t count, size_t size)
     if (UNLIKELY(view && !p) && dropin_trim())
         p = generic_zalloc(design, view, bytes, ALLOCATOR_ALIGN);
     dropin_leave(view);
-    return ERRNO_NONE(p);
+    return dropin_or_errno(p);
 }
 
 EXPORT void *realloc(void *p, size_t size)
@@ -204,7 +208,7 @@ EXPORT int posix_memalign(void **out, size_t align, size_t size)
 EXPORT void *aligned_alloc(size_t align, size_t size)
 {
     if (is_power_of_two(align))
-        return ERRNO_NONE(dropin_alloc_rest(size, align));
+        return dropin_or_errno(dropin_alloc_rest(size, align));
     errno = EINVAL;
     return NULL;
 }
@@ -214,12 +218,12 @@ EXPORT void *memalign(size_t align, size_t size)
 {
     if (align > DROPIN_ALIGN_MAX)
         return dropin_no_memory();
-    return ERRNO_NONE(dropin_alloc_rest(size, (size_t)1 << log2_ceil(size_max(align, 1))));
+    return dropin_or_errno(dropin_alloc_rest(size, (size_t)1 << log2_ceil(size_max(align, 1))));
 }
 
 EXPORT void *valloc(size_t size)
 {
-    return ERRNO_NONE(dropin_alloc_rest(size, os_page_bytes()));
+    return dropin_or_errno(dropin_alloc_rest(size, os_page_bytes()));
 }
 
 EXPORT void *pvalloc(size_t size)
@@ -227,7 +231,7 @@ EXPORT void *pvalloc(size_t size)
     size_t page = os_page_bytes();
     if (size > PTRDIFF_MAX)
         return dropin_no_memory();
-    return ERRNO_NONE(dropin_alloc_rest(align_up(size_max(size, 1), page), page));
+    return dropin_or_errno(dropin_alloc_rest(align_up(size_max(size, 1), page), page));
 }
 
 EXPORT size_t malloc_usable_size(void *p)

@@ -27,7 +27,7 @@ class SmallProgramsTest(DropinTest):
         cls.addClassCleanup(shutil.rmtree, cls.bin)
         c = [(name, f"{name}.c", C_FLAGS) for name in
              ("family", "threads", "detached", "running", "forks", "plugin_host", "ticked", "limited")]
-        cxx = [(name, f"{name}.cpp", CXX_FLAGS) for name in ("operators", "replaced", "last_words")]
+        cxx = [(name, f"{name}.cpp", CXX_FLAGS) for name in ("operators", "replaced", "last_words", "steady")]
         libraries = [("c_plugin.so", "c_plugin.c", C_FLAGS + LIBRARY_FLAGS),
                      ("cxx_plugin.so", "cxx_plugin.cpp", CXX_FLAGS + LIBRARY_FLAGS),
                      ("early_plugin.so", "early_plugin.c",
@@ -89,10 +89,15 @@ class SmallProgramsTest(DropinTest):
     def test_plugins_allocate_while_they_are_loaded_and_throw_without_a_cxx_program(self):
         self.on_all("plugin_host", self.bin / "c_plugin.so", self.bin / "cxx_plugin.so")
 
-    def peak_bytes(self, program, count):
+    def peak_bytes(self, program, count, design="segfit"):
         stats = self.folder() / "stats"
-        self.execute([*on("segfit", "--stats", stats), self.bin / program, count])
+        self.execute([*on(design, "--stats", stats), self.bin / program, count])
         return int(re.search(r"^peak_committed_bytes (\d+)$", stats.read_text(), re.MULTILINE)[1])
+
+    def test_no_entry_point_takes_more_than_it_hands_out(self):
+        for design in DESIGNS:
+            with self.subTest(design=design):
+                self.assertLess(self.peak_bytes("steady", 100, design), 1.5 * self.peak_bytes("steady", 10, design))
 
     def test_threads_that_ended_cost_nothing(self):
         self.assertLess(self.peak_bytes("threads", 2000), 2 * self.peak_bytes("threads", 100))
