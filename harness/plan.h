@@ -43,6 +43,10 @@
  * slots has two owners, so that threads do not disturb each other where the program did not; and
  * the slots of a shared object are used again as late as possible, so that a new object seldom
  * waits for the free of one before it.
+ *
+ * PLAN_MERGED is for serial replay of designs that have no views of threads: there a change of
+ * thread is nothing to the design, and following it would cost the loop time (two threads that take
+ * turns every ten ops: half a nanosecond an op). Only without scopes, which are per thread.
  */
 #ifndef ALLOCLAB_PLAN_H
 #define ALLOCLAB_PLAN_H
@@ -107,7 +111,8 @@ enum plan_flag {
     PLAN_PARALLEL = 2,  /* turns, and slots laid out for threads that run at the same time */
     PLAN_STREAM = 4,    /* a header alone: the words come through a ring (ring.h) */
     PLAN_ARRIVALS = 8,  /* ARRIVE words */
-    PLAN_VARIANTS = 16, /* combinations of flags */
+    PLAN_MERGED = 16,   /* all words are the first thread's, without START and STOP */
+    PLAN_VARIANTS = 32, /* combinations of flags */
 };
 
 /* What a pass consists of: making what was live at the start, the trace, the epilogue. */

@@ -194,6 +194,12 @@ static __attribute__((noinline)) bool words_room(struct builder *b, struct threa
     return true;
 }
 
+/* The thread whose words those of `thread` stand among. */
+static inline uint32_t words_owner(const struct builder *b, uint32_t thread)
+{
+    return b->plan.flags & PLAN_MERGED ? 0 : thread;
+}
+
 static __attribute__((noinline)) bool run_begin(struct builder *b, uint32_t thread)
 {
     if (b->plan.runs && b->runs[b->plan.runs - 1].words == UINT32_MAX)
@@ -201,15 +207,16 @@ static __attribute__((noinline)) bool run_begin(struct builder *b, uint32_t thre
             "more than 4,294,967,295 words without a change of thread; replay a part of the trace";
     if (!grow(b, &b->runs, b->plan.runs, &b->run_room, sizeof *b->runs))
         return false;
-    b->runs[b->plan.runs++] = (struct plan_run){.thread = thread, .words = 0};
+    b->runs[b->plan.runs++] = (struct plan_run){.thread = words_owner(b, thread), .words = 0};
     return true;
 }
 
 static inline void word_put(struct builder *b, uint32_t thread, uint64_t word)
 {
-    struct thread *t = &b->threads[thread];
+    uint32_t owner = words_owner(b, thread);
+    struct thread *t = &b->threads[owner];
     const struct plan_run *last = b->plan.runs ? &b->runs[b->plan.runs - 1] : NULL;
-    if (!last || last->thread != thread || last->words == UINT32_MAX) {
+    if (!last || last->thread != owner || last->words == UINT32_MAX) {
         if (!run_begin(b, thread))
             return;
     }
@@ -223,6 +230,12 @@ static void context_put(struct builder *b, uint32_t thread, unsigned kind, uint3
                         uint32_t low)
 {
     word_put(b, thread, plan_word(kind, slot, low));
+}
+
+static void thread_put(struct builder *b, uint32_t thread, enum plan_kind kind)
+{
+    if (!(b->plan.flags & PLAN_MERGED))
+        context_put(b, thread, kind, 0, 0);
 }
 
 static void rare_put(struct builder *b, uint32_t thread, unsigned kind, uint32_t slot,
@@ -334,7 +347,7 @@ static __attribute__((noinline)) bool thread_begin(struct builder *b, uint32_t t
     }
     if (t->state == 0) {
         t->state = 1;
-        context_put(b, thread, PLAN_START, 0, 0);
+        thread_put(b, thread, PLAN_START);
     }
     return !b->refusal;
 }
@@ -588,7 +601,7 @@ static void op_add(struct builder *b, const struct trace_op *op)
         scope_op(b, op);
     } else if (op->kind == TRACE_THREAD_END) {
         b->threads[op->thread].state = 2;
-        context_put(b, op->thread, PLAN_STOP, 0, 0);
+        thread_put(b, op->thread, PLAN_STOP);
     }
 }
 
@@ -628,7 +641,7 @@ static void epilogue_add(struct builder *b)
             scope_close(b, thread, id);
     for (uint32_t i = 0; i < b->plan.threads; i++)
         if (b->threads[i].state == 1)
-            context_put(b, i, PLAN_STOP, 0, 0);
+            thread_put(b, i, PLAN_STOP);
     b->plan.dropped_frees = dropped;
 }
 

@@ -344,13 +344,20 @@ static bool parallel_pass(const struct session *s, enum pass pass)
     return s->parallel && (pass == PASS_THROUGHPUT || pass == PASS_VERIFY || pass == PASS_COUNTERS);
 }
 
-static unsigned plan_flags(const struct session *s, enum pass pass)
+/* Where all is called through malloc, nothing has views of threads. Elsewhere all designs, with such
+   views and without, are to be replayed in the same way. */
+static unsigned plan_flags(const struct session *s, enum pass pass, unsigned contender,
+                           unsigned release)
 {
     if (pass == PASS_OPEN)
         return PLAN_ARRIVALS;
     if (parallel_pass(s, pass))
         return PLAN_PARALLEL;
-    return pass_observes(pass) ? PLAN_OBSERVE : 0;
+    if (pass_observes(pass))
+        return PLAN_OBSERVE;
+    bool merged = s->via == VIA_MALLOC && release == PLAN_RELEASE_FREE &&
+                  !s->contenders[contender].runs->thread_enter;
+    return merged ? PLAN_MERGED : 0;
 }
 
 /* Which of null's figures the rows of its block carry, and in which column. */
@@ -368,7 +375,8 @@ static int job_measure(struct session *s, struct job *job, struct target *target
                        struct error *err)
 {
     struct plan plan;
-    int fd = target_plan(target, job->release, plan_flags(s, job->pass), err);
+    int fd = target_plan(target, job->release,
+                         plan_flags(s, job->pass, job->contender, job->release), err);
     if (fd < 0 || plan_header(fd, &plan, err))
         return -1;
     struct cell cell;
@@ -514,7 +522,8 @@ static int flight_begin(struct session *s, const struct job *job, unsigned *room
     static struct outcome reason; /* large; the job will say it again */
     struct plan plan;
     struct target *target = &s->targets[job->target];
-    int fd = target_plan(target, job->release, plan_flags(s, job->pass), err);
+    int fd = target_plan(target, job->release,
+                         plan_flags(s, job->pass, job->contender, job->release), err);
     if (fd < 0 || plan_header(fd, &plan, err))
         return -1;
     *room = flights_room(s, &plan);
@@ -584,7 +593,7 @@ static int open_calibrate(struct session *s, unsigned target, unsigned contender
     struct cell cell;
     struct job job = {.contender = contender, .target = target, .pass = PASS_OPEN};
     job.release = release_modes(s, contender, target) & 1 ? PLAN_RELEASE_FREE : PLAN_RELEASE_SCOPE;
-    int fd = target_plan(t, job.release, plan_flags(s, PASS_OPEN), err);
+    int fd = target_plan(t, job.release, plan_flags(s, PASS_OPEN, job.contender, job.release), err);
     if (fd < 0 || plan_header(fd, &plan, err))
         return -1;
     memset(&outcome, 0, sizeof outcome);
@@ -662,14 +671,15 @@ static unsigned cells_count(const struct session *s)
     return once * passes;
 }
 
-/* The target's plans for the pass in these release modes. */
-static int pass_plan(struct session *s, unsigned target, enum pass pass, unsigned modes,
+/* The target's plans for the contender's cells of the pass. */
+static int pass_plan(struct session *s, unsigned target, enum pass pass, unsigned contender,
                      struct error *err)
 {
     struct target *t = pass_target(s, target, pass, err);
+    unsigned modes = release_modes(s, contender, target);
     for (unsigned mode = 0; t && mode < 2; mode++)
         if (modes & 1u << mode &&
-            target_plan(t, (enum plan_release)mode, plan_flags(s, pass), err) < 0)
+            target_plan(t, (enum plan_release)mode, plan_flags(s, pass, contender, mode), err) < 0)
             return -1;
     return t ? 0 : -1;
 }
@@ -707,9 +717,8 @@ int session_plan(struct session *s, struct error *err)
         for (unsigned contender = 0; contender < s->contender_count; contender++) {
             if (s->targets[target].live)
                 continue;
-            unsigned modes = release_modes(s, contender, target);
             for (enum pass pass = 0; pass < PASS_COUNT; pass++)
-                if (s->passes[pass] && pass_plan(s, target, pass, modes, err))
+                if (s->passes[pass] && pass_plan(s, target, pass, contender, err))
                     return -1;
         }
     return 0;

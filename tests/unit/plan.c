@@ -397,6 +397,34 @@ static void threads_have_views(void **state)
     plan_unmap(plan);
 }
 
+/* One run before the trace, for what was live, one of it, and one after it; the calls in the same
+   order; and the header says of threads what it says in any plan. */
+static void threads_merged_keep_the_order(void **state)
+{
+    (void)state;
+    const struct trace_op ops[] = {{.kind = TRACE_LIVE, .size = 70},
+                                   ALLOC(1),
+                                   {.kind = TRACE_ALLOC, .size = 2, .thread = 1},
+                                   {.kind = TRACE_REALLOC, .object = 1, .size = 9, .thread = 1},
+                                   ALLOC(3),
+                                   {.kind = TRACE_FREE, .object = 1, .thread = 1},
+                                   {.kind = TRACE_THREAD_END, .thread = 1},
+                                   FREE(2)};
+    spy.thread_enter = spy_thread_enter; /* is not called */
+    const struct plan *plan = plan_make(ops, COUNT(ops), PLAN_RELEASE_FREE, PLAN_MERGED);
+    assert_string_equal(replay_said(plan, plan->runs),
+                        "r0:a0:70 r0:a1:1 r0:a2:2 r0:r1:1>9 r0:a3:3 r0:f1 r0:f2 r0:f0 r0:f3 ");
+    assert_int_equal(plan->threads, 2);
+    assert_int_equal(plan->start_runs, 1);
+    assert_int_equal(plan->main_runs, 2);
+    assert_int_equal(plan->runs, 3);
+    plan_unmap(plan);
+    plan = plan_make(ops, COUNT(ops), PLAN_RELEASE_FREE, 0);
+    assert_true(plan->runs > 3);
+    plan_unmap(plan);
+    spy.thread_enter = NULL;
+}
+
 static void designs_that_cannot_reuse_run_in_a_scope(void **state)
 {
     (void)state;
@@ -479,6 +507,7 @@ int main(void)
         cmocka_unit_test(the_epilogue_closes_scopes),
         cmocka_unit_test(drops_are_seen_by_observers_only),
         cmocka_unit_test(threads_have_views),
+        cmocka_unit_test(threads_merged_keep_the_order),
         cmocka_unit_test(designs_that_cannot_reuse_run_in_a_scope),
         cmocka_unit_test(a_live_object_is_made_but_not_counted),
         cmocka_unit_test(an_empty_trace_is_a_plan),
