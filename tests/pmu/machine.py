@@ -2,7 +2,8 @@
 cross build of alloclab in its first file system, lets it run a list of commands, and reads back what each printed.
 
 The emulator counts instructions (-icount), so the same boot does the same: time is virtual, and passes at once while the
-machine waits. Addresses are not randomised in it."""
+machine waits. Its clock starts at the same time in each boot, its random numbers at the same seed, and addresses are not
+randomised in it."""
 
 import collections
 import gzip
@@ -131,7 +132,8 @@ def boot(arch, commands, cpu=""):
         initrd.write(file_system(arch, commands, os.path.join("build", arch)))
         initrd.flush()
         command = [word.format(cpu=cpu) for word in about.emulator] + [
-            "-m", "256", "-nodefaults", "-nographic", "-serial", "stdio", "-no-reboot", "-kernel", kernel,
+            "-seed", "1", "-rtc", "base=2026-01-01T00:00:00,clock=vm", "-m", "256", "-nodefaults", "-nographic",
+            "-serial", "stdio", "-no-reboot", "-kernel", kernel,
             "-initrd", initrd.name, "-append", f"console={about.console} panic=-1 quiet"]
         try:
             got = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

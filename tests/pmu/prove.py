@@ -20,6 +20,7 @@ CYCLES_PER_INSTRUCTION = 4  # arm64: -icount shift=2
 TURNS = 50_000_000  # of a loop: long enough for groups to take turns
 PAGES_READ, PAGES_WRITTEN = 2048, 4096
 SLACK_PAGES = 16  # of the kernel and of what is around the loop: riscv64 counts these as well
+SLACK_BOOTS = 8  # between two boots
 RUN = ("/alloclab run -a freelist,tlsf,bump -w random:ops=20000,live=1000 -r 2 --seed 1 --passes counters --counters {} "
        "-o /tmp/{} >&2; s=$?; cat /tmp/{}/{}.csv; exit $s")
 
@@ -248,10 +249,11 @@ def riscv64_a_page_is_a_miss(boots):
 
 
 def riscv64_boots_agree(boots):
+    """But for a handful: the emulator resizes its own table of translations by the host's clock."""
     for name in "read", "write":
         first, second = misses(boots["first"][name]), misses(boots["second"][name])
         for event in MISSES.split("+"):
-            need(first[event] == second[event], f"{name}: {first[event]} and {second[event]} {event}")
+            need(abs(first[event] - second[event]) <= SLACK_BOOTS, f"{name}: {first[event]} and {second[event]} {event}")
 
 
 def riscv64_a_lying_pmu_is_suspect(boots):

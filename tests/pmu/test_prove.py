@@ -91,6 +91,14 @@ class Checks(unittest.TestCase):
         self.lies(prove.riscv64_a_page_is_a_miss, boots((2054, 1), (6, 4097)), boots((1, 2054), (4097, 6)),
                   boots((2047, 1), (6, 4097)), boots((2054, 1), (6, 4200)), boots((0, 0), (0, 0)))
 
+    def test_boots_agree(self):
+        def boots(loads):
+            def boot(found):
+                row = guest(("dTLB-load-misses", found, found, 1, ""), ("dTLB-store-misses", 1, 1, 1, ""))
+                return {"read": row, "write": row}
+            return {"first": boot(2054), "second": boot(loads)}
+        self.lies(prove.riscv64_boots_agree, boots(2049), boots(2000), boots(0))
+
     def test_an_empty_or_failed_run_proves_nothing(self):
         with self.assertRaises(AssertionError):
             prove.rows_of(Answer(1, "a,b\n1,2\n", "why"))
