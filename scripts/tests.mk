@@ -2,7 +2,7 @@
 # program tests/NAME.c or tests/{unit,misuse,golden,fuzz}/NAME.c, linked with the helpers in tests/lib; the same under
 # tests/tsan, built with -fsanitize=thread only; or a Python file tests/**/test_*.py.
 
-TEST_SRC    := $(wildcard tests/*.c tests/unit/*.c tests/misuse/*.c tests/golden/*.c tests/fuzz/*.c)
+TEST_SRC    := $(filter-out tests/fuzz/libfuzzer.c,$(wildcard tests/*.c tests/unit/*.c tests/misuse/*.c tests/golden/*.c tests/fuzz/*.c))
 TSAN_SRC    := $(wildcard tests/tsan/*.c)
 TEST_PY     := $(sort $(wildcard tests/test_*.py tests/*/test_*.py))
 TEST_HELPER := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/lib/*.c))
@@ -45,6 +45,22 @@ test-asan: ## the suites under the address and undefined-behaviour sanitizers al
 
 test-tsan: ## the suites for the thread sanitizer alone
 	+@$(MAKE) --no-print-directory MODE=tsan BUILD=$(call test_build,tsan) test
+
+# Long fuzzing by clang's libFuzzer; its corpora grow in build/fuzz.
+FUZZ_SRC   := tests/fuzz/libfuzzer.c tests/lib/import_once.c tests/lib/trace_image.c $(wildcard traces/*.c traces/formats/*.c)
+FUZZ_FORMS := trace $(filter-out capture ops8,$(FORMATS))
+
+build/fuzz/formats.c: FORCE
+	@mkdir -p $(@D); scripts/registry.sh rest "" "$(FORMATS)" "" > $@.new; $(keep_or_replace)
+
+build/fuzz/libfuzzer: $(FUZZ_SRC) build/fuzz/formats.c
+	@scripts/install.sh fuzz; echo "  FUZZ  $@"
+	@clang -std=c11 -D_GNU_SOURCE -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I. -pthread \
+	  -o $@ $^ -lcmocka -lzstd -lxxhash -lz
+
+.PHONY: fuzz
+fuzz: build/fuzz/libfuzzer alloclab ## importers and the reader under clang's libFuzzer; MINUTES=1 for each form, FORM="mtrace .."
+	@ALLOCLAB=$(ALLOCLAB) scripts/fuzz.sh $< build/fuzz $(or $(MINUTES),1) $(or $(FORM),$(FUZZ_FORMS))
 
 .PHONY: misuse-table
 misuse-table: $(BUILD)/tests/misuse/misuse ## rewrite docs/misuse.md, which design detects what

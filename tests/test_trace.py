@@ -3,55 +3,16 @@
 
 import gzip
 import os
-import shutil
-import subprocess
-import tempfile
+import sys
 import unittest
 
-ALLOCLAB = os.path.abspath(os.environ["ALLOCLAB"])
-FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fixtures")
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+from trace_cli import FIXTURES, TraceTest  # noqa: E402
+
 TRACES = os.environ.get("ALLOCLAB_TRACES", "")
 
 
-class TraceTest(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="alloclab-trace-")
-        self.addCleanup(shutil.rmtree, self.folder)
-
-    def path(self, name, text=None):
-        path = os.path.join(self.folder, name)
-        if text is not None:
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(text)
-        return path
-
-    def run_cli(self, *arguments):
-        return subprocess.run([ALLOCLAB, "trace", *arguments], capture_output=True, text=True, timeout=120, check=False)
-
-    def ok(self, *arguments):
-        done = self.run_cli(*arguments)
-        self.assertEqual((done.returncode, done.stderr), (0, ""), arguments)
-        return done.stdout
-
-    def refused(self, message, *arguments):
-        done = self.run_cli(*arguments)
-        self.assertEqual((done.returncode, done.stderr), (2, message + "\n"), arguments)
-
-    def fields(self, output):
-        return {line.partition(" ")[0]: line.partition(" ")[2].strip() for line in output.splitlines()}
-
-
 class Import(TraceTest):
-    def convert(self, form, fixture, **expected):
-        source, trace = os.path.join(FIXTURES, fixture), self.path("x.trace")
-        report = self.fields(self.ok("convert", "--from", form, source, "-o", trace))
-        with open(os.path.splitext(source)[0] + ".expected", encoding="utf-8") as file:
-            self.assertEqual(self.ok("cat", trace), file.read())
-        self.ok("check", trace)
-        for key, value in expected.items():
-            self.assertEqual(report.get(key), value, key)
-        self.assertEqual(os.listdir(self.folder), ["x.trace"])
-
     def test_android(self):
         self.convert("android", "android.txt", lines="17", ops="16", unknown_frees="0", first_odd_line=None)
 

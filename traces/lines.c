@@ -1,5 +1,5 @@
 /*
- * lines.c - a buffer of one longest line and more, filled by zlib, which passes plain text through.
+ * lines.c - a buffer of one longest line and more, filled by unpack.h.
  */
 #include "traces/lines.h"
 
@@ -7,17 +7,14 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 enum { BUFFER_BYTES = 2 * LINES_MAX_BYTES };
 
 int lines_open(struct lines *lines, const char *name, struct error *err)
 {
-    *lines = (struct lines){.name = name, .err = err};
-    errno = 0;
-    lines->file = gzopen(name, "rbe");
-    if (!lines->file)
-        return error_set(err, "%s: cannot open: %s", name, errno ? strerror(errno) : "no memory");
+    *lines = (struct lines){.name = name, .unit = "line", .err = err};
+    if (unpack_open(&lines->file, name, err))
+        return -1;
     lines->buffer = malloc(BUFFER_BYTES + 1);
     if (lines->buffer)
         return 0;
@@ -27,18 +24,16 @@ int lines_open(struct lines *lines, const char *name, struct error *err)
 
 void lines_close(struct lines *lines)
 {
-    if (lines->file)
-        gzclose_r(lines->file);
+    unpack_close(&lines->file);
     free(lines->buffer);
-    lines->file = NULL;
     lines->buffer = NULL;
 }
 
 int lines_refuse(const struct lines *lines, const char *format, ...)
 {
     struct error *err = lines->err;
-    int used = snprintf(err->text, sizeof err->text, "%.500s: line %" PRIu64 ": ", lines->name,
-                        lines->number);
+    int used = snprintf(err->text, sizeof err->text, "%.500s: %s %" PRIu64 ": ", lines->name,
+                        lines->unit, lines->number);
     va_list args;
     va_start(args, format);
     vsnprintf(err->text + used, sizeof err->text - (size_t)used, format, args);
@@ -49,17 +44,20 @@ int lines_refuse(const struct lines *lines, const char *format, ...)
 /* Moves what is unread to the front and fills the rest. */
 static int buffer_fill(struct lines *lines)
 {
-    int status = Z_OK;
+    struct error why;
     memmove(lines->buffer, lines->buffer + lines->start, lines->end - lines->start);
     lines->end -= lines->start;
     lines->start = 0;
-    errno = 0;
-    int got =
-        gzread(lines->file, lines->buffer + lines->end, (unsigned)(BUFFER_BYTES - lines->end));
-    const char *why = gzerror(lines->file, &status);
-    if (got < 0 || (status != Z_OK && status != Z_STREAM_END)) {
+    long got =
+        unpack_read(&lines->file, lines->buffer + lines->end, BUFFER_BYTES - lines->end, &why);
+    if (got == 0 && lines->file.torn) {
+        lines->torn = true;
+        if (!lines->takes_torn)
+            got = error_set(&why, "the compressed file ends too early");
+    }
+    if (got < 0) {
         lines->number++;
-        return lines_refuse(lines, "cannot read on: %s", status == Z_ERRNO ? strerror(errno) : why);
+        return lines_refuse(lines, "cannot read on: %.400s", why.text);
     }
     lines->end += (size_t)got;
     lines->finished = got == 0;
@@ -82,6 +80,7 @@ int lines_next(struct lines *lines)
     if (!end && lines->start == lines->end)
         return 0;
     lines->number++;
+    lines->torn = end == NULL;
     if (!end)
         end = lines->buffer + lines->end;
     lines->text = lines->buffer + lines->start;
@@ -99,6 +98,20 @@ int lines_next(struct lines *lines)
     return 1;
 }
 
+int lines_record(struct lines *lines, size_t bytes)
+{
+    while (lines->end - lines->start < bytes && !lines->finished)
+        if (buffer_fill(lines))
+            return -1;
+    if (lines->end == lines->start)
+        return 0;
+    lines->number++;
+    lines->torn = lines->end - lines->start < bytes;
+    lines->text = lines->buffer + lines->start;
+    lines->start += lines->torn ? lines->end - lines->start : bytes;
+    return 1;
+}
+
 char *lines_word(struct lines *lines)
 {
     char *word = lines->next + strspn(lines->next, " \t");
@@ -108,6 +121,12 @@ char *lines_word(struct lines *lines)
     if (*lines->next)
         *lines->next++ = 0;
     return word;
+}
+
+int lines_end(struct lines *lines)
+{
+    const char *word = lines_word(lines);
+    return word ? lines_refuse(lines, "'%.40s' is not expected here", word) : 0;
 }
 
 int lines_number(struct lines *lines, const char *word, const char *what, uint64_t *value)
@@ -126,20 +145,56 @@ int lines_number(struct lines *lines, const char *word, const char *what, uint64
     return 0;
 }
 
+/* The digits of `word` from `digits` on. */
+static int hex_parse(struct lines *lines, const char *word, const char *digits, const char *what,
+                     uint64_t *value)
+{
+    errno = 0;
+    *value = strtoull(digits, NULL, 16);
+    if (errno)
+        return lines_refuse(lines, "%s '%.40s' does not fit into 64 bits", what, word);
+    return 0;
+}
+
+static bool is_hex(const char *digits)
+{
+    size_t count = strspn(digits, "0123456789abcdefABCDEF");
+    return count && digits[count] == 0;
+}
+
+static bool has_prefix(const char *word)
+{
+    return word[0] == '0' && (word[1] | 32) == 'x' && is_hex(word + 2);
+}
+
 int lines_address(struct lines *lines, const char *word, const char *what, uint64_t *value)
 {
     if (!word)
         return lines_refuse(lines, "the %s is missing", what);
-    size_t digits =
-        word[0] == '0' && (word[1] | 32) == 'x' ? strspn(word + 2, "0123456789abcdefABCDEF") : 0;
-    if (digits == 0 || word[2 + digits])
+    if (!has_prefix(word))
         return lines_refuse(lines, "%s '%.40s' is not an address: 0x and hex digits are expected",
                             what, word);
-    errno = 0;
-    *value = strtoull(word, NULL, 16);
-    if (errno)
-        return lines_refuse(lines, "%s '%.40s' does not fit into 64 bits", what, word);
-    return 0;
+    return hex_parse(lines, word, word + 2, what, value);
+}
+
+int lines_hex(struct lines *lines, const char *word, const char *what, uint64_t *value)
+{
+    if (!word)
+        return lines_refuse(lines, "the %s is missing", what);
+    if (!is_hex(word))
+        return lines_refuse(lines, "%s '%.40s' is not a number: hex digits are expected", what,
+                            word);
+    return hex_parse(lines, word, word, what, value);
+}
+
+int lines_pointer(struct lines *lines, const char *word, const char *what, uint64_t *value)
+{
+    *value = 0;
+    if (!word || has_prefix(word))
+        return lines_address(lines, word, what, value);
+    if (!strcmp(word, "(nil)") || !strcmp(word, "nil") || !strcmp(word, "NULL"))
+        return 0;
+    return lines_number(lines, word, what, value);
 }
 
 int lines_put(struct lines *lines, struct trace_writer *out, const struct trace_op *op)
@@ -151,8 +206,6 @@ int lines_put(struct lines *lines, struct trace_writer *out, const struct trace_
 int lines_odd(struct lines *lines, struct import_report *report, uint64_t *count, const char *what,
               const char *word)
 {
-    ++*count;
-    if (report->first_odd_line == 0)
-        report->first_odd_line = lines->number;
+    import_odd_note(report, count, lines->number);
     return report->strict ? lines_refuse(lines, "%s %.40s", what, word) : 0;
 }

@@ -127,12 +127,28 @@ static int format_guess(const char *path, const struct trace_format **format, st
                      path);
 }
 
+#define ODD_NAME(name) #name,
+
+/* An oddity's count, and the first lines with one. The rare ones are left out if there are none. */
+static void odd_print(const struct import_report *report, unsigned i)
+{
+    static const char *const names[] = {IMPORT_ODDITIES(ODD_NAME)};
+    if (report->odd[i] == 0 && i > IMPORT_double_allocs)
+        return;
+    printf("%-18s %" PRIu64 "\n", names[i], report->odd[i]);
+    if (report->first_lines[i][0])
+        printf("%s_at", names[i]);
+    for (unsigned k = 0; k < IMPORT_FIRST_LINES && report->first_lines[i][k]; k++)
+        printf(" %" PRIu64, report->first_lines[i][k]);
+    if (report->first_lines[i][0])
+        puts(report->odd[i] > IMPORT_FIRST_LINES ? " .." : "");
+}
+
 static void report_print(const struct import_report *report)
 {
     printf("lines              %" PRIu64 "\n", report->lines);
-    printf("unknown_frees      %" PRIu64 "\n", report->unknown_frees);
-    printf("unknown_reallocs   %" PRIu64 "\n", report->unknown_reallocs);
-    printf("double_allocs      %" PRIu64 "\n", report->double_allocs);
+    for (unsigned i = 0; i < IMPORT_ODDITY_COUNT; i++)
+        odd_print(report, i);
     if (report->first_odd_line)
         printf("first_odd_line     %" PRIu64 "\n", report->first_odd_line);
 }

@@ -1,11 +1,12 @@
 /*
  * trace.c - mutated inputs through the checker and the importers: no crash, no hang, each either
  * fine or refused with the file and an offset or a line. Seeded: ALLOCLAB_FUZZ_SEED (printed) and
- * ALLOCLAB_FUZZ_COUNT mutants of traces; a tenth as many texts of each form. run.py: timeout=300
+ * ALLOCLAB_FUZZ_COUNT mutants of traces, and as many texts of all forms together. run.py: timeout=300
  *
  * Half of the mutants of traces are of files whose columns are stored plainly, and most have their
  * checksums made right again, so that the damage reaches the code behind them.
  */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,12 +15,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "harness/registry.h"
+#include "tests/lib/import_once.h"
 #include "tests/lib/trace_image.h"
 #include "tests/lib/trace_maker.h"
 #include "traces/check.h"
@@ -92,7 +93,7 @@ static void truncate_tail(struct image *image)
 }
 
 /* Copies a piece of any base to any place. */
-static void splice(struct image *image)
+static void splice_base(struct image *image)
 {
     const struct image *from = &bases[draw(2 * BASES)];
     size_t length = 1 + draw(draw(2) ? 64 : 2000);
@@ -179,7 +180,7 @@ static void edit_column(struct image *image)
 }
 
 static void (*const mutations[])(struct image *) = {
-    flip_bits, set_bytes, truncate_tail, splice, cut_piece, edit_field, edit_column, edit_column};
+    flip_bits, set_bytes, truncate_tail, splice_base, cut_piece, edit_field, edit_column, edit_column};
 
 /* ---- traces ---- */
 
@@ -227,15 +228,6 @@ static void mutated_traces(void **state)
 
 /* ---- text forms ---- */
 
-static const char android_text[] =
-    "7: malloc 0xb4827400 1024\n7: calloc 0xb4837058 3 20\n9: memalign 0xb4803068 64 4\n"
-    "9: realloc 0xb48370a0 0xb4803068 17\n7: realloc 0xb48370d0 0x0 18 100 120\n"
-    "9: realloc 0x0 0xb48370d0 0\n7: free 0x0\n7: free 0xb4827400 130 140\n9: thread_done 0x0\n"
-    "9: malloc 0xb4837058 5\n7: malloc 0x0 99999\n7: free 0xb4837058\n";
-
-static const char rep_text[] =
-    "20000\n3\n9\n1\na 0 512\na 1 128\nr 0 640\nr 2 10\nf -1\nf 1\na 1 9\nf 0\nr 1 0\n";
-
 static const char own_text[] =
     "alloclab trace text 1\nmeta program=x y=z\nlive 0 10\nalloc 1 24 clock=5 site=3\n"
     "aligned 2 100 align=64\nrealloc 1 48\nrealloc 3 5 null\nrealloc - 5 null failed\nthread 1\n"
@@ -254,14 +246,26 @@ static void change_digit(struct image *image)
 
 static void mutate_text(struct image *image)
 {
-    static const char *const pieces[] = {"-1",          "18446744073709551616",
-                                         "0x",          "\n",
-                                         " ",           "0xffffffffffffffff",
-                                         "99999999999", "\0",
-                                         ":",           "=",
-                                         "free 0",      "thread 1",
-                                         "a 0 1\n",     "#",
-                                         "\r"};
+    static const char *const pieces[] = {"-1",
+                                         "18446744073709551616",
+                                         "0x",
+                                         "\n",
+                                         " ",
+                                         "0xffffffffffffffff",
+                                         "99999999999",
+                                         "\0",
+                                         ":",
+                                         "=",
+                                         "free 0",
+                                         "thread 1",
+                                         "a 0 1\n",
+                                         "#",
+                                         "\r",
+                                         "(nil)",
+                                         "<unfinished ...>",
+                                         "<... malloc resumed> ) = 0x10\n",
+                                         "- ",
+                                         "+ "};
     for (uint64_t k = draw(3) ? 1 : 1 + draw(4); k > 0; k--) {
         const char *piece = pieces[draw(sizeof pieces / sizeof *pieces)];
         size_t start = draw(image->bytes + 1), length = 1 + draw(40);
@@ -278,62 +282,86 @@ static void mutate_text(struct image *image)
     }
 }
 
-static void text_fuzz(const struct image *image, const char *form, uint64_t n)
+/* What is mutated: the fixtures of the forms; the text form's own is above. */
+static const struct {
+    const char *form, *fixture;
+} texts[] = {
+    {"android", "android.txt"},
+    {"android", "android-times.txt"},
+    {"rep", "classic.rep"},
+    {"text", NULL},
+    {"mtrace", "mtrace.txt"},
+    {"heaptrack", "heaptrack.txt"},
+    {"heaptrack", "heaptrack-kinds.txt"},
+    {"ltrace", "ltrace.txt"},
+    {"ltrace", "ltrace-pid.txt"},
+    {"bpftrace", "bpftrace.txt"},
+    {"gperftools", "gperftools.bin"},
+};
+
+static struct image text_read(const char *fixture)
 {
-    char path[64];
+    char path[128];
+    const struct image own = {(uint8_t *)own_text, sizeof own_text - 1};
+    if (!fixture)
+        return image_copy(&own);
+    snprintf(path, sizeof path, "tests/fixtures/%s", fixture);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        fail_msg("%s: cannot open: run it in the top folder", path);
+    struct image image = image_read(fd);
+    close(fd);
+    return image;
+}
+
+static void text_fuzz(unsigned row, const struct image *base, uint64_t n)
+{
     struct error err = {""};
-    int in = memfd_create("text", MFD_CLOEXEC), out = memfd_create("trace", MFD_CLOEXEC);
-    assert_true(in >= 0 && out >= 0);
-    assert_int_equal(write(in, image->data, image->bytes), image->bytes);
-    snprintf(path, sizeof path, "/proc/self/fd/%d", in);
-    struct import_report report = {.strict = draw(4) == 0};
-    struct trace_writer *w = trace_create_fd(out, &err);
-    assert_non_null(w);
-    if (trace_format_find(form)->import(path, w, &report, &err)) {
-        if (!strstr(err.text, ": line ") || strncmp(err.text, path, strlen(path)) != 0)
-            fail_msg("%s mutant %" PRIu64 ": a message without file and line: %s", form, n,
-                     err.text);
-        trace_abandon(w);
-        refused++;
-    } else { /* what an importer accepts is a valid trace */
-        struct trace_totals totals;
-        assert_int_equal(trace_finish(w, &err), 0);
-        struct trace_reader *r = trace_open_fd(out, "imported", 0, &err);
-        if (!r || trace_check(r, &totals, &err))
-            fail_msg("%s mutant %" PRIu64 ": %s", form, n, err.text);
-        trace_close(r);
-        fine++;
-    }
-    close(in);
-    close(out);
+    struct image image = image_copy(base);
+    bool binary = strstr(texts[row].form, "gperf") != NULL;
+    for (uint64_t k = n && binary ? draw(3) : 0; k > 0; k--)
+        mutations[draw(4)](&image);
+    if (n && image.bytes) /* the first one is as it was */
+        mutate_text(&image);
+    enum import_outcome outcome = import_once(trace_format_find(texts[row].form), image.data,
+                                              image.bytes, n ? draw(4) == 0 : false, &err);
+    if (outcome == IMPORT_WRONG || (n == 0 && outcome != IMPORT_FINE))
+        fail_msg("%s mutant %" PRIu64 ": %s", texts[row].form, n, err.text);
+    *(outcome == IMPORT_FINE ? &fine : &refused) += 1;
+    free(image.data);
 }
 
 static void mutated_texts(void **state)
 {
-    static const struct {
-        const char *form, *text;
-        size_t bytes;
-    } rows[] = {{"android", android_text, sizeof android_text - 1},
-                {"rep", rep_text, sizeof rep_text - 1},
-                {"text", own_text, sizeof own_text - 1}};
+    enum { ROWS = sizeof texts / sizeof *texts };
     (void)state;
     rng = rng_stream(seed, 2);
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < ROWS; i++) {
+        struct image base = text_read(texts[i].fixture);
         fine = refused = 0;
-        for (uint64_t n = 0; n <= count / 3; n++) {
+        for (uint64_t n = 0; n <= count / ROWS; n++) {
             alarm(HANG_SECONDS);
-            const struct image base = {(uint8_t *)rows[i].text, rows[i].bytes};
-            struct image image = image_copy(&base);
-            if (n) /* the first one is as it was */
-                mutate_text(&image);
-            text_fuzz(&image, rows[i].form, n);
-            assert_true(n || fine);
-            free(image.data);
+            text_fuzz(i, &base, n);
         }
-        print_message("# %s: %" PRIu64 " fine, %" PRIu64 " refused\n", rows[i].form, fine, refused);
+        print_message("# %s: %" PRIu64 " fine, %" PRIu64 " refused\n", texts[i].form, fine,
+                      refused);
         assert_true(fine > 0 && refused > 0);
+        free(base.data);
     }
     alarm(0);
+}
+
+/* A form that is not fuzzed would go unnoticed. */
+static void every_importer_is_there(void **state)
+{
+    (void)state;
+    for (size_t i = 0; trace_formats[i]; i++) {
+        bool found = !trace_formats[i]->import || !strcmp(trace_formats[i]->name, "capture");
+        for (unsigned k = 0; k < sizeof texts / sizeof *texts; k++)
+            found |= !strcmp(trace_formats[i]->name, texts[k].form);
+        if (!found)
+            fail_msg("%s has no row in texts[]", trace_formats[i]->name);
+    }
 }
 
 int main(void)
@@ -341,6 +369,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mutated_traces),
         cmocka_unit_test(mutated_texts),
+        cmocka_unit_test(every_importer_is_there),
     };
     return cmocka_run_group_tests_name("fuzz_trace", tests, setup, teardown);
 }

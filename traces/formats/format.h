@@ -11,20 +11,50 @@
 
 #include "traces/trace.h"
 
-/* Oddities of a foreign file, repaired by the rule stated in the format's file. */
+/* Oddities, things that a correct recording cannot contain, and how they are repaired. */
+#define IMPORT_ODDITIES(X)                                                                         \
+    X(unknown_frees)     /* free of an address that is not live: dropped */                        \
+    X(unknown_reallocs)  /* realloc of one: taken as an alloc */                                   \
+    X(double_allocs)     /* alloc that returns a live address: the old object is freed first */    \
+    X(torn_lines)        /* the file ends inside a line: what there is of it is dropped */         \
+    X(unreturned_calls)  /* begin of a call without its return: dropped */                         \
+    X(unmatched_returns) /* return of a call without its begin: dropped */                         \
+    X(unsaid_addresses)  /* call of which the form does not say what it returned: dropped */       \
+    X(lost_events)       /* the recording itself says that so many are missing */
+
+#define IMPORT_INDEX(name) IMPORT_##name,
+#define IMPORT_COUNT(name) uint64_t name;
+
+enum { IMPORT_ODDITIES(IMPORT_INDEX) IMPORT_ODDITY_COUNT };
+enum { IMPORT_FIRST_LINES = 3 };
+
 struct import_report {
-    uint64_t lines;            /* or records read */
-    uint64_t unknown_frees;    /* free of an address that is not live: dropped */
-    uint64_t unknown_reallocs; /* realloc of one: taken as an alloc */
-    uint64_t double_allocs;  /* alloc that returns a live address: the old object is freed first */
+    uint64_t lines; /* or records read */
+    union {
+        struct {
+            IMPORT_ODDITIES(IMPORT_COUNT)
+        };
+        uint64_t odd[IMPORT_ODDITY_COUNT]; /* the same counts, in the same order */
+    };
+    uint64_t first_lines[IMPORT_ODDITY_COUNT][IMPORT_FIRST_LINES];
     uint64_t first_odd_line; /* 0 = none */
     bool strict;             /* in: refuse oddities instead of repairing them */
 };
 
+/* `count` is one of the report's. */
+static inline void import_odd_note(struct import_report *report, uint64_t *count, uint64_t line)
+{
+    if (*count < IMPORT_FIRST_LINES)
+        report->first_lines[count - report->odd][*count] = line;
+    ++*count;
+    if (report->first_odd_line == 0)
+        report->first_odd_line = line;
+}
+
 struct trace_format {
     const char *name, *summary;
-    /* Reads `path` (plain or gzip) into `out`; 0, or -1 with file and line. NULL = cannot be read.
-     */
+    /* Reads `path`, plain or compressed, into `out`; 0, or -1 with file and line. NULL = cannot be
+     * read. */
     int (*import)(const char *path, struct trace_writer *out, struct import_report *report,
                   struct error *err);
     /* Writes what `in` holds to `stream`; what the form cannot say is counted in *dropped. NULL =

@@ -59,9 +59,8 @@ static int header_import(struct rep *r)
         }
         if (lines_number(&r->lines, lines_word(&r->lines), numbers[i], &r->header[i]))
             return -1;
-        const char *word = lines_word(&r->lines);
-        if (word)
-            return lines_refuse(&r->lines, "'%.40s' is not expected here", word);
+        if (lines_end(&r->lines))
+            return -1;
     }
     bool is_classic = r->header[3] <= MAX_WEIGHT && r->header[0] > MAX_WEIGHT;
     for (unsigned i = 0; i < HEADER_LINES; i++) {
@@ -162,9 +161,8 @@ static int line_import(struct rep *r)
         return -1;
     if (*name != 'f' && lines_number(&r->lines, lines_word(&r->lines), "size", &size))
         return -1;
-    const char *word = lines_word(&r->lines);
-    if (word)
-        return lines_refuse(&r->lines, "'%.40s' is not expected here", word);
+    if (lines_end(&r->lines))
+        return -1;
     if (null)
         return put(r, TRACE_FREE, TRACE_NULL, TRACE_NO_OBJECT, 0);
     return *name == 'a'   ? alloc_import(r, entry, id, size)
@@ -247,7 +245,7 @@ static int rep_export(struct trace_reader *in, FILE *stream, uint64_t *dropped, 
 
 TRACE_FORMAT(rep) = {
     .name = "rep",
-    .summary = "CS:APP malloc lab, both orders of the header, plain or gzip",
+    .summary = "CS:APP malloc lab, both orders of the header",
     .import = rep_import,
     .export = rep_export,
 };

@@ -139,9 +139,8 @@ static int thread_parse(struct lines *lines, uint32_t *thread)
         return -1;
     if (number >= UINT32_MAX)
         return lines_refuse(lines, "thread %" PRIu64 " exceeds the limit", number);
-    const char *word = lines_word(lines);
-    if (word)
-        return lines_refuse(lines, "'%.40s' is not expected here", word);
+    if (lines_end(lines))
+        return -1;
     *thread = (uint32_t)number;
     return 0;
 }

@@ -1,0 +1,117 @@
+/*
+ * import_once.c - everything happens in memory files, which are read back by their /proc names.
+ */
+#include "tests/lib/import_once.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "traces/check.h"
+
+static int memory_file(void)
+{
+    int fd = memfd_create("import", MFD_CLOEXEC);
+    if (fd < 0)
+        abort();
+    return fd;
+}
+
+static void path_of(int fd, char path[32])
+{
+    snprintf(path, 32, "/proc/self/fd/%d", fd);
+}
+
+/* A trace of what is in `in`; NULL: refused. */
+static struct trace_reader *trace_of(const struct trace_format *format, int in, bool strict,
+                                     struct error *err)
+{
+    char path[32];
+    struct import_report report = {.strict = strict};
+    struct trace_reader *r = NULL;
+    int out = memory_file();
+    struct trace_writer *w = trace_create_fd(out, err);
+    if (!w)
+        abort();
+    path_of(in, path);
+    if (format->import(path, w, &report, err))
+        trace_abandon(w);
+    else if (trace_finish(w, err) || !(r = trace_open_fd(out, "imported", 0, err)))
+        abort();
+    close(out);
+    return r;
+}
+
+static int exported(const struct trace_format *format, struct trace_reader *r, struct error *err)
+{
+    uint64_t dropped;
+    int fd = memory_file();
+    FILE *stream = fdopen(dup(fd), "w");
+    if (!stream)
+        abort();
+    int failed = trace_rewind(r, err) || format->export(r, stream, &dropped, err);
+    fclose(stream);
+    if (!failed)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+static bool is_text(const struct trace_format *format)
+{
+    return !strcmp(format->name, "text");
+}
+
+static enum import_outcome forms_try(struct trace_reader *r, struct error *err)
+{
+    struct trace_totals totals, again;
+    if (trace_check(r, &totals, err))
+        return IMPORT_WRONG;
+    for (size_t i = 0; trace_formats[i]; i++) {
+        if (!trace_formats[i]->export)
+            continue;
+        int fd = exported(trace_formats[i], r, err);
+        if (fd < 0)
+            return IMPORT_WRONG;
+        struct trace_reader *copy =
+            is_text(trace_formats[i]) ? trace_of(trace_formats[i], fd, true, err) : NULL;
+        close(fd);
+        if (!is_text(trace_formats[i]))
+            continue;
+        int failed = !copy || trace_check(copy, &again, err);
+        if (copy)
+            trace_close(copy);
+        if (failed)
+            return IMPORT_WRONG;
+        if (memcmp(&totals, &again, sizeof totals) != 0) {
+            error_set(err, "the text form of the trace is of another one");
+            return IMPORT_WRONG;
+        }
+    }
+    return IMPORT_FINE;
+}
+
+enum import_outcome import_once(const struct trace_format *format, const void *data, size_t bytes,
+                                bool strict, struct error *err)
+{
+    char path[32];
+    enum import_outcome outcome = IMPORT_REFUSED;
+    int in = memory_file();
+    if (write(in, data, bytes) != (ssize_t)bytes)
+        abort();
+    struct trace_reader *r = trace_of(format, in, strict, err);
+    path_of(in, path);
+    if (r) {
+        outcome = forms_try(r, err);
+        trace_close(r);
+    } else if (strncmp(err->text, path, strlen(path)) != 0 ||
+               (!strstr(err->text, ": line ") && !strstr(err->text, ": record "))) {
+        struct error named = *err;
+        error_set(err, "a message without file and line: %.400s", named.text);
+        outcome = IMPORT_WRONG;
+    }
+    close(in);
+    return outcome;
+}

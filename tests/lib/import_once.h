@@ -1,0 +1,17 @@
+/*
+ * import_once.h - one file of any bytes through one importer, and what fuzzing wants to hold of it:
+ * it is refused with a message that names file and line, or it has become a valid trace, which every
+ * exporter can write, and which survives the text form without loss.
+ */
+#ifndef ALLOCLAB_TEST_IMPORT_ONCE_H
+#define ALLOCLAB_TEST_IMPORT_ONCE_H
+
+#include "traces/formats/format.h"
+
+enum import_outcome { IMPORT_REFUSED, IMPORT_FINE, IMPORT_WRONG };
+
+/* IMPORT_WRONG: `err` says what does not hold. */
+enum import_outcome import_once(const struct trace_format *format, const void *data, size_t bytes,
+                                bool strict, struct error *err);
+
+#endif

@@ -1,0 +1,311 @@
+"""test_import.py - recordings of other tools: hand-made fixtures of each form, whole and odd, plain and compressed, and
+recordings made here by the tool itself where it is installed, whose calls are counted again by awk. run.py: timeout=240"""
+
+import gzip
+import os
+import shutil
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+sys.dont_write_bytecode = True
+from trace_cli import ALLOCLAB, FIXTURES, TraceTest  # noqa: E402
+
+SOURCES = os.path.join(os.path.dirname(FIXTURES), os.pardir, "traces", "samples", "src")
+
+# A program with every kind of call, failed ones too, in two threads, or in one if it is given an
+# argument.
+PROGRAM = r"""
+#include <malloc.h>
+#include <pthread.h>
+#include <stdlib.h>
+static void *work(void *seed)
+{
+    void *block[64] = {0};
+    unsigned x = (unsigned)(size_t)seed;
+    for (int i = 0; i < 400; i++) {
+        x = x * 1103515245 + 12345;
+        void **b = &block[x >> 16 & 63];
+        unsigned size = x >> 22 & 1023;
+        if (*b && x >> 30)
+            free(*b), *b = NULL;
+        else
+            *b = realloc(*b, size + 1);
+    }
+    for (int i = 0; i < 64; i++)
+        free(block[i]);
+    return NULL;
+}
+int main(int argc, char **argv)
+{
+    volatile size_t huge = (size_t)-100;
+    pthread_t thread;
+    char *a = malloc(10), *b = calloc(3, 7), *c = memalign(64, 100), *d = aligned_alloc(32, 96);
+    if (malloc(huge) || realloc(a, huge) || (argc == 1 && pthread_create(&thread, NULL, work, (void *)7)))
+        return 1;
+    for (int i = 0; i < argc; i++)
+        work((void *)9);
+    if (argc == 1)
+        pthread_join(thread, NULL);
+    a = realloc(a, 0);
+    free(a);
+    free(b);
+    free(c);
+    free(NULL);
+    return d == NULL;
+}
+"""
+
+
+class Fixtures(TraceTest):
+    def test_whole(self):
+        rows = (("mtrace", "mtrace.txt", 13, 10), ("heaptrack", "heaptrack.txt", 18, 5),
+                ("ltrace", "ltrace.txt", 24, 15), ("ltrace", "ltrace-pid.txt", 4, 4),
+                ("ltrace", "ltrace-relative.txt", 3, 3), ("bpftrace", "bpftrace.txt", 18, 11),
+                ("gperftools", "gperftools.bin", 15, 9))
+        for form, fixture, lines, ops in rows:
+            with self.subTest(fixture):
+                self.convert(form, fixture, lines=str(lines), ops=str(ops), first_odd_line=None, unknown_frees="0",
+                             unknown_reallocs="0", double_allocs="0", torn_lines=None)
+                self.ok("convert", "--from", form, "--strict", os.path.join(FIXTURES, fixture), "-o",
+                        self.path("x.trace"))
+
+    def test_odd(self):
+        rows = (
+            ("mtrace", "mtrace-odd.txt", dict(unknown_frees_at="2", unknown_reallocs_at="5 8", double_allocs_at="4",
+             torn_lines_at="10", unreturned_calls_at="9", unmatched_returns_at="7", first_odd_line="2"),
+             "line 2: free of an address that is not live: 0x5000"),
+            ("heaptrack", "heaptrack-odd.txt", dict(unknown_frees_at="3 7", double_allocs_at="9", torn_lines_at="10"),
+             "line 3: free of an address that is not live: 0x5000"),
+            ("heaptrack", "heaptrack-kinds.txt", dict(unknown_frees_at="18", double_allocs="0"),
+             "line 18: free of an address that is not live: 0x100000000"),
+            ("ltrace", "ltrace-odd.txt", dict(unknown_frees_at="1", double_allocs_at="3", unsaid_addresses_at="4",
+             unmatched_returns_at="5", unknown_reallocs_at="6", unreturned_calls_at="7 8", torn_lines_at="10"),
+             "line 1: free of an address that is not live: 0x5000"),
+            ("bpftrace", "bpftrace-odd.txt", dict(lost_events="42", unknown_frees_at="2 10", double_allocs_at="4",
+             unknown_reallocs_at="5", unmatched_returns_at="7", unreturned_calls_at="9", torn_lines_at="11"),
+             "line 1: lost events: bpftrace had no room"),
+            ("gperftools", "gperftools-odd.bin", dict(unknown_frees_at="2", double_allocs_at="4",
+             unknown_reallocs_at="5", torn_lines_at="6"), "record 2: free of an address that is not live: 0xa"),
+        )
+        for form, fixture, expected, message in rows:
+            with self.subTest(fixture):
+                self.convert(form, fixture, **expected)
+                os.unlink(self.path("x.trace"))
+                source = os.path.join(FIXTURES, fixture)
+                self.refused(f"alloclab trace convert: {source}: {message}",
+                             "convert", "--from", form, "--strict", source, "-o", self.path("x.trace"))
+                self.assertEqual(os.listdir(self.folder), [])
+
+    def test_strict_refuses_each_oddity(self):
+        rows = (
+            ("mtrace", "+ 0x10 0x1\n+ 0x10 0x2\n", "line 2: the call returns an address that is live: 0x10"),
+            ("mtrace", "! 0x10 0x1\n", "line 1: realloc of an address that is not live: 0x10"),
+            ("mtrace", "> 0x10 0x1\n", "line 1: no call of that kind has begun that returns 0x10"),
+            ("mtrace", "+ 0x10 0x1\n< 0x10\n+ 0x20 0x2\n", "line 2: the call that begins here never returns"),
+            ("mtrace", "+ 0x10 0x1\n+ 0x20 0x", "line 2: the file ends in the middle of it: drop this line"),
+            ("ltrace", "posix_memalign(0x7ff, 8, 8) = 0\n",
+             "line 1: the address is not said of what it returned: posix_memalign"),
+        )
+        for form, text, message in rows:
+            with self.subTest(message):
+                source = self.path("in", text)
+                self.refused(f"alloclab trace convert: {source}: {message}",
+                             "convert", "--from", form, "--strict", source, "-o", self.path("x.trace"))
+
+    def test_malformed(self):
+        head = "v 10400 3\nt 1 0\n"
+        rows = (
+            ("mtrace", "hello\n", "line 1: not a call: @ CALLER, one of + - < > !, an address and a size are expected"),
+            ("mtrace", "@ a:[0x1] + 5x 0x10\n",
+             "line 1: address '5x' is not a number: digits 0 to 9 are expected"),
+            ("mtrace", "+ 0x11111111111111111 0x1\n",
+             "line 1: address '0x11111111111111111' does not fit into 64 bits"),
+            ("mtrace", "+ 0x10 0x10000000000\n", "line 1: record 0: size 1099511627776 exceeds the limit of "
+             "1099511627775 bytes of a call that did not fail"),
+            ("heaptrack", "x\n", "line 1: heaptrack's data begin with a line 'v VERSION FORMAT'"),
+            ("heaptrack", "v 10400 4\n", "line 1: format 4 is not known: 1 to 3 are"),
+            ("heaptrack", head + "+ 10 2 5000\n", "line 3: backtrace 2: only 1 have been given"),
+            ("heaptrack", head + "+ 10 1\n", "line 3: the address is missing"),
+            ("heaptrack", head + "- 0x5\n", "line 3: address '0x5' is not a number: hex digits are expected"),
+            ("heaptrack", head + "a 10 1\n- 1\n", "line 4: kind of allocation 1: only 1 have been given"),
+            ("heaptrack", head + "q 1\n", "line 3: 'q' begins no line of heaptrack's data"),
+            ("heaptrack", head + "c ffffffffffffffff\n",
+             "line 3: a time of 18446744073709551615 ms does not fit into 64 bits"),
+            ("ltrace", "hello\n", "line 1: not a line of ltrace: NAME(ARGUMENTS) = RESULT is expected; let ltrace write "
+             "to a file of its own, with -o"),
+            ("ltrace", "malloc(5)\n", "line 1: a call without '= RESULT'"),
+            ("ltrace", "malloc() = 0x10\n", "line 1: the argument is missing"),
+            ("ltrace", "[pid x] malloc(5) = 0x10\n", "line 1: '[pid' without its number and bracket"),
+            ("ltrace", "1 1.2.3 malloc(5) = 0x10\n", "line 1: '1.2.3' is not a time"),
+            ("ltrace", "<... malloc = 0x10\n", "line 1: '<... ' without 'resumed>'"),
+            ("ltrace", "calloc(4294967296, 4294967296) = 0x10\n",
+             "line 1: the product overflows, and yet the call returned memory"),
+            ("bpftrace", "1 2 mallok 5 -> 0x10\n", "line 1: 'mallok' is not a call: malloc, calloc, memalign, realloc "
+             "or free is expected, as traces/samples/src/malloc.bt prints them"),
+            ("bpftrace", "1 2 malloc 5 0x10\n", "line 1: '0x10': -> and a result are expected"),
+            ("bpftrace", "1 2 free 0x10 1\n", "line 1: '1' is not expected here"),
+            ("gperftools", "\4\"M\30" + "x" * 20, "record 1: compressed with lz4: unpack the file with `lz4 -d`"),
+            ("gperftools", "x" * 24, "record 1: type 120: 0 to 7 are known: is this a processed trace?"),
+        )
+        for form, text, message in rows:
+            with self.subTest(message):
+                source = self.path("in", text)
+                self.refused(f"alloclab trace convert: {source}: {message}",
+                             "convert", "--from", form, source, "-o", self.path("x.trace"))
+                self.assertEqual(os.listdir(self.folder), ["in"])
+
+
+class Compressed(TraceTest):
+    def packed(self, way, data):
+        if way == "gz":
+            return gzip.compress(data)
+        return subprocess.run(["zstd", "-q", "-c"], input=data, stdout=subprocess.PIPE, check=True).stdout
+
+    def written(self, name, data):
+        with open(self.path(name), "wb") as file:
+            file.write(data)
+        return self.path(name)
+
+    def test_each_form(self):
+        for way in "gz", "zst":
+            for form, fixture in (("heaptrack", "heaptrack.txt"), ("gperftools", "gperftools.bin"),
+                                  ("rep", "classic.rep"), ("android", "android.txt"), ("text", "android.expected")):
+                with self.subTest(f"{way} {form}"), open(os.path.join(FIXTURES, fixture), "rb") as file:
+                    source = self.written("in", self.packed(way, file.read()))
+                    self.ok("convert", "--from", form, source, "-o", self.path("x.trace"))
+                    with open(os.path.join(FIXTURES, os.path.splitext(fixture)[0] + ".expected"),
+                              encoding="utf-8") as expected:
+                        self.assertEqual(self.ok("cat", self.path("x.trace")), expected.read())
+
+    def test_torn(self):
+        """What can be unpacked of a torn file is imported, unless the form itself says how much there is."""
+        lines = b"".join(b"+ 0x%x 0x%x\n" % (16 * i + 16, i * i % 977) for i in range(60000))
+        rep = b"1000\n1\n40000\n1\n" + b"a 0 5\nf 0\n" * 20000
+        for way in "gz", "zst":
+            with self.subTest(way):
+                packed = self.packed(way, lines)
+                source = self.written("in", packed[:len(packed) * 2 // 3])
+                report = self.fields(self.ok("convert", "--from", "mtrace", source, "-o", self.path("x.trace")))
+                self.assertEqual(report["torn_lines"], "1")
+                self.assertEqual(report["torn_lines_at"], report["lines"])
+                self.assertEqual(int(report["ops"]), int(report["lines"]) - 1)
+                self.assertGreater(int(report["ops"]), 10000)
+                done = self.run_cli("convert", "--from", "mtrace", "--strict", source, "-o", self.path("y.trace"))
+                self.assertEqual(done.returncode, 2)
+                source = self.written("in", self.packed(way, rep)[:-20])
+                done = self.run_cli("convert", "--from", "rep", source, "-o", self.path("y.trace"))
+                self.assertEqual(done.returncode, 2)
+                self.assertIn("cannot read on: the compressed file ends too early", done.stderr)
+                self.assertFalse(os.path.exists(self.path("y.trace")))
+
+    def test_damaged(self):
+        for way in "gz", "zst":
+            with self.subTest(way):
+                data = bytearray(self.packed(way, b"+ 0x10 0x1\n- 0x10\n" * 5000))
+                data[len(data) // 2] ^= 255
+                data[-1] ^= 255
+                source = self.written("in", bytes(data))
+                done = self.run_cli("convert", "--from", "mtrace", source, "-o", self.path("x.trace"))
+                self.assertEqual(done.returncode, 2)
+                self.assertRegex(done.stderr, r"in: line \d+: ")
+
+
+def tool(name):
+    return unittest.skipUnless(shutil.which(name), f"{name} is not installed")
+
+
+class Recorded(TraceTest):
+    """Recordings made by the tools themselves; the op count is that of awk, and the oracle finds nothing."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.built = os.path.join(os.path.dirname(ALLOCLAB), "tests", "import")
+        os.makedirs(cls.built, exist_ok=True)
+        cls.program, cls.starter = os.path.join(cls.built, "program"), os.path.join(cls.built, "starter.so")
+        compiler = ["gcc", "-O1", "-g", "-w", "-fno-builtin", "-x", "c", "-"]
+        subprocess.run([*compiler, "-pthread", "-o", cls.program], input=PROGRAM, text=True, check=True)
+        subprocess.run([*compiler, "-shared", "-fPIC", "-o", cls.starter], text=True, check=True,
+                       input="#include <mcheck.h>\n__attribute__((constructor)) static void start(void) { mtrace(); }\n")
+
+    def record(self, *command, **environment):
+        return subprocess.run(command, env={**os.environ, **environment}, cwd=self.folder, timeout=100, check=True,
+                              capture_output=True, text=True)
+
+    def awk(self, script, path):
+        lines = subprocess.run(["awk", script, path], capture_output=True, text=True, check=True).stdout.split()
+        return [int(word) for word in lines]
+
+    def imported(self, form, source, calls, dropped=()):
+        """Imports it; calls = those that awk saw, of which the counts named in `dropped` are no ops."""
+        trace = self.path("x.trace")
+        report = self.fields(self.ok("convert", "--from", form, source, "-o", trace))
+        lost = sum(int(report.get(name, 0)) for name in ("unknown_frees", *dropped))
+        made = int(report["double_allocs"])
+        self.assertEqual(int(report["ops"]), calls - lost + made, report)
+        self.ok("check", trace)
+        for design in "libc", "segfit", "tlsf":
+            done = subprocess.run([ALLOCLAB, "check", "-a", design, "-w", trace], capture_output=True, text=True,
+                                  timeout=60, check=False)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return report, self.fields(self.ok("info", trace))
+
+    def test_mtrace(self):
+        log = self.path("log")
+        self.record(self.program, MALLOC_TRACE=log, LD_PRELOAD=f"{self.starter} libc_malloc_debug.so.0")
+        calls = self.awk("/ [-+!] |^[-+!] / { n++ } / > / { n++ } END { print n }", log)[0]
+        report, info = self.imported("mtrace", log, calls)
+        self.assertGreater(calls, 700)
+        self.assertEqual(report["unknown_frees"], "0")
+        self.assertEqual(int(info["realloc"]), self.awk("/ [>!] / { n++ } END { print n }", log)[0])
+        self.assertEqual(info["failed"], "2")
+        self.assertEqual(info["sites"], "yes")
+
+    @tool("ltrace")
+    def test_ltrace(self):
+        """One thread: ltrace 0.7.3 makes programs with more crash now and then."""
+        log = self.path("log")
+        functions = "malloc+free+calloc+realloc+memalign+aligned_alloc"
+        self.record("ltrace", "-f", "-ttt", "-e", functions, "-o", log, self.program, "alone")
+        calls = self.awk("/->/ { n++ } END { print n }", log)[0]
+        self.assertGreater(calls, 700)
+        _, info = self.imported("ltrace", log, calls)
+        self.assertEqual((info["threads"], info["clock"], info["calloc"], info["aligned"]), ("1", "yes", "1", "2"))
+        self.assertEqual(info["failed"], "2")
+
+    @tool("heaptrack")
+    def test_heaptrack(self):
+        for options in ["--raw"], []:
+            with self.subTest(options):
+                self.record("heaptrack", *options, "-o", self.path("h"), self.program)
+                source = self.path("h.raw.zst" if options else "h.zst")
+                text = self.path("h.txt")
+                with open(text, "wb") as file:
+                    subprocess.run(["zstd", "-dc", source], stdout=file, check=True)
+                calls = self.awk("/^[-+]/ { n++ } END { print n }", text)[0]
+                self.assertGreater(calls, 700)
+                _, info = self.imported("heaptrack", source, calls)
+                self.assertEqual((info["threads"], info["sites"]), ("1", "yes"))
+
+    @tool("bpftrace")
+    @unittest.skipUnless(os.geteuid() == 0, "only root may run bpftrace")
+    def test_bpftrace(self):
+        log = self.path("log")
+        script = os.path.join(SOURCES, "malloc.bt")
+        done = subprocess.run(["bpftrace", "-o", log, "-c", self.program, script], capture_output=True, text=True,
+                              timeout=100, check=False)
+        if done.returncode or not os.path.exists(log) or os.path.getsize(log) < 1000:
+            self.skipTest(f"bpftrace does not run here: {done.stderr[-300:]}")
+        with open(log, encoding="utf-8") as file:
+            lines = sorted((line for line in file if line[0].isdigit()), key=lambda line: int(line.split()[0]))
+        source = self.path("sorted", "".join(lines))
+        calls = self.awk('$3 != "realloc" || $4 == "->" { n++ } END { print n }', source)[0]
+        self.assertGreater(calls, 700)
+        _, info = self.imported("bpftrace", source, calls)
+        self.assertEqual((info["threads"], info["clock"], info["aligned"]), ("2", "yes", "2"))
+        self.assertGreater(int(info["calloc"]), 0)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

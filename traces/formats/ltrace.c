@@ -1,0 +1,249 @@
+/*
+ * ltrace.c - the text of ltrace(1), as from
+ *
+ *     ltrace -f -ttt -e malloc+free+calloc+realloc+reallocarray+memalign+aligned_alloc+valloc+pvalloc
+ *            -o FILE PROGRAM
+ *
+ *     [PID] [TIME] [[IP]] [CALLER->]NAME(ARGUMENT, ..) = RESULT
+ *     .. NAME(ARGUMENT, .. <unfinished ...>      begins
+ *     .. <... NAME resumed> ) = RESULT           returns
+ *     .. NAME(ARGUMENT, .. <no return ...>       never returns
+ *     .. +++ exited (status 0) +++               the thread ends
+ *     .. --- SIGCHLD (Child exited) ---          ignored
+ *
+ * The process id stands there with -f, as "PID" or "[pid PID]"; it is a thread's, and one thread is
+ * assumed without it. TIME is that of -ttt (seconds since 1970), of -t and -tt (time of day) or of -r
+ * (since the line before); IP is that of -i, and the call's site by first appearance. Calls of other
+ * functions are ignored.
+ *
+ * Rules of the import, beside those of traces/import.h. A result of 0 is a call that failed, but
+ * realloc(p, 0) frees. posix_memalign is given no address: such a call is dropped and counted, as
+ * are then the frees of what it returned. Processes that were forked are threads here, whose frees of
+ * what their parent had are odd. ltrace sees only what is called through a PLT.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "traces/import.h"
+
+#define NS_PER_S UINT64_C(1000000000)
+
+/* What a function's arguments are: 'p' the old address, 's' the size, 'n' a count, 'a' an
+ * alignment, '-' nothing of use. */
+static const struct function {
+    const char *name, *arguments;
+    enum trace_kind kind;
+} functions[] = {
+    {"malloc", "s", TRACE_ALLOC},
+    {"free", "p", TRACE_FREE},
+    {"calloc", "ns", TRACE_CALLOC},
+    {"realloc", "ps", TRACE_REALLOC},
+    {"reallocarray", "pns", TRACE_REALLOC},
+    {"memalign", "as", TRACE_ALIGNED},
+    {"aligned_alloc", "as", TRACE_ALIGNED},
+    {"valloc", "s", TRACE_ALIGNED},
+    {"pvalloc", "s", TRACE_ALIGNED},
+    {"posix_memalign", "-as", TRACE_ALIGNED},
+    {"cfree", "p", TRACE_FREE},
+};
+
+struct ltrace {
+    struct import im;     /* the first member: what gets one gets the other */
+    uint64_t relative_ns; /* -r: the sum so far */
+    bool relative;        /* the times are those of -r */
+};
+
+/* ---- what stands before the call ---- */
+
+/* "1795759941.933543", "12:34:56.123456" or "0.000123" in ns. */
+static int time_parse(struct import *im, const char *word, uint64_t *ns)
+{
+    uint64_t seconds = 0, part = 0, fraction = 0, unit = NS_PER_S;
+    const char *p = word;
+    *ns = 0;
+    for (; *p && *p != '.'; p++) {
+        if (*p == ':') {
+            seconds = (seconds + part) * 60;
+            part = 0;
+        } else if (*p < '0' || *p > '9' || part > UINT32_MAX) {
+            return lines_refuse(&im->lines, "'%.40s' is not a time", word);
+        } else {
+            part = 10 * part + (uint64_t)(*p - '0');
+        }
+    }
+    if (seconds + part > UINT32_MAX)
+        return lines_refuse(&im->lines, "'%.40s' is not a time: so many seconds", word);
+    for (p += *p == '.'; *p >= '0' && *p <= '9' && unit > 1; p++) {
+        unit /= 10;
+        fraction += unit * (uint64_t)(*p - '0');
+    }
+    *ns = (seconds + part) * NS_PER_S + fraction;
+    return *p ? lines_refuse(&im->lines, "'%.40s' is not a time", word) : 0;
+}
+
+static int clock_parse(struct ltrace *l, const char *word)
+{
+    uint64_t ns;
+    if (time_parse(&l->im, word, &ns))
+        return -1;
+    if (!l->im.has_clock)
+        l->relative = ns < 1000000 * NS_PER_S && !strchr(word, ':');
+    l->relative_ns += ns;
+    import_clock(&l->im, l->relative ? l->relative_ns : ns);
+    return 0;
+}
+
+/* The next word if it ends where it should; so that the call itself is not cut. */
+static char *word_if(struct import *im, const char *characters)
+{
+    const char *start = im->lines.next + strspn(im->lines.next, " \t");
+    size_t length = strspn(start, characters);
+    return length && (start[length] == ' ' || start[length] == 0) ? lines_word(&im->lines) : NULL;
+}
+
+static int head_parse(struct ltrace *l, uint64_t *site)
+{
+    struct import *im = &l->im;
+    uint64_t tid = 0;
+    const char *word;
+    im->lines.next += strspn(im->lines.next, " \t");
+    bool bracket = !strncmp(im->lines.next, "[pid ", 5);
+    im->lines.next += bracket ? 5 : 0;
+    word = bracket ? word_if(im, "0123456789]") : word_if(im, "0123456789");
+    if (bracket && (!word || strlen(word) < 2 || word[strlen(word) - 1] != ']'))
+        return lines_refuse(&im->lines, "'[pid' without its number and bracket");
+    if (word) {
+        char *digits = im->lines.text + (word - im->lines.text);
+        digits[strspn(digits, "0123456789")] = 0;
+        if (lines_number(&im->lines, word, "process id", &tid))
+            return -1;
+    }
+    if (import_thread(im, tid))
+        return -1;
+    word = word_if(im, "0123456789.:");
+    if (word && clock_parse(l, word))
+        return -1;
+    word = word_if(im, "[]0123456789abcdefx");
+    return word ? import_site(im, word, strlen(word), site) : 0;
+}
+
+/* ---- the call ---- */
+
+static const struct function *function_find(const char *name, size_t length)
+{
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
+        if (strlen(functions[i].name) == length && !memcmp(functions[i].name, name, length))
+            return &functions[i];
+    return NULL;
+}
+
+/* The result after the " = " at the end of a call. */
+static int result_parse(struct import *im, char *text, uint64_t *address)
+{
+    char *equal = NULL;
+    for (char *p = strstr(text, " = "); p; p = strstr(p + 1, " = "))
+        equal = p;
+    if (!equal)
+        return lines_refuse(&im->lines, "a call without '= RESULT'");
+    im->lines.next = equal + 3;
+    return lines_pointer(&im->lines, lines_word(&im->lines), "result", address);
+}
+
+/* The arguments, up to the last one that counts. */
+static int arguments_parse(struct import *im, const struct function *f, char *text,
+                           struct trace_op *op, uint64_t *old)
+{
+    uint64_t count = 1;
+    bool product = false;
+    for (const char *what = f->arguments; *what; what++) {
+        uint64_t value;
+        text += strspn(text, " ");
+        size_t length = strcspn(text, ",) <");
+        char after = text[length];
+        text[length] = 0;
+        if (lines_pointer(&im->lines, *text ? text : NULL, "argument", &value))
+            return -1;
+        text += length + (after != 0);
+        if (*what == 'p')
+            *old = value;
+        else if (*what == 'a')
+            import_align(op, value);
+        else if (*what == 's')
+            op->size = value;
+        else if (*what == 'n')
+            count = value, product = true;
+    }
+    if (product)
+        op->size = import_calloc(count, op->size).size;
+    return 0;
+}
+
+static int begin_import(struct import *im, const struct function *f, char *arguments, uint64_t site)
+{
+    struct trace_op op = import_op(f->kind, 0);
+    uint64_t old = 0, address = 0;
+    bool frees = f->kind == TRACE_FREE, unsaid = f->arguments[0] == '-';
+    bool open = strstr(arguments, "<unfinished ...>") || strstr(arguments, "<no return ...>");
+    op.site = frees ? 0 : site;
+    if (!open && !frees && !unsaid && result_parse(im, arguments, &address))
+        return -1;
+    if (arguments_parse(im, f, arguments, &op, &old))
+        return -1;
+    if (frees)
+        return import_free(im, old);
+    if (unsaid)
+        return lines_odd(&im->lines, im->report, &im->report->unsaid_addresses,
+                         "the address is not said of what it returned:", f->name);
+    return open ? import_begin(im, &op, old) : import_whole(im, &op, old, address);
+}
+
+static int resumed_import(struct import *im, char *name)
+{
+    uint64_t address;
+    size_t length = strcspn(name, " @");
+    const struct function *f = function_find(name, length);
+    char *rest = strstr(name, "resumed>");
+    if (!rest)
+        return lines_refuse(&im->lines, "'<... ' without 'resumed>'");
+    if (!f || f->kind == TRACE_FREE || f->arguments[0] == '-')
+        return 0;
+    return result_parse(im, rest, &address) ? -1 : import_end(im, f->kind, address);
+}
+
+static int line_import(struct import *im)
+{
+    uint64_t site = 0;
+    if (head_parse((struct ltrace *)im, &site))
+        return -1;
+    char *text = im->lines.next + strspn(im->lines.next, " \t");
+    if (!strncmp(text, "--- ", 4))
+        return 0;
+    if (!strncmp(text, "+++ ", 4))
+        return im->threads[im->at].number < 0 ? 0 : import_thread_end(im);
+    if (!strncmp(text, "<... ", 5))
+        return resumed_import(im, text + 5);
+    char *open = strchr(text, '(');
+    if (!open)
+        return lines_refuse(&im->lines,
+                            "not a line of ltrace: NAME(ARGUMENTS) = RESULT is expected; "
+                            "let ltrace write to a file of its own, with -o");
+    *open = 0;
+    char *arrow = strstr(text, "->");
+    const char *name = arrow ? arrow + 2 : text;
+    const struct function *f = function_find(name, strcspn(name, "@"));
+    return f ? begin_import(im, f, open + 1, site) : 0;
+}
+
+static int ltrace_import(const char *path, struct trace_writer *out, struct import_report *report,
+                         struct error *err)
+{
+    struct ltrace l = {.relative = false};
+    return import_open(&l.im, path, "ltrace", out, report, err) ? -1
+                                                                : import_lines(&l.im, line_import);
+}
+
+TRACE_FORMAT(ltrace) = {
+    .name = "ltrace",
+    .summary = "the text of ltrace",
+    .import = ltrace_import,
+};

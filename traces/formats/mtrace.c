@@ -1,0 +1,109 @@
+/*
+ * mtrace.c - the log of glibc's mtrace(3): one call a line,
+ *
+ *     = Start
+ *     @ CALLER + ADDRESS SIZE        malloc, calloc, memalign and the like; (nil): it failed
+ *     @ CALLER - ADDRESS             free, and realloc to 0 bytes
+ *     @ CALLER < OLD                 realloc: this line, and the next one
+ *     @ CALLER > ADDRESS SIZE
+ *     @ CALLER ! OLD SIZE            a realloc that failed
+ *     = End
+ *
+ * To make one: MALLOC_TRACE=FILE LD_PRELOAD=libc_malloc_debug.so.0 PROGRAM, where the program (or a
+ * library that is preloaded too) calls mtrace(). A caller is given as file, function and address,
+ * "@ ./a.out:(main+1d)[0x1139]", or is absent with its @.
+ *
+ * Rules of the import, beside those of traces/import.h. A call's site is the number of its caller,
+ * by first appearance. What the form cannot say: threads (all calls are of thread 0), times, which
+ * kind of allocation it was (all become malloc, without alignment), free(NULL), which it leaves out.
+ * Processes that were forked write into the same file and cannot be told apart.
+ */
+#include <string.h>
+
+#include "traces/import.h"
+
+/* Cuts the last three words off the line, the last one first. */
+static void words_from_end(char *text, const char *words[3])
+{
+    char *end = text + strlen(text);
+    for (unsigned i = 0; i < 3; i++) {
+        while (end > text && end[-1] == ' ')
+            *--end = 0;
+        char *word = end;
+        while (word > text && word[-1] != ' ')
+            word--;
+        words[i] = word == end ? "" : word;
+        end = word;
+    }
+}
+
+/* "- ADDRESS", or "+ ADDRESS SIZE"; the last word comes first. NULL: neither. */
+static const char *call_find(const char *words[3], const char **address, const char **size)
+{
+    *address = words[1];
+    *size = words[0];
+    if (strlen(words[2]) == 1 && strchr("+>!", *words[2]))
+        return words[2];
+    *address = words[0];
+    *size = NULL;
+    return strlen(words[1]) == 1 && strchr("-<", *words[1]) ? words[1] : NULL;
+}
+
+static int call_import(struct import *im, char call, struct trace_op *op, uint64_t address)
+{
+    struct trace_op *begun;
+    switch (call) {
+    case '-':
+        return import_free(im, address);
+    case '<':
+        return import_begin(im, op, address);
+    case '>':
+        begun = import_begun(im, TRACE_REALLOC);
+        if (begun)
+            begun->size = op->size;
+        return import_end(im, TRACE_REALLOC, address);
+    case '!':
+        op->kind = TRACE_REALLOC;
+        return import_whole(im, op, address, 0);
+    default:
+        op->kind = TRACE_ALLOC;
+        return import_whole(im, op, 0, address);
+    }
+}
+
+static int line_import(struct import *im)
+{
+    char *text = im->lines.text;
+    const char *words[3], *address_word, *size_word;
+    uint64_t address, size = 0;
+    if (!strcmp(text, "= Start") || !strcmp(text, "= End"))
+        return 0;
+    words_from_end(text, words);
+    const char *call = call_find(words, &address_word, &size_word);
+    if (!call)
+        return lines_refuse(&im->lines, "not a call: @ CALLER, one of + - < > !, an address and a "
+                                        "size are expected");
+    if (lines_pointer(&im->lines, address_word, "address", &address) ||
+        (size_word && lines_pointer(&im->lines, size_word, "size", &size)))
+        return -1;
+    struct trace_op op = import_op(TRACE_REALLOC, size);
+    const char *caller_end = call;
+    while (caller_end > text && (caller_end[-1] == ' ' || caller_end[-1] == 0))
+        caller_end--;
+    if (text[0] == '@' && import_site(im, text, (size_t)(caller_end - text), &op.site))
+        return -1;
+    return call_import(im, *call, &op, address);
+}
+
+static int mtrace_import(const char *path, struct trace_writer *out, struct import_report *report,
+                         struct error *err)
+{
+    struct import im;
+    return import_open(&im, path, "mtrace", out, report, err) ? -1 : import_lines(&im, line_import);
+}
+
+TRACE_FORMAT(mtrace) = {
+    .name = "mtrace",
+    .summary = "the log of glibc's mtrace()",
+    .import = mtrace_import,
+};

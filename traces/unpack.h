@@ -1,0 +1,33 @@
+/*
+ * unpack.h - a file as bytes, whether it is stored plainly or compressed with gzip or Zstandard:
+ * what it is, its first bytes say. A compressed file that ends too early gives what can be
+ * unpacked, and then says that it is torn.
+ *
+ * A file that cannot seek (a pipe) is taken as plain or gzip.
+ */
+#ifndef ALLOCLAB_UNPACK_H
+#define ALLOCLAB_UNPACK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "allocators/lib/error.h"
+
+struct unpack {
+    struct gzFile_s *gzip; /* NULL: Zstandard */
+    struct ZSTD_DCtx_s *zstd;
+    uint8_t *in; /* Zstandard: what is still to be unpacked */
+    size_t in_start, in_end;
+    size_t wanted; /* Zstandard: 0 = between two frames */
+    int fd;
+    bool torn;
+};
+
+/* 0, or -1 with a message that names the file; after that there is nothing to close. */
+int unpack_open(struct unpack *u, const char *name, struct error *err);
+/* How many bytes were put at `to`, at most `bytes`; 0 at the end; -1 with what is wrong. */
+long unpack_read(struct unpack *u, void *to, size_t bytes, struct error *err);
+void unpack_close(struct unpack *u);
+
+#endif
