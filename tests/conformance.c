@@ -768,6 +768,50 @@ static void test_remote_free(void **state)
     rig_close(&rig);
 }
 
+enum { TOGETHER = 4, LEFT = 64 };
+
+/* Committed bytes after so many generations of threads, all of them views of this one. Each thread
+ * frees what others before it left, leaves as much, and allocates and frees objects of its own. */
+static size_t generations_run(struct rig *rig, unsigned generations, struct rng *rng)
+{
+    void *left[LEFT] = {NULL};
+    size_t sizes[LEFT] = {0};
+    struct heap *views[TOGETHER];
+    for (unsigned g = 0; g <= generations; g++) {
+        for (unsigned t = 0; t < TOGETHER; t++)
+            assert_non_null(views[t] = rig->design->thread_enter(rig->heap));
+        for (unsigned i = 0; i < LEFT; i++) {
+            struct heap *view = views[(g + i) % TOGETHER];
+            size_t size = 1 + rng_below(rng, i % 16 ? 500 : 20 * KIB);
+            void *own = rig->design->alloc(view, size, ALLOCATOR_ALIGN);
+            assert_non_null(own);
+            if (left[i])
+                rig->design->free(view, left[i], sizes[i]);
+            left[i] = g < generations ? rig->design->alloc(view, size, ALLOCATOR_ALIGN) : NULL;
+            assert_true(left[i] || g == generations);
+            sizes[i] = size;
+            rig->design->free(view, own, size);
+        }
+        for (unsigned t = 0; t < TOGETHER; t++)
+            rig->design->thread_exit(views[t]);
+    }
+    return rig_committed(rig);
+}
+
+/* What the first left, their views among it, is what all others take. */
+static void test_threads_come_and_go(void **state)
+{
+    skip_if(!design_of(state)->thread_enter || !(design_of(state)->traits & ALLOCATOR_REUSES));
+    skip_if(!(design_of(state)->traits & ALLOCATOR_REMOTE_FREE));
+    struct rig rig;
+    struct rng rng = rng_stream(seed, 5);
+    rig_open(&rig, design_of(state), &observing);
+    size_t early = generations_run(&rig, 20, &rng), late = generations_run(&rig, 1000, &rng);
+    assert_true(late <= 2 * early + MIB);
+    rig_check(&rig);
+    rig_close(&rig);
+}
+
 static void test_survives_fork(void **state)
 {
     skip_if(!(design_of(state)->traits & ALLOCATOR_SHARED));
@@ -810,6 +854,7 @@ static const struct promise {
     {"trims what a scope left", test_trim_after_scope},
     {"is shared by threads", test_threads_share},
     {"frees through another thread's view", test_remote_free},
+    {"keeps nothing for threads that ended", test_threads_come_and_go},
     {"survives fork", test_survives_fork},
 };
 

@@ -106,6 +106,8 @@ struct allocator {
     struct heap *(*scope_enter)(struct heap *parent);
     void (*scope_exit)(struct heap *view);
     struct heap *(*thread_enter)(struct heap *root);
+    /* What the thread leaves, free memory and the view itself, is there for threads that come later:
+     * a heap holds no more, however many have ended. Objects in use stay. */
     void (*thread_exit)(struct heap *view);
     /* Background work; never a thread of its own. */
     void (*tick)(struct heap *root, uint64_t now_ns);

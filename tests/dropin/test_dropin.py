@@ -100,7 +100,9 @@ class SmallProgramsTest(DropinTest):
                 self.assertLess(self.peak_bytes("steady", 100, design), 1.5 * self.peak_bytes("steady", 10, design))
 
     def test_threads_that_ended_cost_nothing(self):
-        self.assertLess(self.peak_bytes("threads", 2000), 2 * self.peak_bytes("threads", 100))
+        for design in set(DESIGNS) - {"private"}:  # what main frees for others is main's for ever
+            with self.subTest(design=design):
+                self.assertLess(self.peak_bytes("threads", 2000, design), 4 * self.peak_bytes("threads", 100, design))
         self.assertLess(self.peak_bytes("detached", 2000), 4 * self.peak_bytes("detached", 100))
 
     def test_options_are_read_before_the_c_library_is_ready(self):
