@@ -102,6 +102,99 @@ class Import(TraceTest):
         self.ok("check", trace)
 
 
+def counted(text):
+    """Allocations, bytes, peak and what is left of a trace as text: in all, by size, and by site."""
+    live, rows = {}, {}
+
+    def add(keys, size, called):
+        for key in keys:
+            row = rows.setdefault(key, [0, 0, 0, 0])
+            row[0] += called
+            row[1] += size if called else 0
+            row[3] += size
+            row[2] = max(row[2], row[3])
+
+    def end(number):
+        keys, size = live.pop(number)
+        for key in keys:
+            rows[key][3] -= size
+
+    for line in text.splitlines()[1:]:
+        words = line.split()
+        if words[0] in ("meta", "thread", "#") or words[0].startswith(("scope", "thread")):
+            continue
+        number, site = words[1], next((w[5:] for w in words if w.startswith("site=")), "0")
+        if "failed" in words or number == "-":
+            continue
+        if words[0] == "free" or (words[0] == "realloc" and "null" not in words):
+            end(number)
+        if words[0] != "free" and "ends" not in words:
+            live[number] = [("all", "0"), ("size", words[2]), ("site", site)], int(words[2])
+            add(*live[number], words[0] != "live")
+    return rows
+
+
+class Diff(TraceTest):
+    ONE = ("alloclab trace text 1\nlive 0 5\nalloc 1 5 site=3\nalloc 2 7 site=3\nrealloc 2 9 site=4\nfree 1\nalloc 3 9\n"
+           "realloc - 8 null failed\nrealloc 4 8 null\nrealloc 4 0 ends\ncalloc - 9 failed\n")
+    TWO = "alloclab trace text 1\nalloc 0 5 site=3\nthread 1\nalloc 1 100 site=9\nfree 1\nrealloc 0 0\nfree -\n"
+
+    def trace(self, name, text):
+        trace = self.path(name + ".trace")
+        self.ok("convert", self.path(name + ".txt", text), "-o", trace)
+        return trace
+
+    def rows(self, *traces):
+        lines = self.ok("diff", "--csv", *traces).splitlines()
+        self.assertEqual(lines[0], "by,key,allocations_a,allocations_b,bytes_a,bytes_b,peak_bytes_a,peak_bytes_b,"
+                         "left_bytes_a,left_bytes_b")
+        words = [line.split(",") for line in lines[1:]]
+        return {(w[0], w[1]): [int(n) for n in w[2:]] for w in words}
+
+    def agrees(self, one, two):
+        texts = [counted(self.ok("cat", trace)) for trace in (one, two)]
+        if not any(by == "site" and key != "0" for rows in texts for by, key in rows):
+            texts = [{key: row for key, row in rows.items() if key[0] != "site"} for rows in texts]
+        expected = {key: [n for pair in zip(*(rows.get(key, [0] * 4) for rows in texts)) for n in pair]
+                    for key in {**texts[0], **texts[1]}}
+        self.assertEqual(self.rows(one, two), expected)
+
+    def test_by_hand(self):
+        one, two = self.trace("1", self.ONE), self.trace("2", self.TWO)
+        self.assertEqual(self.rows(one, two)[("all", "0")], [5, 3, 38, 105, 31, 105, 23, 0])
+        self.agrees(one, two)
+        self.agrees(two, one)
+
+    def test_recordings(self):
+        samples = os.path.join(os.path.dirname(FIXTURES), os.pardir, "traces", "samples")
+        self.agrees(os.path.join(samples, "sqlite.trace"), os.path.join(samples, "requests.trace"))
+
+    def test_table(self):
+        one, two = self.trace("1", self.ONE), self.trace("2", self.TWO)
+        out = self.ok("diff", one, two, "--top", "2").splitlines()
+        self.assertIn("         all           5           3          -2            +67           +74           -23", out)
+        self.assertIn("by size: 6 of 6 differ", out)
+        at = out.index("by size: 6 of 6 differ")
+        self.assertEqual([line.split()[0] for line in out[at + 2:at + 5]], ["100", "9", ".."])
+        self.assertIn("          .. 4 more: --top N", out)
+        self.assertIn("by site: 4 of 4 differ", out)
+        same = self.ok("diff", one, one)
+        self.assertIn("by size: 0 of 4 differ", same)
+        self.assertIn("by site: 0 of 3 differ", same)
+        sites = self.trace("3", "alloclab trace text 1\nalloc 0 5\n")
+        self.assertIn("by site: neither recording has call sites", self.ok("diff", sites, sites))
+        empty = self.trace("4", "alloclab trace text 1\n")
+        self.assertIn("by size: 0 of 0 differ", self.ok("diff", empty, empty))
+
+    def test_refused(self):
+        one, bad = self.trace("1", self.ONE), self.path("bad", "x" * 100)
+        done = self.run_cli("diff", one, bad)
+        self.assertEqual(done.returncode, 2)
+        self.assertTrue(done.stderr.startswith(f"alloclab trace diff: {bad}: offset 0: "), done.stderr)
+        self.refused("alloclab trace diff: --top x: a number of rows is expected, 0 for all", "diff", "--top", "x", one,
+                     one)
+
+
 class Export(TraceTest):
     def test_back_and_forth(self):
         """What a form can say comes back the same, but for the meta pairs that an import sets."""
@@ -117,6 +210,17 @@ class Export(TraceTest):
                     for trace in (first, again)
                 )
                 self.assertEqual(before, after)
+
+    def test_text_loses_nothing(self):
+        for name in sorted(os.listdir(FIXTURES)):
+            if not name.endswith(".expected"):
+                continue
+            with self.subTest(name):
+                trace, text = self.path("1.trace"), self.path("2.txt")
+                self.ok("convert", os.path.join(FIXTURES, name), "-o", trace)
+                self.assertEqual(self.fields(self.ok("convert", "--to", "text", trace, "-o", text))["dropped"], "0")
+                with open(text, encoding="utf-8") as after, open(os.path.join(FIXTURES, name), encoding="utf-8") as before:
+                    self.assertEqual(after.read(), before.read())
 
     def test_what_a_form_cannot_say_is_counted(self):
         source = self.path("x.txt", "alloclab trace text 1\nlive 0 5\nalloc 1 5 site=3\nscope_begin 0\nfree 1 5\n"
@@ -194,10 +298,10 @@ class Command(TraceTest):
 
     def test_usage(self):
         usage = ("usage: alloclab trace info|cat|check FILE.. | trace convert [--from FORMAT] [--to FORMAT] [--strict] "
-                 "[--salvage] IN -o OUT")
+                 "[--salvage] IN -o OUT | trace diff [--top N] [--csv] A B")
         rows = [
-            ([], "info, cat, check or convert is expected, not "),
-            (["look"], "info, cat, check or convert is expected, not look"),
+            ([], "info, cat, check, convert or diff is expected, not "),
+            (["look"], "info, cat, check, convert or diff is expected, not look"),
             (["info"], "which file?"),
             (["info", "--strict", "x"], "only convert takes --strict"),
             (["convert", "x"], "convert takes one input file, and -o OUT"),
@@ -205,6 +309,9 @@ class Command(TraceTest):
             (["convert", "x", "-o"], "a value is missing after -o"),
             (["cat", "--from", "x", "y"], "only convert takes --from"),
             (["cat", "-x"], "unknown option -x"),
+            (["diff", "x"], "diff takes two traces"),
+            (["diff", "x", "y", "z"], "diff takes two traces"),
+            (["info", "--csv", "x"], "only diff takes --csv"),
         ]
         for arguments, message in rows:
             with self.subTest(message):

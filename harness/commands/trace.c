@@ -18,19 +18,21 @@
 
 #include "harness/registry.h"
 #include "harness/spec.h"
+#include "harness/trace_diff.h"
 #include "harness/trace_info.h"
 #include "traces/check.h"
 #include "traces/formats/text.h"
 #include "traces/layout.h"
 
 #define OWN "trace" /* the name of alloclab's own binary form */
+#define TOP "20"    /* rows of each table of a diff */
 #define USAGE                                                                                      \
     "trace info|cat|check FILE.. | trace convert [--from FORMAT] [--to FORMAT] [--strict] "        \
-    "[--salvage] IN -o OUT"
+    "[--salvage] IN -o OUT | trace diff [--top N] [--csv] A B"
 
 struct request { /* the command line */
-    const char *verb, *from, *to, *output;
-    bool strict, salvage;
+    const char *verb, *from, *to, *output, *top;
+    bool strict, salvage, csv;
     char **files;
     int count;
 };
@@ -88,6 +90,29 @@ static int files_each(const struct request *q,
             trace_close(r);
     }
     return status;
+}
+
+/* ---- diff ---- */
+
+static int trace_diff(const struct request *q, struct error *err)
+{
+    struct trace_reader *r[2] = {NULL, NULL};
+    char *end;
+    errno = 0;
+    uint64_t top = strtoull(q->top, &end, 10);
+    if (*q->top < '0' || *q->top > '9' || *end || errno)
+        return error_set(err, "--top %s: a number of rows is expected, 0 for all", q->top);
+    int failed = 0;
+    for (int i = 0; i < 2 && !failed; i++) {
+        r[i] = trace_open(q->files[i], q->salvage ? TRACE_SALVAGE : 0, err);
+        failed = r[i] ? 0 : -1;
+    }
+    if (!failed)
+        failed = trace_diff_print(stdout, r, top, q->csv, err) || stdout_flush(err);
+    for (int i = 0; i < 2; i++)
+        if (r[i])
+            trace_close(r[i]);
+    return failed ? -1 : 0;
 }
 
 /* ---- convert ---- */
@@ -273,15 +298,16 @@ static int usage(const char *what, const char *argument)
 
 static int request_parse(struct request *q, int argc, char **argv)
 {
-    bool convert = !strcmp(q->verb, "convert");
+    bool convert = !strcmp(q->verb, "convert"), diff = !strcmp(q->verb, "diff");
     const struct {
         const char *name, **value;
         bool *flag;
-        bool only_convert;
+        const char *only; /* the one that takes it; NULL: all do */
     } options[] = {
-        {"--from", &q->from, NULL, true},        {"--to", &q->to, NULL, true},
-        {"-o", &q->output, NULL, true},          {"--strict", NULL, &q->strict, true},
-        {"--salvage", NULL, &q->salvage, false},
+        {"--from", &q->from, NULL, "convert"},  {"--to", &q->to, NULL, "convert"},
+        {"-o", &q->output, NULL, "convert"},    {"--strict", NULL, &q->strict, "convert"},
+        {"--top", &q->top, NULL, "diff"},       {"--csv", NULL, &q->csv, "diff"},
+        {"--salvage", NULL, &q->salvage, NULL},
     };
     for (int i = 2; i < argc; i++) {
         size_t k = 0, count = sizeof options / sizeof *options;
@@ -291,8 +317,9 @@ static int request_parse(struct request *q, int argc, char **argv)
             if (argv[i][0] == '-')
                 return usage("unknown option ", argv[i]);
             q->files[q->count++] = argv[i];
-        } else if (options[k].only_convert && !convert) {
-            return usage("only convert takes ", argv[i]);
+        } else if (options[k].only && strcmp(options[k].only, q->verb)) {
+            return usage(options[k].only[0] == 'c' ? "only convert takes " : "only diff takes ",
+                         argv[i]);
         } else if (options[k].flag) {
             *options[k].flag = true;
         } else if (++i == argc) {
@@ -305,25 +332,29 @@ static int request_parse(struct request *q, int argc, char **argv)
         return usage("which file?", "");
     if (convert && (q->count != 1 || !q->output))
         return usage("convert takes one input file, and -o OUT", "");
+    if (diff && q->count != 2)
+        return usage("diff takes two traces", "");
     return 0;
 }
 
 static int trace_main(int argc, char **argv)
 {
-    struct request q = {.verb = argc > 1 ? argv[1] : "", .from = "auto", .to = OWN};
+    struct request q = {.verb = argc > 1 ? argv[1] : "", .from = "auto", .to = OWN, .top = TOP};
     int status;
     struct error err;
     q.files = calloc((size_t)argc, sizeof *q.files);
     if (!q.files)
         return usage("no memory", "");
     bool known = !strcmp(q.verb, "info") || !strcmp(q.verb, "cat") || !strcmp(q.verb, "check") ||
-                 !strcmp(q.verb, "convert");
+                 !strcmp(q.verb, "convert") || !strcmp(q.verb, "diff");
     if (!known)
-        status = usage("info, cat, check or convert is expected, not ", q.verb);
+        status = usage("info, cat, check, convert or diff is expected, not ", q.verb);
     else if (request_parse(&q, argc, argv))
         status = 2;
     else if (!strcmp(q.verb, "convert"))
         status = trace_convert(&q, &err) || stdout_flush(&err) ? fail(q.verb, &err) : 0;
+    else if (!strcmp(q.verb, "diff"))
+        status = trace_diff(&q, &err) ? fail(q.verb, &err) : 0;
     else
         status = files_each(&q, q.verb[0] == 'i'   ? info_file
                                 : q.verb[1] == 'a' ? cat_file
@@ -335,6 +366,6 @@ static int trace_main(int argc, char **argv)
 COMMAND(trace) = {
     .name = "trace",
     .usage = USAGE,
-    .summary = "look into traces, check them, convert them from and to other forms",
+    .summary = "look into traces, check and compare them, convert them from and to other forms",
     .main = trace_main,
 };

@@ -1,0 +1,227 @@
+/*
+ * trace_diff.c - both traces go through the same tables, one after the other, each in its column. A
+ * realloc that succeeds ends an allocation of the old size and site and makes one of the new, as it
+ * does for the program. A peak is that of the row alone: rows need not peak at the same time.
+ *
+ * Sites are compared by their numbers. Those of one recording mean the same in another one only if
+ * both numbered them alike: recordings of one program, by one tool, that met them in one order.
+ */
+#include "harness/trace_diff.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "harness/array.h"
+#include "traces/address_map.h"
+
+struct side {
+    uint64_t allocations, bytes;
+    uint64_t live, peak; /* bytes; what is live at the end is left over */
+};
+
+struct row {
+    uint64_t key;
+    struct side side[2];
+};
+
+struct table {
+    struct address_map index; /* key -> its row */
+    struct row *rows;
+    uint64_t count, room;
+};
+
+enum { BY_ALL, BY_SIZE, BY_SITE, TABLES };
+
+struct diff {
+    struct table tables[TABLES];
+    struct address_map objects; /* live ones -> row by size, row by site */
+    unsigned at;                /* the side being read */
+};
+
+/* ---- reading ---- */
+
+static bool row_find(struct table *t, uint64_t key, uint64_t *row)
+{
+    const struct address_entry *known = address_map_find(&t->index, key);
+    if (known) {
+        *row = address_entry_id(known);
+        return true;
+    }
+    struct row *rows = array_room(t->rows, t->count, &t->room, sizeof *rows);
+    if (rows)
+        t->rows = rows;
+    if (!rows || !address_map_add(&t->index, key, t->count, 0))
+        return false;
+    rows[t->count] = (struct row){.key = key};
+    *row = t->count++;
+    return true;
+}
+
+static void object_end(struct diff *d, struct address_entry *object)
+{
+    struct table *sizes = &d->tables[BY_SIZE], *sites = &d->tables[BY_SITE];
+    struct row *by_size = &sizes->rows[address_entry_id(object)];
+    by_size->side[d->at].live -= by_size->key;
+    sites->rows[object->size].side[d->at].live -= by_size->key;
+    d->tables[BY_ALL].rows[0].side[d->at].live -= by_size->key;
+    address_map_remove(&d->objects, object);
+}
+
+/* False: no memory. */
+static bool object_begin(struct diff *d, const struct trace_op *op)
+{
+    const uint64_t keys[TABLES] = {0, op->size, op->site};
+    uint64_t rows[TABLES];
+    bool called = op->kind != TRACE_LIVE;
+    for (unsigned i = 0; i < TABLES; i++) {
+        if (!row_find(&d->tables[i], keys[i], &rows[i]))
+            return false;
+        struct side *side = &d->tables[i].rows[rows[i]].side[d->at];
+        side->allocations += called;
+        side->bytes += called ? op->size : 0;
+        side->live += op->size;
+        if (side->live > side->peak)
+            side->peak = side->live;
+    }
+    return address_map_add(&d->objects, op->object, rows[BY_SIZE], rows[BY_SITE]);
+}
+
+static int trace_add(struct diff *d, struct trace_reader *r, struct error *err)
+{
+    struct trace_op op;
+    int got;
+    while ((got = trace_next(r, &op, err)) > 0) {
+        bool resizes = op.kind == TRACE_REALLOC && !(op.flags & (TRACE_FAILED | TRACE_NULL));
+        struct address_entry *object =
+            resizes || trace_ends_object(&op) ? address_map_find(&d->objects, op.object) : NULL;
+        if (object)
+            object_end(d, object);
+        bool begins = trace_makes_object(&op) || (resizes && !(op.flags & TRACE_ENDS));
+        if (begins && !object_begin(d, &op))
+            return error_set(err, "%s: no memory to follow its objects", trace_name(r));
+    }
+    address_map_free(&d->objects);
+    return got;
+}
+
+/* ---- printing ---- */
+
+static int64_t grown(uint64_t before, uint64_t after)
+{
+    return (int64_t)(after - before);
+}
+
+static bool same(const struct row *row)
+{
+    const struct side *a = &row->side[0], *b = &row->side[1];
+    return a->allocations == b->allocations && a->bytes == b->bytes && a->peak == b->peak &&
+           a->live == b->live;
+}
+
+static int magnitude_compare(uint64_t a_before, uint64_t a_after, uint64_t b_before,
+                             uint64_t b_after)
+{
+    uint64_t a = a_after > a_before ? a_after - a_before : a_before - a_after;
+    uint64_t b = b_after > b_before ? b_after - b_before : b_before - b_after;
+    return (a < b) - (a > b);
+}
+
+/* The larger difference first: of bytes, else of allocations. */
+static int rows_compare(const void *first, const void *second)
+{
+    const struct row *a = first, *b = second;
+    int by =
+        magnitude_compare(a->side[0].bytes, a->side[1].bytes, b->side[0].bytes, b->side[1].bytes);
+    if (by == 0)
+        by = magnitude_compare(a->side[0].allocations, a->side[1].allocations,
+                               b->side[0].allocations, b->side[1].allocations);
+    return by ? by : (a->key > b->key) - (a->key < b->key);
+}
+
+static void row_print(FILE *stream, const char *name, const struct row *row, bool csv)
+{
+    const struct side *a = &row->side[0], *b = &row->side[1];
+    if (csv)
+        fprintf(stream,
+                "%s,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64
+                ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 "\n",
+                name, row->key, a->allocations, b->allocations, a->bytes, b->bytes, a->peak,
+                b->peak, a->live, b->live);
+    else
+        fprintf(stream,
+                "%12s %11" PRIu64 " %11" PRIu64 " %+11" PRId64 " %+14" PRId64 " %+13" PRId64
+                " %+13" PRId64 "\n",
+                name, a->allocations, b->allocations, grown(a->allocations, b->allocations),
+                grown(a->bytes, b->bytes), grown(a->peak, b->peak), grown(a->live, b->live));
+}
+
+static void head_print(FILE *stream, const char *what)
+{
+    fprintf(stream, "%12s %11s %11s %11s %14s %13s %13s\n", what, "allocs A", "allocs B", "B-A",
+            "bytes B-A", "peak B-A", "left B-A");
+}
+
+static void table_print(FILE *stream, struct table *t, const char *what, uint64_t top, bool csv)
+{
+    uint64_t differ = 0, printed = 0;
+    if (t->count)
+        qsort(t->rows, t->count, sizeof *t->rows, rows_compare);
+    for (uint64_t i = 0; i < t->count; i++)
+        differ += !same(&t->rows[i]);
+    if (!csv) {
+        fprintf(stream, "\nby %s: %" PRIu64 " of %" PRIu64 " differ\n", what, differ, t->count);
+        if (differ)
+            head_print(stream, what);
+    }
+    for (uint64_t i = 0; i < t->count && (csv || top == 0 || printed < top); i++) {
+        char name[24];
+        snprintf(name, sizeof name, "%" PRIu64, t->rows[i].key);
+        if (!csv && same(&t->rows[i]))
+            continue;
+        row_print(stream, csv ? what : name, &t->rows[i], csv);
+        printed++;
+    }
+    if (!csv && printed < differ)
+        fprintf(stream, "%12s %" PRIu64 " more: --top N\n", "..", differ - printed);
+}
+
+static void diff_print(FILE *stream, struct diff *d, struct trace_reader *const traces[2],
+                       uint64_t top, bool csv)
+{
+    const struct row nothing = {0}, *all = &nothing;
+    bool sites = trace_has_sites(traces[0]) || trace_has_sites(traces[1]);
+    if (d->tables[BY_ALL].count)
+        all = d->tables[BY_ALL].rows;
+    if (csv) {
+        fputs("by,key,allocations_a,allocations_b,bytes_a,bytes_b,peak_bytes_a,peak_bytes_b,"
+              "left_bytes_a,left_bytes_b\n",
+              stream);
+    } else {
+        fprintf(stream, "A            %s\nB            %s\n\n", trace_name(traces[0]),
+                trace_name(traces[1]));
+        head_print(stream, "");
+    }
+    row_print(stream, "all", all, csv);
+    table_print(stream, &d->tables[BY_SIZE], "size", top, csv);
+    if (sites)
+        table_print(stream, &d->tables[BY_SITE], "site", top, csv);
+    else if (!csv)
+        fputs("\nby site: neither recording has call sites\n", stream);
+}
+
+int trace_diff_print(FILE *stream, struct trace_reader *const traces[2], uint64_t top, bool csv,
+                     struct error *err)
+{
+    struct diff d = {.at = 0};
+    int failed = 0;
+    for (; d.at < 2 && !failed; d.at++)
+        failed = trace_add(&d, traces[d.at], err);
+    if (!failed)
+        diff_print(stream, &d, traces, top, csv);
+    address_map_free(&d.objects);
+    for (unsigned i = 0; i < TABLES; i++) {
+        address_map_free(&d.tables[i].index);
+        free(d.tables[i].rows);
+    }
+    return failed;
+}
