@@ -154,3 +154,18 @@ int csv_column(const struct csv *csv, const char *name)
             return (int)i;
     return -1;
 }
+
+void csv_put_text(FILE *f, const char *text)
+{
+    if (!strpbrk(text, ",\"\n\r")) {
+        fputs(text, f);
+        return;
+    }
+    fputc('"', f);
+    for (; *text; text++) {
+        if (*text == '"')
+            fputc('"', f);
+        fputc(*text, f);
+    }
+    fputc('"', f);
+}

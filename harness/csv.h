@@ -6,6 +6,7 @@
 #define ALLOCLAB_CSV_H
 
 #include <stddef.h>
+#include <stdio.h>
 
 #include "allocators/lib/error.h"
 
@@ -22,6 +23,9 @@ int csv_open(struct csv *csv, const char *path, struct error *err);
 /* The next row into csv->field: 1; 0 after the last; -1 with a message. */
 int csv_next(struct csv *csv, struct error *err);
 void csv_close(struct csv *csv);
+
+/* Writes a text as a field, in quotes where it needs them. */
+void csv_put_text(FILE *f, const char *text);
 
 /* The column of that name, or -1. */
 int csv_column(const struct csv *csv, const char *name);

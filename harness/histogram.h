@@ -23,25 +23,44 @@ struct histogram { /* all zero = empty */
     uint64_t count[HISTOGRAM_BUCKETS];
 };
 
+/*
+ * The same with 2^bits parts of a doubling: values below 2^bits have a cell each. A cell's values
+ * are from low to high, both included.
+ */
+static inline unsigned loglinear_cell(uint64_t value, unsigned bits)
+{
+    if (value >> bits == 0)
+        return (unsigned)value;
+    unsigned shift = 63 - (unsigned)__builtin_clzll(value) - bits;
+    return (shift << bits) + (unsigned)(value >> shift);
+}
+
+static inline uint64_t loglinear_low(unsigned cell, unsigned bits)
+{
+    unsigned shift = cell >> (bits + 1) ? (cell >> bits) - 1 : 0;
+    return (uint64_t)(cell - (shift << bits)) << shift;
+}
+
+static inline uint64_t loglinear_high(unsigned cell, unsigned bits)
+{
+    unsigned shift = cell >> (bits + 1) ? (cell >> bits) - 1 : 0;
+    return loglinear_low(cell, bits) + (((uint64_t)1 << shift) - 1);
+}
+
 static inline unsigned histogram_bucket(uint64_t value)
 {
-    if (value < HISTOGRAM_PARTS)
-        return (unsigned)value;
-    unsigned shift = 63 - (unsigned)__builtin_clzll(value) - HISTOGRAM_BITS;
-    return shift * HISTOGRAM_PARTS + (unsigned)(value >> shift);
+    return loglinear_cell(value, HISTOGRAM_BITS);
 }
 
 /* The values of a bucket: from low to high, both included. */
 static inline uint64_t histogram_low(unsigned bucket)
 {
-    unsigned shift = bucket < 2 * HISTOGRAM_PARTS ? 0 : bucket / HISTOGRAM_PARTS - 1;
-    return (uint64_t)(bucket - shift * HISTOGRAM_PARTS) << shift;
+    return loglinear_low(bucket, HISTOGRAM_BITS);
 }
 
 static inline uint64_t histogram_high(unsigned bucket)
 {
-    unsigned shift = bucket < 2 * HISTOGRAM_PARTS ? 0 : bucket / HISTOGRAM_PARTS - 1;
-    return histogram_low(bucket) + (((uint64_t)1 << shift) - 1);
+    return loglinear_high(bucket, HISTOGRAM_BITS);
 }
 
 static inline void histogram_add(struct histogram *h, uint64_t value)

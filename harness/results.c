@@ -13,21 +13,7 @@
 
 #include "harness/cell.h"
 #include "harness/comparison.h"
-
-static void text_put(FILE *f, const char *text)
-{
-    if (!strpbrk(text, ",\"\n\r")) {
-        fputs(text, f);
-        return;
-    }
-    fputc('"', f);
-    for (; *text; text++) {
-        if (*text == '"')
-            fputc('"', f);
-        fputc(*text, f);
-    }
-    fputc('"', f);
-}
+#include "harness/csv.h"
 
 /* Whole numbers as such, others with six decimals. */
 static void number_put(FILE *f, double value)
@@ -87,19 +73,19 @@ static void row_put(FILE *f, const struct results *r, const struct row_ids *ids,
                     const struct outcome *o)
 {
     fprintf(f, "%s,%u,%u,", r->run_id, ids->block, ids->order);
-    text_put(f, ids->allocator);
+    csv_put_text(f, ids->allocator);
     fputc(',', f);
-    text_put(f, ids->options);
+    csv_put_text(f, ids->options);
     fputc(',', f);
-    text_put(f, ids->workload);
+    csv_put_text(f, ids->workload);
     threads_count_put(f, ids);
     fprintf(f, ",%s,%s,%u,%s,%s,%s,", ids->release, ids->replay, ids->copies, ids->affinity,
             ids->via, ids->touch);
-    text_put(f, ids->door);
+    csv_put_text(f, ids->door);
     fprintf(f, ",%s,%u,%s,%s,", ids->pass, ids->repeat, status_names[o->status], ids->rank_group);
-    text_put(f, o->mode);
+    csv_put_text(f, o->mode);
     fputc(',', f);
-    text_put(f, o->status == OUTCOME_OK ? "" : o->detail);
+    csv_put_text(f, o->status == OUTCOME_OK ? "" : o->detail);
     fprintf(f, ",%s", ids->thp);
     for (int i = 0; i < METRIC_COUNT; i++) {
         if (o->known[i])
@@ -113,11 +99,11 @@ static void row_put(FILE *f, const struct results *r, const struct row_ids *ids,
 static void series_ids_put(FILE *f, const struct results *r, const struct row_ids *ids)
 {
     fprintf(f, "%s,", r->run_id);
-    text_put(f, ids->allocator);
+    csv_put_text(f, ids->allocator);
     fputc(',', f);
-    text_put(f, ids->options);
+    csv_put_text(f, ids->options);
     fputc(',', f);
-    text_put(f, ids->workload);
+    csv_put_text(f, ids->workload);
     threads_count_put(f, ids);
     fprintf(f, ",%s", ids->release);
 }
@@ -268,16 +254,16 @@ static void comparison_put(FILE *f, const struct results *r, const struct row_id
     series_ids_put(f, r, ids);
     fprintf(f, ",%s,%u,%s,%s,%s,%s,%s,", ids->replay, ids->copies, ids->via, ids->touch,
             ids->rank_group, ids->pass, metric_row_of(c->metric)->name);
-    text_put(f, base->allocator);
+    csv_put_text(f, base->allocator);
     fputc(',', f);
-    text_put(f, base->options);
+    csv_put_text(f, base->options);
     fprintf(f, ",%s,%u,%.6f", base->release, c->blocks, c->ratio.estimate);
     chance_put(f, c->ratio.bounded, c->ratio.low);
     chance_put(f, c->ratio.bounded, c->ratio.high);
     chance_put(f, tested, c->test.p);
     chance_put(f, tested, c->test.q);
     fprintf(f, ",%s,%s,", c->ratio.exact ? "exact" : "normal", verdict_names[c->verdict]);
-    text_put(f, c->tied ? c->tied : "");
+    csv_put_text(f, c->tied ? c->tied : "");
     fputc('\n', f);
 }
 
@@ -300,9 +286,9 @@ static void counter_put(FILE *f, const struct results *r, const struct row_ids *
         return;
     series_ids_put(f, r, ids);
     fprintf(f, ",%u,%s,%s,%u,%s,", ids->block, ids->via, ids->replay, ids->copies, row->phase);
-    text_put(f, r->counters->set_name[c->set]);
+    csv_put_text(f, r->counters->set_name[c->set]);
     fputc(',', f);
-    text_put(f, c->name);
+    csv_put_text(f, c->name);
     fprintf(f, ",%s,%s", c->software ? "software" : "pmu", row->lane);
     if (count->passes && !count->refused) {
         double value = count->value / count->passes;
@@ -316,7 +302,7 @@ static void counter_put(FILE *f, const struct results *r, const struct row_ids *
         fputs(",,,", f);
     }
     fprintf(f, ",%s,", state == COUNTER_SUSPECT ? "yes" : "");
-    text_put(f, note);
+    csv_put_text(f, note);
     fputc('\n', f);
 }
 

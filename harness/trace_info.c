@@ -1,14 +1,15 @@
 /*
- * trace_info.c - the totals come from the index, so that a large trace is described at once; a torn
- * one is read through. The last lines say what the file tells about the machine and the program
- * that it was recorded from, for whoever is about to share it.
+ * trace_info.c - the totals come from the index, and are there at once; a torn trace is read
+ * through for them. What the objects are like takes a pass over the ops. The last lines say what the
+ * file tells about the machine and the program that it was recorded from, for whoever is about to
+ * share it.
  */
 #include "harness/trace_info.h"
 
 #include <inttypes.h>
 
+#include "harness/trace_figures.h"
 #include "traces/check.h"
-#include "traces/formats/text.h"
 
 static void number_print(FILE *stream, const char *key, uint64_t value)
 {
@@ -20,27 +21,87 @@ static void word_print(FILE *stream, const char *key, const char *value)
     fprintf(stream, "%-18s %s\n", key, value);
 }
 
-static void totals_print(FILE *stream, const struct trace_totals *t)
+static void figure_print(void *arg, const char *key, const char *value)
 {
-    number_print(stream, "records", t->records);
-    number_print(stream, "ops", t->ops);
-    for (unsigned kind = 0; kind < TRACE_KINDS; kind++)
-        number_print(stream, text_kind_name(kind), t->kinds[kind]);
-    number_print(stream, "failed", t->failed);
-    number_print(stream, "null_frees", t->null_frees);
-    number_print(stream, "null_reallocs", t->null_reallocs);
-    number_print(stream, "sized_frees", t->sized_frees);
-    number_print(stream, "objects", t->objects);
-    number_print(stream, "threads", t->threads);
-    number_print(stream, "scopes", t->scopes);
-    number_print(stream, "peak_live_objects", t->peak_live_objects);
-    number_print(stream, "peak_live_bytes", t->peak_live_bytes);
-    number_print(stream, "end_live_objects", t->end_live_objects);
-    number_print(stream, "end_live_bytes", t->end_live_bytes);
-    number_print(stream, "allocated_bytes", t->allocated_bytes);
+    if (*value)
+        word_print(arg, key, value);
 }
 
-static void disclosure_print(FILE *stream, const struct trace_reader *r)
+/* ---- tables, the first rows ---- */
+
+enum { TOP = 10 };
+
+static uint64_t size_calls(const void *arg, uint64_t row)
+{
+    const struct trace_profile *p = arg;
+    return p->sizes[row].allocs;
+}
+
+static uint64_t site_bytes(const void *arg, uint64_t place)
+{
+    const struct trace_profile *p = arg;
+    return p->sites[place].allocated_bytes;
+}
+
+static uint64_t pair_frees(const void *arg, uint64_t place)
+{
+    const struct trace_profile *p = arg;
+    return p->pairs[place].frees;
+}
+
+static void sizes_print(FILE *stream, const struct trace_profile *p)
+{
+    uint64_t rows[TOP], made = 0;
+    for (uint64_t i = 0; i < p->thread_count; i++)
+        made += p->threads[i].allocs;
+    unsigned found = trace_top(size_calls, p, PROFILE_SIZES, TOP, rows);
+    for (unsigned i = 0; i < found; i++) {
+        unsigned row = (unsigned)rows[i];
+        fprintf(stream, "%-18s %" PRIu64, "top_size", profile_size_low(row));
+        if (row >= PROFILE_EXACT)
+            fprintf(stream, " to %" PRIu64, profile_size_high(row));
+        fprintf(stream, " bytes: %" PRIu64 " allocs, %.2f %%\n", p->sizes[row].allocs,
+                100 * (double)p->sizes[row].allocs / (double)made);
+    }
+}
+
+static void sites_print(FILE *stream, const struct trace_profile *p)
+{
+    uint64_t places[TOP];
+    unsigned found = trace_top(site_bytes, p, p->site_count, TOP, places);
+    for (unsigned i = 0; i < found; i++) {
+        const struct profile_site *s = &p->sites[places[i]];
+        fprintf(stream,
+                "%-18s %" PRIu64 ": %" PRIu64 " bytes in %" PRIu64 " allocs and %" PRIu64
+                " reallocs, peak %" PRIu64 " live, %" PRIu64 " at the end\n",
+                "top_site", s->site, s->allocated_bytes, s->allocs, s->reallocs, s->peak_live_bytes,
+                s->live_bytes);
+    }
+}
+
+static void handover_print(FILE *stream, const struct trace_profile *p)
+{
+    uint64_t places[TOP];
+    unsigned found = trace_top(pair_frees, p, p->pair_count, TOP, places);
+    for (unsigned i = 0; i < found; i++) {
+        const struct profile_pair *pair = &p->pairs[places[i]];
+        fprintf(stream,
+                "%-18s made by thread %" PRIu64 ", freed by %" PRIu64 ": %" PRIu64
+                " objects, %" PRIu64 " bytes\n",
+                "top_handover", pair->threads >> 32, pair->threads & UINT32_MAX, pair->frees,
+                pair->bytes);
+    }
+}
+
+static void aligns_print(FILE *stream, const struct trace_profile *p)
+{
+    for (unsigned i = 1; i < sizeof p->aligns / sizeof *p->aligns; i++)
+        if (p->aligns[i])
+            fprintf(stream, "%-18s %" PRIu64 " bytes: %" PRIu64 " calls\n", "alignment",
+                    UINT64_C(1) << i, p->aligns[i]);
+}
+
+void trace_disclosure_print(FILE *stream, const struct trace_reader *r)
 {
     const char *key, *value;
     word_print(stream, "discloses",
@@ -54,7 +115,25 @@ static void disclosure_print(FILE *stream, const struct trace_reader *r)
     word_print(stream, "discloses", "nothing else: no addresses, no contents");
 }
 
-int trace_info_print(FILE *stream, struct trace_reader *r, struct error *err)
+static int profile_print(FILE *stream, struct trace_reader *r, const struct trace_totals *totals,
+                         const char *csv, struct error *err)
+{
+    fflush(stream); /* the totals are there; the rest takes a while */
+    struct trace_profile *p = trace_profile_read(r, err);
+    if (!p)
+        return -1;
+    trace_profile_each(p, figure_print, stream);
+    sizes_print(stream, p);
+    aligns_print(stream, p);
+    handover_print(stream, p);
+    sites_print(stream, p);
+    int failed = csv ? trace_csv_write(csv, r, totals, p, err) : 0;
+    trace_profile_free(p);
+    return failed;
+}
+
+int trace_info_print(FILE *stream, struct trace_reader *r, const struct trace_info *what,
+                     struct error *err)
 {
     struct trace_totals totals = *trace_reader_totals(r);
     const char *key, *value;
@@ -71,7 +150,9 @@ int trace_info_print(FILE *stream, struct trace_reader *r, struct error *err)
     word_print(stream, "sites", trace_has_sites(r) ? "yes" : "no");
     for (unsigned i = 0; trace_meta_at(r, i, &key, &value); i++)
         fprintf(stream, "meta.%-13s %s\n", key, value);
-    totals_print(stream, &totals);
-    disclosure_print(stream, r);
+    trace_totals_each(&totals, figure_print, stream);
+    if (!what->brief && profile_print(stream, r, &totals, what->csv, err))
+        return -1;
+    trace_disclosure_print(stream, r);
     return 0;
 }

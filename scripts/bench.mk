@@ -1,7 +1,7 @@
 # bench.mk - the benches of what memory does (how much a producer and a consumer need, what goes back to the kernel), of
 # worst cases, and of what a simulated machine counts.
 
-.PHONY: bench-blowup bench-idle bench-typed bench-latency bench-parallel bench-locality bench-stream locality-deps
+.PHONY: bench-blowup bench-idle bench-typed bench-latency bench-parallel bench-locality bench-stream bench-trace-info locality-deps
 $(BUILD)/bench-%: tests/bench/%.c $(ALL_LIB)
 	@$(CC) $(CFLAGS) -MF $@.d -o $@ $< $(ALL_LIB) $(LIBS)
 -include $(wildcard $(BUILD)/bench-*.d)
@@ -53,3 +53,7 @@ bench-null: $(SLOWED) | test-deps locality-deps ## what statistics say of no dif
 bench-stream: alloclab ## streamed replay beside plans in memory, and a trace of 1 G ops in bounded memory; BLOCKS=N, SEED=N, OPS=N, PART=agreement|huge
 	@ALLOCLAB=$(ALLOCLAB) $(PYTHON) tests/bench/stream.py $(if $(BLOCKS),--blocks $(BLOCKS)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(OPS),--ops $(OPS)) $(if $(PART),--part $(PART))
+
+bench-trace-info: alloclab | test-deps ## `trace info` of a trace beside zstd -d of the same bytes, time and memory; OPS=N (50000000), BLOCKS=N, SEED=N
+	@ALLOCLAB=$(ALLOCLAB) $(PYTHON) tests/bench/trace_info.py $(if $(BLOCKS),--blocks $(BLOCKS)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(OPS),--ops $(OPS)) $(if $(LIVE),--live $(LIVE))

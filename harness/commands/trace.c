@@ -27,12 +27,12 @@
 #define OWN "trace" /* the name of alloclab's own binary form */
 #define TOP "20"    /* rows of each table of a diff */
 #define USAGE                                                                                      \
-    "trace info|cat|check FILE.. | trace convert [--from FORMAT] [--to FORMAT] [--strict] "        \
-    "[--salvage] IN -o OUT | trace diff [--top N] [--csv] A B"
+    "trace info [--brief] [--csv DIR] FILE.. | trace cat|check FILE.. | trace convert [--from "    \
+    "FORMAT] [--to FORMAT] [--strict] [--salvage] IN -o OUT | trace diff [--top N] [--csv] A B"
 
 struct request { /* the command line */
-    const char *verb, *from, *to, *output, *top;
-    bool strict, salvage, csv;
+    const char *verb, *from, *to, *output, *top, *folder;
+    bool strict, salvage, csv, brief;
     char **files;
     int count;
 };
@@ -53,19 +53,22 @@ static int stdout_flush(struct error *err)
                : 0;
 }
 
-static int info_file(struct trace_reader *r, struct error *err)
+static int info_file(const struct request *q, struct trace_reader *r, struct error *err)
 {
-    return trace_info_print(stdout, r, err);
+    const struct trace_info what = {.brief = q->brief, .csv = q->folder};
+    return trace_info_print(stdout, r, &what, err);
 }
 
-static int cat_file(struct trace_reader *r, struct error *err)
+static int cat_file(const struct request *q, struct trace_reader *r, struct error *err)
 {
+    (void)q;
     uint64_t dropped;
     return trace_format_find("text")->export(r, stdout, &dropped, err);
 }
 
-static int check_file(struct trace_reader *r, struct error *err)
+static int check_file(const struct request *q, struct trace_reader *r, struct error *err)
 {
+    (void)q;
     struct trace_totals t;
     if (trace_check(r, &t, err))
         return -1;
@@ -78,13 +81,14 @@ static int check_file(struct trace_reader *r, struct error *err)
 
 /* Every file is looked at, even after a bad one. */
 static int files_each(const struct request *q,
-                      int (*look)(struct trace_reader *r, struct error *err))
+                      int (*look)(const struct request *q, struct trace_reader *r,
+                                  struct error *err))
 {
     int status = 0;
     for (int i = 0; i < q->count; i++) {
         struct error err;
         struct trace_reader *r = trace_open(q->files[i], q->salvage ? TRACE_SALVAGE : 0, &err);
-        if (!r || look(r, &err) || stdout_flush(&err))
+        if (!r || look(q, r, &err) || stdout_flush(&err))
             status = fail(q->verb, &err);
         if (r)
             trace_close(r);
@@ -290,9 +294,9 @@ static int trace_convert(const struct request *q, struct error *err)
 
 /* ---- the command line ---- */
 
-static int usage(const char *what, const char *argument)
+static int usage(const char *what, const char *more, const char *rest)
 {
-    fprintf(stderr, "alloclab trace: %s%s: usage: alloclab %s\n", what, argument, USAGE);
+    fprintf(stderr, "alloclab trace: %s%s%s: usage: alloclab %s\n", what, more, rest, USAGE);
     return 2;
 }
 
@@ -302,38 +306,39 @@ static int request_parse(struct request *q, int argc, char **argv)
     const struct {
         const char *name, **value;
         bool *flag;
-        const char *only; /* the one that takes it; NULL: all do */
+        const char *only; /* the verb that takes it; NULL: all do */
     } options[] = {
         {"--from", &q->from, NULL, "convert"},  {"--to", &q->to, NULL, "convert"},
         {"-o", &q->output, NULL, "convert"},    {"--strict", NULL, &q->strict, "convert"},
         {"--top", &q->top, NULL, "diff"},       {"--csv", NULL, &q->csv, "diff"},
+        {"--csv", &q->folder, NULL, "info"},    {"--brief", NULL, &q->brief, "info"},
         {"--salvage", NULL, &q->salvage, NULL},
     };
     for (int i = 2; i < argc; i++) {
         size_t k = 0, count = sizeof options / sizeof *options;
-        while (k < count && strcmp(argv[i], options[k].name))
+        while (k < count && (strcmp(argv[i], options[k].name) ||
+                             (options[k].only && strcmp(options[k].only, q->verb))))
             k++;
         if (k == count) {
             if (argv[i][0] == '-')
-                return usage("unknown option ", argv[i]);
+                return usage(q->verb, " does not take ", argv[i]);
             q->files[q->count++] = argv[i];
-        } else if (options[k].only && strcmp(options[k].only, q->verb)) {
-            return usage(options[k].only[0] == 'c' ? "only convert takes " : "only diff takes ",
-                         argv[i]);
         } else if (options[k].flag) {
             *options[k].flag = true;
         } else if (++i == argc) {
-            return usage("a value is missing after ", argv[i - 1]);
+            return usage("a value is missing after ", argv[i - 1], "");
         } else {
             *options[k].value = argv[i];
         }
     }
     if (q->count == 0)
-        return usage("which file?", "");
+        return usage("which file?", "", "");
+    if (q->folder && (q->count != 1 || q->brief))
+        return usage("--csv is of one file, and needs all of it", "", "");
     if (convert && (q->count != 1 || !q->output))
-        return usage("convert takes one input file, and -o OUT", "");
+        return usage("convert takes one input file, and -o OUT", "", "");
     if (diff && q->count != 2)
-        return usage("diff takes two traces", "");
+        return usage("diff takes two traces", "", "");
     return 0;
 }
 
@@ -344,11 +349,11 @@ static int trace_main(int argc, char **argv)
     struct error err;
     q.files = calloc((size_t)argc, sizeof *q.files);
     if (!q.files)
-        return usage("no memory", "");
+        return usage("no memory", "", "");
     bool known = !strcmp(q.verb, "info") || !strcmp(q.verb, "cat") || !strcmp(q.verb, "check") ||
                  !strcmp(q.verb, "convert") || !strcmp(q.verb, "diff");
     if (!known)
-        status = usage("info, cat, check, convert or diff is expected, not ", q.verb);
+        status = usage("info, cat, check, convert or diff is expected, not ", q.verb, "");
     else if (request_parse(&q, argc, argv))
         status = 2;
     else if (!strcmp(q.verb, "convert"))

@@ -1,0 +1,277 @@
+"""test_trace_info.py - `alloclab trace info --csv` against the same figures computed here, slowly and by definition,
+from the ops that the independent reader of test_trace_spec.py finds in the file."""
+
+import collections
+import csv
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import test_trace_spec as spec  # noqa: E402
+
+SAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "traces", "samples")
+
+HAND_MADE = """alloclab trace text 1
+meta program=hand "made", twice
+live 0 100 clock=1
+alloc 1 10 clock=10 site=7
+alloc 2 20 clock=20 site=8
+scope_begin 0 clock=21
+calloc 3 65535 clock=30 site=7
+realloc 1 30 clock=40 site=9
+realloc 1 5 clock=45
+realloc 3 99 failed clock=46
+free 3 clock=50
+thread 1
+aligned 4 70000 align=64 clock=60
+free 2 clock=65
+scope_end 0 clock=66
+free 0 clock=67
+thread 0
+alloc - 5 failed clock=70
+realloc 5 8 null clock=71
+free - clock=72
+realloc 5 0 ends clock=60
+free 1 clock=80
+"""
+
+
+def cell(value, bits):
+    """The bounds of the log-linear cell of a value: 2^bits parts of each doubling."""
+    width = 1
+    while value // width >= 2 << bits:
+        width *= 2
+    low = value // width * width
+    return low, low + width - 1
+
+
+class Naive:
+    """All figures, each from its definition."""
+
+    def __init__(self, ops):
+        self.objects, self.calls, self.allocated, live = {}, 0, 0, {}
+        self.sizes = collections.defaultdict(lambda: [0, 0, 0])
+        self.deaths, self.levels, self.aligns = [], [], collections.Counter()
+        self.has_clock = any(op[7] for op in ops)
+        for thread, kind, flags, number, size, align, _, clock, site in ops:
+            if kind > spec.FREE and kind != spec.LIVE:
+                continue
+            failed = flags & spec.FAILED
+            makes = not failed and (kind <= spec.ALIGNED or kind == spec.LIVE or
+                                    kind == spec.REALLOC and flags & spec.NULL)
+            if makes:
+                start = kind == spec.LIVE
+                self.allocated += 0 if start else size
+                self.objects[number] = live[number] = dict(
+                    start=start, call=self.calls, bytes=self.allocated, clock=clock, size=size, thread=thread,
+                    site=site, number=number, steps=[size], end=None)
+                if not start:
+                    self.ask(size, 0, align)
+            elif number is not None and (kind == spec.FREE or flags & spec.ENDS):
+                o = live[number]
+                mine = [k for k in reversed(live) if live[k]["thread"] == thread]
+                o["end"] = dict(calls=self.calls - o["call"], bytes=self.allocated - o["bytes"],
+                                ns=max(0, clock - o["clock"]), by=thread, lifo=mine[:1] == [number])
+                del live[number]
+            elif number is not None and not failed:
+                self.allocated += max(0, size - live[number]["size"])
+                live[number]["size"] = size
+                live[number]["steps"].append(size)
+                self.ask(size, 1, align)
+            self.calls += kind != spec.LIVE
+            self.levels.append((self.calls, clock, len(live), sum(o["size"] for o in live.values()), self.allocated))
+        self.dead = [o for o in self.objects.values() if o["end"] and not o["start"]]
+
+    def ask(self, size, resizes, align):
+        row = self.sizes[(size, size) if size < 65536 else cell(size, 6)]
+        row[2 if resizes else 0] += 1
+        row[1] += 0 if resizes else size
+        self.aligns[1 << align] += 1
+
+    def lives(self, o):
+        units = ["ops", "bytes", "ns"] if self.has_clock else ["ops", "bytes"]
+        return [(unit, o["end"]["calls" if unit == "ops" else unit]) for unit in units]
+
+
+class Info(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="alloclab-info-")
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.trace = os.path.join(self.folder, "x.trace")
+
+    def alloclab(self, *arguments):
+        done = subprocess.run([spec.ALLOCLAB, *arguments], capture_output=True, text=True, timeout=120, check=False)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), arguments)
+        return done.stdout
+
+    def refused(self, message, *arguments):
+        done = subprocess.run([spec.ALLOCLAB, "trace", *arguments], capture_output=True, text=True, timeout=120,
+                              check=False)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(message, done.stderr)
+
+    def hand_made(self):
+        source = os.path.join(self.folder, "x.txt")
+        with open(source, "w", encoding="utf-8") as file:
+            file.write(HAND_MADE)
+        self.alloclab("trace", "convert", source, "-o", self.trace)
+
+    def table(self, name):
+        with open(os.path.join(self.folder, "csv", name), newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    def rows(self, name, *columns):
+        return [tuple(row[c] if c == "unit" else int(row[c]) for c in columns) for row in self.table(name)]
+
+    def check(self):
+        """All tables of self.trace against Naive; the summary, as text and as CSV alike."""
+        printed = self.alloclab("trace", "info", "--csv", os.path.join(self.folder, "csv"), self.trace)
+        naive = Naive(spec.Trace(self.trace).ops)
+        self.check_sizes(naive)
+        self.check_lives(naive)
+        self.check_threads(naive)
+        self.check_chains(naive)
+        self.check_sites(naive)
+        self.check_live(naive)
+        summary = {row["key"]: row["value"] for row in self.table("summary.csv")}
+        text = dict(line.split(None, 1) for line in printed.splitlines() if len(line.split(None, 1)) == 2)
+        for key, value in summary.items():
+            if value and key != "file" and not key.startswith("meta."):
+                self.assertEqual(text.get(key), value, key)
+        self.check_summary(naive, summary)
+        return summary
+
+    def check_sizes(self, naive):
+        expected = sorted((*bounds, *row) for bounds, row in naive.sizes.items())
+        self.assertEqual(self.rows("sizes.csv", "size_low_bytes", "size_high_bytes", "allocs", "alloc_bytes",
+                                   "reallocs"), expected)
+        self.assertEqual(self.rows("alignments.csv", "align_bytes", "calls"), sorted(naive.aligns.items()))
+
+    def check_lives(self, naive):
+        lives, heat = collections.defaultdict(lambda: [0, 0]), collections.Counter()
+        for o in naive.dead:
+            for unit, life in naive.lives(o):
+                lives[(unit, *cell(life, 6))][0] += 1
+                lives[(unit, *cell(life, 6))][1] += o["size"]
+                heat[(unit, *cell(o["size"], 2), *cell(life, 1))] += 1
+        self.assertEqual(sorted(self.rows("lifetimes.csv", "unit", "life_low", "life_high", "objects",
+                                          "object_bytes")), sorted((*k, *v) for k, v in lives.items()))
+        self.assertEqual(sorted(self.rows("heat.csv", "unit", "size_low_bytes", "size_high_bytes", "life_low",
+                                          "life_high", "objects")), sorted((*k, v) for k, v in heat.items()))
+
+    def check_threads(self, naive):
+        pairs = collections.defaultdict(lambda: [0, 0])
+        threads = collections.defaultdict(lambda: [0, 0, 0, 0])
+        for o in naive.objects.values():
+            threads[o["thread"]][0] += not o["start"]
+            threads[o["thread"]][3] += o["end"] is None
+        for o in naive.dead:
+            pairs[o["thread"], o["end"]["by"]][0] += 1
+            pairs[o["thread"], o["end"]["by"]][1] += o["size"]
+            threads[o["end"]["by"]][1] += 1
+            threads[o["end"]["by"]][2] += o["end"]["lifo"]
+        self.assertEqual(sorted(self.rows("handover.csv", "made_by", "freed_by", "frees", "bytes")),
+                         sorted((*k, *v) for k, v in pairs.items()))
+        found = self.rows("threads.csv", "thread", "allocs", "frees", "lifo_frees", "end_live_objects")
+        self.assertEqual([row for row in found if any(row[1:])], sorted((k, *v) for k, v in threads.items() if any(v)))
+
+    def check_chains(self, naive):
+        chains = collections.defaultdict(lambda: [0, 0, 0, 0, 0])
+        for o in naive.objects.values():
+            steps = o["steps"]
+            if len(steps) > 1:
+                row = chains[cell(len(steps) - 1, 2)]
+                copied = sum(min(a, b) for a, b in zip(steps, steps[1:]))
+                for i, value in enumerate([1, len(steps) - 1, steps[0], steps[-1], copied]):
+                    row[i] += value
+        self.assertEqual(self.rows("chains.csv", "reallocs_low", "reallocs_high", "objects", "reallocs", "first_bytes",
+                                   "last_bytes", "copied_bytes"), sorted((*k, *v) for k, v in chains.items()))
+
+    def check_sites(self, naive):
+        sites = collections.defaultdict(lambda: [0, 0, 0, 0])
+        for o in naive.objects.values():
+            if o["site"]:
+                row = sites[o["site"]]
+                for i, value in enumerate([not o["start"], bool(o["end"]), not o["end"], 0 if o["end"] else o["size"]]):
+                    row[i] += value
+        found = self.rows("sites.csv", "site", "allocs", "frees", "end_live_objects", "end_live_bytes")
+        self.assertEqual(sorted(row for row in found if any(row[1:])), sorted((k, *v) for k, v in sites.items()))
+
+    def check_live(self, naive):
+        rows = self.table("live.csv")
+        last = {calls: level for calls, *level in naive.levels}
+        peak = {}
+        for calls, _, objects, size, _ in naive.levels:
+            peak[calls] = [max(a, b) for a, b in zip(peak.get(calls, [0, 0]), [objects, size])]
+        self.assertLess(len(rows), 2050)
+        before = 0
+        for row in rows:
+            calls = int(row["ops"])
+            _, objects, size, allocated = last.get(calls, [0, 0, 0, 0])
+            self.assertEqual([int(row[c]) for c in ("live_objects", "live_bytes", "allocated_bytes")],
+                             [objects, size, allocated], calls)
+            for i, column in enumerate(["peak_objects", "peak_bytes"]):
+                self.assertEqual(int(row[column]), max(peak.get(k, [0, 0])[i] for k in range(before, calls + 1)), calls)
+            self.assertEqual(row["clock_ns"] != "", naive.has_clock)
+            before = calls
+        self.assertEqual(before, naive.calls)
+
+    def check_summary(self, naive, summary):
+        dead, frees = len(naive.dead), [o["end"] for o in naive.dead]
+        self.assertEqual(int(summary["freed_objects"]), dead)
+        self.assertAlmostEqual(float(summary["lifo_share"] or 0), sum(f["lifo"] for f in frees) / max(dead, 1), 5)
+        handed = sum(o["end"]["by"] != o["thread"] for o in naive.dead)
+        self.assertEqual(int(summary["handover_frees"]), handed)
+        for name, one_in in ("p50", 2), ("p90", 10), ("p99", 100), ("p999", 1000):
+            for unit in ("ops", "bytes", "ns"):
+                values = sorted(life for o in naive.dead for u, life in naive.lives(o) if u == unit)
+                if values:
+                    true = values[len(values) - len(values) // one_in - 1]
+                    self.assertEqual(int(summary[f"life_{name}_{unit}"]), min(cell(true, 6)[1], values[-1]), (name, unit))
+            values = sorted(o["steps"][0] for o in naive.objects.values() if not o["start"])
+            true = values[len(values) - len(values) // one_in - 1]
+            self.assertEqual(int(summary[f"size_{name}_bytes"]), true if true < 65536 else min(cell(true, 6)[1], max(
+                s for o in naive.objects.values() for s in o["steps"] if not o["start"])))
+
+    def test_hand_made(self):
+        self.hand_made()
+        summary = self.check()
+        self.assertEqual(summary["meta.program"], 'hand "made", twice')
+        expected = dict(freed_objects=4, freed_start_objects=1, lifo_share="0.75", handover_frees=1, handover_share="0.25",
+                        resized_objects=1, chain_max_reallocs=2, chain_copied_bytes=15, scoped_objects=1, scope_deaths=1,
+                        scope_depth_max=1, scopes_open_max=1, reallocs_grown=1, reallocs_shrunk=1, reallocs_same=0,
+                        clock_span_ns=80, sites_seen=3, life_max_ops=14, life_max_ns=70)
+        self.assertEqual({key: summary[key] for key in expected}, {k: str(v) for k, v in expected.items()})
+
+    def test_generated(self):
+        for workload in ("random:ops=6k,live=300,max=200k", "request:requests=60,threads=2", "prodcons:ops=6k",
+                         "mstress:generations=3,threads=3,steps=300"):
+            with self.subTest(workload):
+                self.alloclab("gen", workload, "-o", self.trace)
+                self.check()
+
+    def test_brief_reads_no_op(self):
+        self.hand_made()
+        brief = self.alloclab("trace", "info", "--brief", self.trace)
+        whole = self.alloclab("trace", "info", self.trace)
+        self.assertIn("peak_live_bytes", brief)
+        self.assertNotIn("lifo_share", brief)
+        self.assertEqual([line for line in whole.splitlines() if line in brief.splitlines()], brief.splitlines())
+
+    def test_refusals(self):
+        self.hand_made()
+        missing = os.path.join(self.folder, "no", "folder")
+        self.refused(f"{missing}: cannot make the folder: No such file", "info", "--csv", missing, self.trace)
+        self.refused("--csv is of one file", "info", "--csv", missing, self.trace, self.trace)
+        self.refused("check does not take --csv", "check", "--csv", missing, self.trace)
+        self.refused(f"{self.trace}/summary.csv: cannot create: Not a directory", "info", "--csv", self.trace,
+                     self.trace)
+
+
+if __name__ == "__main__":
+    unittest.main()
