@@ -100,6 +100,7 @@ class Import(TraceTest):
         self.assertEqual({key: int(info[key]) for key in counted}, counted)
         self.assertLess(float(info["bytes_per_op"]), 2)
         self.ok("check", trace)
+        self.oracle(trace)
 
 
 def counted(text):

@@ -19,7 +19,9 @@
  * Rules of the import, beside those of traces/import.h. A result of 0 is a call that failed, but
  * realloc(p, 0) frees. posix_memalign is given no address: such a call is dropped and counted, as
  * are then the frees of what it returned. Processes that were forked are threads here, whose frees of
- * what their parent had are odd. ltrace sees only what is called through a PLT.
+ * what their parent had are odd. ltrace sees only what is called through a PLT. Of the calls that
+ * the C library makes itself ("libc.so.6->") it takes one function for another (0.7.3 does, with
+ * glibc 2.36): they are ignored, and a free of what it allocated is odd.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -230,7 +232,8 @@ static int line_import(struct import *im)
     *open = 0;
     char *arrow = strstr(text, "->");
     const char *name = arrow ? arrow + 2 : text;
-    const struct function *f = function_find(name, strcspn(name, "@"));
+    bool misnamed = arrow && !strncmp(text, "libc.so", 7);
+    const struct function *f = misnamed ? NULL : function_find(name, strcspn(name, "@"));
     return f ? begin_import(im, f, open + 1, site) : 0;
 }
 
