@@ -108,11 +108,7 @@ class Fixtures(TraceTest):
             ("ltrace", "posix_memalign(0x7ff, 8, 8) = 0\n",
              "line 1: the address is not said of what it returned: posix_memalign"),
         )
-        for form, text, message in rows:
-            with self.subTest(message):
-                source = self.path("in", text)
-                self.refused(f"alloclab trace convert: {source}: {message}",
-                             "convert", "--from", form, "--strict", source, "-o", self.path("x.trace"))
+        self.refuse_texts(rows, "--strict")
 
     def test_malformed(self):
         head = "v 10400 3\nt 1 0\n"
@@ -149,12 +145,7 @@ class Fixtures(TraceTest):
             ("gperftools", "\4\"M\30" + "x" * 20, "record 1: compressed with lz4: unpack the file with `lz4 -d`"),
             ("gperftools", "x" * 24, "record 1: type 120: 0 to 7 are known: is this a processed trace?"),
         )
-        for form, text, message in rows:
-            with self.subTest(message):
-                source = self.path("in", text)
-                self.refused(f"alloclab trace convert: {source}: {message}",
-                             "convert", "--from", form, source, "-o", self.path("x.trace"))
-                self.assertEqual(os.listdir(self.folder), ["in"])
+        self.refuse_texts(rows)
 
 
 class Compressed(TraceTest):

@@ -80,12 +80,7 @@ class Import(TraceTest):
             ("rep", head + "f 0 5\n", "line 5: '5' is not expected here"),
             ("rep", head + "a 0 5\n", "line 5: 1 requests: the header says 3"),
         ]
-        for form, text, message in rows:
-            with self.subTest(message):
-                source = self.path("in", text)
-                self.refused(f"alloclab trace convert: {source}: {message}",
-                             "convert", "--from", form, source, "-o", self.path("x.trace"))
-                self.assertEqual(os.listdir(self.folder), ["in"])
+        self.refuse_texts(rows)
 
     @unittest.skipUnless(os.path.exists(os.path.join(TRACES, "android-systemui.txt.gz")), "ALLOCLAB_TRACES not given")
     def test_real_android_recording(self):

@@ -53,3 +53,12 @@ class TraceTest(unittest.TestCase):
             done = subprocess.run([ALLOCLAB, "check", "-a", design, "-w", trace], capture_output=True, text=True,
                                   timeout=120, check=False)
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def refuse_texts(self, rows, *options):
+        """Each text in its form is refused with the message, and leaves nothing."""
+        for form, text, message in rows:
+            with self.subTest(message):
+                source = self.path("in", text)
+                self.refused(f"alloclab trace convert: {source}: {message}",
+                             "convert", "--from", form, *options, source, "-o", self.path("x.trace"))
+                self.assertEqual(os.listdir(self.folder), ["in"])
