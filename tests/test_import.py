@@ -148,6 +148,66 @@ class Fixtures(TraceTest):
         self.refuse_texts(rows)
 
 
+def backtraces(base, early):
+    """heaptrack's raw data of a program at `base`: two sites, and before them a third one if `early`."""
+    first = 2 if early else 1
+    new = f"t {base + 0x50:x} 0\n+ 21 1 100\n- 100\n" if early else ""
+    return (f"v 10400 3\nm 1 -\nm 5 lib c {base + 0x9000:x} 0 100 200 80\nm 1 x {base:x} 0 100 1000 20\n{new}"
+            f"t {base + 0x1010:x} 0\nt {base + 0x9204:x} {first:x}\n+ 18 {first + 1:x} 500\n+ 20 {first:x} 600\n- 500\n")
+
+
+def interpreted(base, early):
+    """The same as heaptrack interprets it; the second frame has no debug data."""
+    new = "s 5 early\n" if early else ""
+    start, shift = 2 if early else 1, 1 if early else 0
+    at = f"i {base + 0x50:x} 1 2 3 7\nt 1 0\na 21 1\n+ 0\n- 0\n" if early else ""
+    return (f"v 10400 3\ns 5 a.out\n{new}s 3 a.c\ns 4 main\n{at}i {base + 0x10:x} 1 {3 + shift:x} {2 + shift:x} c\nt {start:x} 0\n"
+            f"i {base + 0x3204:x} 1\nt {start + 1:x} {start:x}\na 18 {start + 1:x}\na 20 {start:x}\n"
+            f"+ {shift:x}\n+ {shift + 1:x}\n- {shift:x}\n")
+
+
+class StableSites(TraceTest):
+    def sites(self, *options):
+        """The site of each allocation of either recording."""
+        found = []
+        for name in "1", "2":
+            self.ok("convert", *options, self.path(name), "-o", self.path("x.trace"))
+            words = [line.split() for line in self.ok("cat", self.path("x.trace")).splitlines()]
+            found.append([(w[2], w[-1]) for w in words if w[0] == "alloc"])
+        return found
+
+    def test_heaptrack(self):
+        for made in backtraces, interpreted:
+            with self.subTest(made.__name__):
+                self.path("1", made(0x400000, False))
+                self.path("2", made(0x7F5500000000, True))
+                one, two = self.sites("--from", "heaptrack", "--stable-sites")
+                self.assertEqual([size for size, _ in two], ["33", "24", "32"])
+                self.assertEqual(len(set(two)), 3)
+                self.assertEqual(one, two[1:])
+                one, two = self.sites("--from", "heaptrack")
+                self.assertNotEqual(one, two[1:])
+
+    def test_mtrace(self):
+        self.path("1", "@ a:[0x12] + 0x10 0x1\n@ a:[0x34] + 0x20 0x2\n")
+        self.path("2", "@ a:[0x34] + 0x20 0x2\n@ a:[0x12] + 0x10 0x1\n")
+        one, two = self.sites("--from", "mtrace", "--stable-sites")
+        self.assertEqual(one, two[::-1])
+        self.assertNotEqual(*self.sites("--from", "mtrace"))
+
+    def test_malformed(self):
+        head = "v 10400 3\n"
+        self.refuse_texts((
+            ("heaptrack", head + "m 9 x 10\n", "line 2: a text of 9 bytes is longer than the line"),
+            ("heaptrack", head + "m\n", "line 2: the length is missing"),
+            ("heaptrack", head + "m 1 x\n", "line 2: the base is missing"),
+            ("heaptrack", head + "m 1 x 10 0\n", "line 2: the size of a segment is missing"),
+            ("heaptrack", head + "t 5\n", "line 2: the parent is missing"),
+            ("heaptrack", head + "i 5\n", "line 2: the module is missing"),
+            ("heaptrack", head + "i 5 1 x\n", "line 2: number 'x' is not a number: hex digits are expected"),
+        ), "--stable-sites")
+
+
 class Compressed(TraceTest):
     def packed(self, way, data):
         if way == "gz":

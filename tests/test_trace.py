@@ -294,7 +294,7 @@ class Command(TraceTest):
 
     def test_usage(self):
         usage = ("usage: alloclab trace info [--brief] [--csv DIR] FILE.. | trace cat|check FILE.. | trace convert [--from FORMAT] "
-                 "[--to FORMAT] [--strict] [--salvage] IN -o OUT | trace diff [--top N] [--csv] A B")
+                 "[--to FORMAT] [--strict] [--stable-sites] [--salvage] IN -o OUT | trace diff [--top N] [--csv] A B")
         rows = [
             ([], "info, cat, check, convert or diff is expected, not "),
             (["look"], "info, cat, check, convert or diff is expected, not look"),

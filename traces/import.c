@@ -136,6 +136,10 @@ void import_clock(struct import *im, uint64_t ns)
 int import_site(struct import *im, const char *name, size_t bytes, uint64_t *site)
 {
     uint64_t key = XXH64(name, bytes, 0);
+    if (im->report->stable_sites) {
+        *site = import_stable_site(key);
+        return 0;
+    }
     const struct address_entry *known = address_map_find(&im->sites, key);
     if (!known && !address_map_add(&im->sites, key, ++im->site_count, 0))
         return no_memory(im);

@@ -64,8 +64,14 @@ int import_records(struct import *im, size_t bytes, int (*record)(struct import 
 
 int import_thread(struct import *im, uint64_t tid); /* 0, or -1: no memory */
 void import_clock(struct import *im, uint64_t ns); /* any origin; before the first one: the first */
-/* The number of the site that is called so. */
+/* The number of the site that is called so: by first appearance, or a stable one. */
 int import_site(struct import *im, const char *name, size_t bytes, uint64_t *site);
+/* The number of a site by a hash of what it is, so that two recordings give it the same one: 40 bits,
+ * not 0. Two of n sites share a number with a chance of about n * n / 2^41. */
+static inline uint64_t import_stable_site(uint64_t hash)
+{
+    return hash >> 24 ? hash >> 24 : 1;
+}
 
 /* ---- calls: only kind, size, align_log2 and site of the op are looked at ---- */
 

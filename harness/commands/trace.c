@@ -28,11 +28,12 @@
 #define TOP "20"    /* rows of each table of a diff */
 #define USAGE                                                                                      \
     "trace info [--brief] [--csv DIR] FILE.. | trace cat|check FILE.. | trace convert [--from "    \
-    "FORMAT] [--to FORMAT] [--strict] [--salvage] IN -o OUT | trace diff [--top N] [--csv] A B"
+    "FORMAT] [--to FORMAT] [--strict] [--stable-sites] [--salvage] IN -o OUT | trace diff "        \
+    "[--top N] [--csv] A B"
 
 struct request { /* the command line */
     const char *verb, *from, *to, *output, *top, *folder;
-    bool strict, salvage, csv, brief;
+    bool strict, salvage, csv, brief, stable_sites;
     char **files;
     int count;
 };
@@ -186,7 +187,7 @@ static void report_print(const struct import_report *report)
 static int writer_fill(struct trace_writer *w, const struct request *q,
                        const struct trace_format *from, struct error *err)
 {
-    struct import_report report = {.strict = q->strict};
+    struct import_report report = {.strict = q->strict, .stable_sites = q->stable_sites};
     if (from->import(q->files[0], w, &report, err)) {
         trace_abandon(w);
         return -1;
@@ -308,10 +309,15 @@ static int request_parse(struct request *q, int argc, char **argv)
         bool *flag;
         const char *only; /* the verb that takes it; NULL: all do */
     } options[] = {
-        {"--from", &q->from, NULL, "convert"},  {"--to", &q->to, NULL, "convert"},
-        {"-o", &q->output, NULL, "convert"},    {"--strict", NULL, &q->strict, "convert"},
-        {"--top", &q->top, NULL, "diff"},       {"--csv", NULL, &q->csv, "diff"},
-        {"--csv", &q->folder, NULL, "info"},    {"--brief", NULL, &q->brief, "info"},
+        {"--from", &q->from, NULL, "convert"},
+        {"--to", &q->to, NULL, "convert"},
+        {"-o", &q->output, NULL, "convert"},
+        {"--strict", NULL, &q->strict, "convert"},
+        {"--top", &q->top, NULL, "diff"},
+        {"--csv", NULL, &q->csv, "diff"},
+        {"--csv", &q->folder, NULL, "info"},
+        {"--brief", NULL, &q->brief, "info"},
+        {"--stable-sites", NULL, &q->stable_sites, "convert"},
         {"--salvage", NULL, &q->salvage, NULL},
     };
     for (int i = 2; i < argc; i++) {

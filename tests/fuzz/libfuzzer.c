@@ -3,7 +3,7 @@
  * ALLOCLAB_FUZZ_FORM names, or through the reader of traces. Built by clang with its fuzzer and
  * sanitizers; tests/fuzz/trace.c is the short, seeded kind in `make test`.
  *
- * The last byte decides whether oddities are refused, so that a file of a form is a seed as it is.
+ * The last byte decides which options the importer gets, so that a file of a form is a seed as it is.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -57,7 +57,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         fprintf(stderr, "ALLOCLAB_FUZZ_FORM: 'trace', or a form that can be read, is expected\n");
         exit(2);
     }
-    if (import_once(form, data, bytes, bytes && data[bytes - 1] & 1, &err) == IMPORT_WRONG)
+    if (import_once(form, data, bytes, bytes ? data[bytes - 1] & IMPORT_OPTIONS : 0, &err) ==
+        IMPORT_WRONG)
         wrong(&err);
     return 0;
 }

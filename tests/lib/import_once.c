@@ -25,11 +25,12 @@ static void path_of(int fd, char path[32])
 }
 
 /* A trace of what is in `in`; NULL: refused. */
-static struct trace_reader *trace_of(const struct trace_format *format, int in, bool strict,
+static struct trace_reader *trace_of(const struct trace_format *format, int in, unsigned options,
                                      struct error *err)
 {
     char path[32];
-    struct import_report report = {.strict = strict};
+    struct import_report report = {.strict = options & IMPORT_STRICT,
+                                   .stable_sites = options & IMPORT_STABLE_SITES};
     struct trace_reader *r = NULL;
     int out = memory_file();
     struct trace_writer *w = trace_create_fd(out, err);
@@ -76,7 +77,7 @@ static enum import_outcome forms_try(struct trace_reader *r, struct error *err)
         if (fd < 0)
             return IMPORT_WRONG;
         struct trace_reader *copy =
-            is_text(trace_formats[i]) ? trace_of(trace_formats[i], fd, true, err) : NULL;
+            is_text(trace_formats[i]) ? trace_of(trace_formats[i], fd, IMPORT_STRICT, err) : NULL;
         close(fd);
         if (!is_text(trace_formats[i]))
             continue;
@@ -94,14 +95,14 @@ static enum import_outcome forms_try(struct trace_reader *r, struct error *err)
 }
 
 enum import_outcome import_once(const struct trace_format *format, const void *data, size_t bytes,
-                                bool strict, struct error *err)
+                                unsigned options, struct error *err)
 {
     char path[32];
     enum import_outcome outcome = IMPORT_REFUSED;
     int in = memory_file();
     if (write(in, data, bytes) != (ssize_t)bytes)
         abort();
-    struct trace_reader *r = trace_of(format, in, strict, err);
+    struct trace_reader *r = trace_of(format, in, options, err);
     path_of(in, path);
     if (r) {
         outcome = forms_try(r, err);

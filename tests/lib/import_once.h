@@ -8,10 +8,11 @@
 
 #include "traces/formats/format.h"
 
+enum import_option { IMPORT_STRICT = 1, IMPORT_STABLE_SITES = 2, IMPORT_OPTIONS = 3 };
 enum import_outcome { IMPORT_REFUSED, IMPORT_FINE, IMPORT_WRONG };
 
 /* IMPORT_WRONG: `err` says what does not hold. */
 enum import_outcome import_once(const struct trace_format *format, const void *data, size_t bytes,
-                                bool strict, struct error *err);
+                                unsigned options, struct error *err);
 
 #endif

@@ -9,10 +9,16 @@
  *     + KIND                 interpreted              - KIND
  *     c MS                   time since the start
  *
- * What else there is (x X I m R A s i S #) says nothing about calls.
+ *     m LENGTH PATH BASE START SIZE ..  raw: a module; - forgets all, x is the program
+ *     s LENGTH TEXT                     interpreted: the next string, from 1
+ *     i IP MODULE [FUNCTION FILE LINE ..]  interpreted: the next frame, from 1, which t names as IP
+ *
+ * What else there is (x X I R A S #) says nothing about calls.
  *
  * Rules of the import, beside those of traces/import.h. A call's site is the number of its
- * backtrace. heaptrack says a realloc afterwards, as a free and an allocation, and it is imported
+ * backtrace. With --stable-sites it is a hash of its frames: module and offset of each in a raw
+ * file; in an interpreted one function, file and line, and without them the module and the place in
+ * a page, which is the same in each run wherever the module lies. heaptrack says a realloc afterwards, as a free and an allocation, and it is imported
  * as these two; so one may seem to come too late, and an address be live twice. It cannot say
  * threads, alignments, calloc, failed calls, free(NULL). An interpreted free does not say which
  * object of its kind it was: the youngest one is freed.
@@ -20,6 +26,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "traces/import.h"
 #include "traces/table_grow.h"
@@ -33,9 +40,22 @@ struct kind { /* of an interpreted file */
     uint64_t live; /* objects */
 };
 
+struct list {
+    uint64_t *items;
+    size_t count, room;
+};
+
+struct segment { /* of a module, where it lies */
+    uint64_t module, base, start, end;
+};
+
 struct heaptrack {
     struct import im; /* the first member: what gets one gets the other */
-    bool headed;      /* the first line was there */
+    uint64_t format;  /* 0: the first line has not been read */
+    /* With --stable-sites: hashes of what it is. */
+    struct list strings, frames, places; /* places: of backtraces */
+    struct segment *segments;
+    size_t segment_count, segments_room;
     struct kind *kinds;
     size_t kind_count, kinds_room;
     uint64_t traces;
@@ -50,7 +70,6 @@ static int head_import(struct heaptrack *h, const char *word)
 {
     struct import *im = &h->im;
     uint64_t version, format;
-    h->headed = true;
     if (strcmp(word, "v"))
         return lines_refuse(&im->lines, "heaptrack's data begin with a line 'v VERSION FORMAT'");
     if (hex_next(im, "version", &version) || hex_next(im, "format", &format))
@@ -58,19 +77,146 @@ static int head_import(struct heaptrack *h, const char *word)
     if (format < 1 || format > NEWEST_FORMAT)
         return lines_refuse(&im->lines, "format %" PRIu64 " is not known: 1 to %d are", format,
                             NEWEST_FORMAT);
+    h->format = format;
     return 0;
 }
+
+/* ---- stable sites: what a backtrace is, in every run ---- */
+
+static uint64_t mix(uint64_t a, uint64_t b)
+{
+    const uint64_t both[2] = {a, b};
+    return XXH64(both, sizeof both, 0);
+}
+
+static int no_memory(struct heaptrack *h)
+{
+    return lines_refuse(&h->im.lines, "no memory for the tables of what was called");
+}
+
+static int list_add(struct heaptrack *h, struct list *list, uint64_t hash)
+{
+    if (list->count == list->room) {
+        void *grown = table_grow(list->items, &list->room, sizeof *list->items);
+        if (!grown)
+            return no_memory(h);
+        list->items = grown;
+    }
+    list->items[list->count++] = hash;
+    return 0;
+}
+
+/* Items are numbered from 1. */
+static uint64_t list_get(const struct list *list, uint64_t number)
+{
+    return number && number <= list->count ? list->items[number - 1] : number;
+}
+
+/* "LENGTH TEXT", or just a word in files of older formats; NULL if it is not there. */
+static char *text_next(struct heaptrack *h, size_t *bytes)
+{
+    struct lines *lines = &h->im.lines;
+    uint64_t length;
+    if (h->format >= 3 && lines_hex(lines, lines_word(lines), "length", &length))
+        return NULL;
+    char *text = lines->next;
+    *bytes = h->format >= 3 ? length : strcspn(text, " ");
+    if (*bytes > strlen(text)) {
+        lines_refuse(lines, "a text of %" PRIx64 " bytes is longer than the line", length);
+        return NULL;
+    }
+    lines->next += *bytes;
+    return text;
+}
+
+static int module_import(struct heaptrack *h)
+{
+    size_t bytes;
+    const char *text = text_next(h, &bytes), *word;
+    struct segment s;
+    if (!text)
+        return -1;
+    if (bytes == 1 && *text == '-') {
+        h->segment_count = 0;
+        return 0;
+    }
+    s.module = XXH64(text, bytes, 0);
+    if (hex_next(&h->im, "base", &s.base))
+        return -1;
+    while ((word = lines_word(&h->im.lines))) {
+        uint64_t size;
+        if (lines_hex(&h->im.lines, word, "start of a segment", &s.start) ||
+            hex_next(&h->im, "size of a segment", &size))
+            return -1;
+        s.start += s.base;
+        s.end = s.start + size;
+        if (h->segment_count == h->segments_room) {
+            void *grown = table_grow(h->segments, &h->segments_room, sizeof s);
+            if (!grown)
+                return no_memory(h);
+            h->segments = grown;
+        }
+        h->segments[h->segment_count++] = s;
+    }
+    return 0;
+}
+
+static uint64_t address_place(const struct heaptrack *h, uint64_t address)
+{
+    for (size_t i = 0; i < h->segment_count; i++)
+        if (address >= h->segments[i].start && address < h->segments[i].end)
+            return mix(h->segments[i].module, address - h->segments[i].base);
+    return address;
+}
+
+static int string_import(struct heaptrack *h)
+{
+    size_t bytes;
+    const char *text = text_next(h, &bytes);
+    return text ? list_add(h, &h->strings, XXH64(text, bytes, 0)) : -1;
+}
+
+static int frame_import(struct heaptrack *h)
+{
+    enum { PAGE = 4096, PARTS = 3 }; /* of a function: its name, its file, the line */
+    uint64_t address, module, place, part;
+    const char *word;
+    if (hex_next(&h->im, "address", &address) || hex_next(&h->im, "module", &module))
+        return -1;
+    place = mix(list_get(&h->strings, module), address % PAGE);
+    for (unsigned i = 0; (word = lines_word(&h->im.lines)); i++) {
+        if (lines_hex(&h->im.lines, word, "number", &part))
+            return -1;
+        place = mix(i ? place : 0, i % PARTS == PARTS - 1 ? part : list_get(&h->strings, part));
+    }
+    return list_add(h, &h->frames, place);
+}
+
+static int backtrace_import(struct heaptrack *h)
+{
+    uint64_t frame, parent;
+    h->traces++;
+    if (!h->im.report->stable_sites)
+        return 0;
+    if (hex_next(&h->im, "frame", &frame) || hex_next(&h->im, "parent", &parent))
+        return -1;
+    uint64_t place = h->frames.count ? list_get(&h->frames, frame) : address_place(h, frame);
+    return list_add(h, &h->places, mix(list_get(&h->places, parent), place));
+}
+
+/* ---- calls ---- */
 
 /* A backtrace's number, that of one that has been given, or 0. */
 static int backtrace_next(struct heaptrack *h, uint64_t *site)
 {
     if (hex_next(&h->im, "backtrace", site))
         return -1;
-    return *site > h->traces
-               ? lines_refuse(&h->im.lines,
-                              "backtrace %" PRIx64 ": only %" PRIx64 " have been given", *site,
-                              h->traces)
-               : 0;
+    if (*site > h->traces)
+        return lines_refuse(&h->im.lines, "backtrace %" PRIx64 ": only %" PRIx64 " have been given",
+                            *site, h->traces);
+    if (h->im.report->stable_sites && *site)
+        *site = import_stable_site(list_get(&h->places, *site));
+    return 0;
 }
 
 static int kind_import(struct heaptrack *h)
@@ -79,8 +225,10 @@ static int kind_import(struct heaptrack *h)
     if (hex_next(&h->im, "size", &kind.size) || backtrace_next(h, &kind.site))
         return -1;
     if (h->kind_count == h->kinds_room) {
-        void *grown = table_grow(h->kinds, &h->kinds_room, sizeof *h->kinds);
-        if (!grown || h->kind_count == MAX_KINDS)
+        void *grown = h->kind_count < MAX_KINDS
+                          ? table_grow(h->kinds, &h->kinds_room, sizeof *h->kinds)
+                          : NULL;
+        if (!grown)
             return lines_refuse(&h->im.lines, "no memory for so many kinds of allocations");
         h->kinds = grown;
     }
@@ -156,7 +304,7 @@ static int line_import(struct import *im)
 {
     struct heaptrack *h = (struct heaptrack *)im;
     const char *word = lines_word(&im->lines);
-    if (!h->headed)
+    if (h->format == 0)
         return head_import(h, word);
     switch (word[1] ? 0 : word[0]) {
     case '+':
@@ -166,12 +314,17 @@ static int line_import(struct import *im)
     case 'a':
         return kind_import(h);
     case 't':
-        h->traces++;
-        return 0;
+        return backtrace_import(h);
     case 'c':
         return clock_import(h);
+    case 'm':
+        return im->report->stable_sites ? module_import(h) : 0;
+    case 's':
+        return im->report->stable_sites ? string_import(h) : 0;
+    case 'i':
+        return im->report->stable_sites ? frame_import(h) : 0;
     default:
-        if (strchr("xXImRAsiS#", word[0]))
+        if (strchr("xXIRAS#", word[0]))
             return 0;
         return lines_refuse(&im->lines, "'%.40s' begins no line of heaptrack's data", word);
     }
@@ -186,6 +339,10 @@ static int heaptrack_import(const char *path, struct trace_writer *out,
     import_clock(&h.im, 0);
     int failed = import_lines(&h.im, line_import);
     free(h.kinds);
+    free(h.segments);
+    free(h.strings.items);
+    free(h.frames.items);
+    free(h.places.items);
     return failed;
 }
 
