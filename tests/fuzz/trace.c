@@ -315,6 +315,12 @@ static struct image text_read(const char *fixture)
     return image;
 }
 
+static unsigned options_draw(void)
+{
+    unsigned strict = draw(4) ? 0 : IMPORT_STRICT;
+    return strict | (draw(2) ? 0 : IMPORT_STABLE_SITES);
+}
+
 static void text_fuzz(unsigned row, const struct image *base, uint64_t n)
 {
     struct error err = {""};
@@ -324,9 +330,8 @@ static void text_fuzz(unsigned row, const struct image *base, uint64_t n)
         mutations[draw(4)](&image);
     if (n && image.bytes) /* the first one is as it was */
         mutate_text(&image);
-    enum import_outcome outcome =
-        import_once(trace_format_find(texts[row].form), image.data, image.bytes,
-                    n ? (unsigned)draw(4) & (unsigned)draw(4) : 0, &err);
+    enum import_outcome outcome = import_once(trace_format_find(texts[row].form), image.data,
+                                              image.bytes, n ? options_draw() : 0, &err);
     if (outcome == IMPORT_WRONG || (n == 0 && outcome != IMPORT_FINE))
         fail_msg("%s mutant %" PRIu64 ": %s", texts[row].form, n, err.text);
     *(outcome == IMPORT_FINE ? &fine : &refused) += 1;
