@@ -94,8 +94,8 @@ class Fixtures(TraceTest):
                 self.convert(form, fixture, **expected)
                 os.unlink(self.path("x.trace"))
                 source = os.path.join(FIXTURES, fixture)
-                self.refused(f"alloclab trace convert: {source}: {message}",
-                             "convert", "--from", form, "--strict", source, "-o", self.path("x.trace"))
+                self.import_refused(f"alloclab trace convert: {source}: {message}",
+                                    "convert", "--from", form, "--strict", source, "-o", self.path("x.trace"))
                 self.assertEqual(os.listdir(self.folder), [])
 
     def test_strict_refuses_each_oddity(self):

@@ -46,11 +46,11 @@ class Import(TraceTest):
 
     def test_strict(self):
         source = os.path.join(FIXTURES, "android-odd.txt")
-        self.refused(f"alloclab trace convert: {source}: line 1: free of an address that is not live: 0x5000",
-                     "convert", "--from", "android", "--strict", source, "-o", self.path("x.trace"))
+        self.import_refused(f"alloclab trace convert: {source}: line 1: free of an address that is not live: 0x5000",
+                            "convert", "--from", "android", "--strict", source, "-o", self.path("x.trace"))
         source = os.path.join(FIXTURES, "wide.rep")
-        self.refused(f"alloclab trace convert: {source}: line 6: alloc of an id that is live: 0",
-                     "convert", "--from", "rep", "--strict", source, "-o", self.path("x.trace"))
+        self.import_refused(f"alloclab trace convert: {source}: line 6: alloc of an id that is live: 0",
+                            "convert", "--from", "rep", "--strict", source, "-o", self.path("x.trace"))
         self.assertEqual(os.listdir(self.folder), [])
 
     def test_malformed_lines(self):
@@ -284,10 +284,10 @@ class Command(TraceTest):
 
     def test_nothing_is_lost(self):
         kept, bad = self.path("kept", "precious"), self.path("bad", "alloclab trace text 1\nalloc 5 5\n")
-        self.refused(f"alloclab trace convert: {bad}: line 2: record 0: object 5 is out of order: the next one is 0",
-                     "convert", bad, "-o", kept)
-        self.refused(f"alloclab trace convert: {bad}: line 2: record 0: object 5 is out of order: the next one is 0",
-                     "convert", bad, "--to", "rep", "-o", kept)
+        self.refused(f"alloclab trace convert: {bad}: line 2: record 0: object 5 is out of order: the next one is 0; "
+                     "`alloclab describe text` says what is expected", "convert", bad, "-o", kept)
+        self.refused(f"alloclab trace convert: {bad}: line 2: record 0: object 5 is out of order: the next one is 0; "
+                     "`alloclab describe text` says what is expected", "convert", bad, "--to", "rep", "-o", kept)
         with open(kept, encoding="utf-8") as file:
             self.assertEqual(file.read(), "precious")
         self.assertEqual(sorted(os.listdir(self.folder)), ["bad", "kept"])

@@ -183,12 +183,27 @@ static void report_print(const struct import_report *report)
         printf("first_odd_line     %" PRIu64 "\n", report->first_odd_line);
 }
 
+/* What to do about a line that was refused. */
+static void advice_add(struct error *err, const struct trace_format *from,
+                       const struct import_report *report)
+{
+    size_t used = strlen(err->text), room = sizeof err->text - used;
+    if (report->lines == 0)
+        return;
+    if (report->strict && report->first_odd_line)
+        snprintf(err->text + used, room, "; without --strict it is repaired and counted");
+    else
+        snprintf(err->text + used, room, "; `alloclab describe %s` says what is expected",
+                 from->name);
+}
+
 /* Fills the writer from the input and finishes it, or abandons it. */
 static int writer_fill(struct trace_writer *w, const struct request *q,
                        const struct trace_format *from, struct error *err)
 {
     struct import_report report = {.strict = q->strict, .stable_sites = q->stable_sites};
     if (from->import(q->files[0], w, &report, err)) {
+        advice_add(err, from, &report);
         trace_abandon(w);
         return -1;
     }

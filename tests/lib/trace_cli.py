@@ -54,11 +54,18 @@ class TraceTest(unittest.TestCase):
                                   timeout=120, check=False)
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
+    def import_refused(self, message, *arguments):
+        """The same for an import of a form, which says what to do besides."""
+        form = arguments[arguments.index("--from") + 1]
+        advice = ("without --strict it is repaired and counted" if "--strict" in arguments else
+                  f"`alloclab describe {form}` says what is expected")
+        self.refused(f"{message}; {advice}", *arguments)
+
     def refuse_texts(self, rows, *options):
         """Each text in its form is refused with the message, and leaves nothing."""
         for form, text, message in rows:
             with self.subTest(message):
                 source = self.path("in", text)
-                self.refused(f"alloclab trace convert: {source}: {message}",
-                             "convert", "--from", form, *options, source, "-o", self.path("x.trace"))
+                self.import_refused(f"alloclab trace convert: {source}: {message}",
+                                    "convert", "--from", form, *options, source, "-o", self.path("x.trace"))
                 self.assertEqual(os.listdir(self.folder), ["in"])
