@@ -46,9 +46,10 @@ static void thread_start(struct replay *r, struct replay_thread *t)
     t->view = r->base;
     t->scope_slot = 0;
     if (r->design->thread_enter) {
-        t->view = r->only ? r->only : r->design->thread_enter(r->heap);
+        t->view = r->one_view && r->only ? r->only : r->design->thread_enter(r->heap);
         replay_note(r, t->view);
-        r->only = r->one_view ? t->view : NULL;
+        if (r->one_view) /* never in a parallel replay, whose threads share r */
+            r->only = t->view;
     }
 }
 
