@@ -53,10 +53,10 @@ FUZZ_FORMS := trace $(filter-out capture ops8,$(FORMATS))
 build/fuzz/formats.c: FORCE
 	@mkdir -p $(@D); scripts/registry.sh rest "" "$(FORMATS)" "" > $@.new; $(keep_or_replace)
 
-build/fuzz/libfuzzer: $(FUZZ_SRC) build/fuzz/formats.c
+build/fuzz/libfuzzer: $(FUZZ_SRC) build/fuzz/formats.c $(wildcard traces/*.h traces/formats/*.h tests/lib/*.h)
 	@scripts/install.sh fuzz; echo "  FUZZ  $@"
 	@clang -std=c11 -D_GNU_SOURCE -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I. -pthread \
-	  -o $@ $^ -lcmocka -lzstd -lxxhash -lz
+	  -o $@ $(filter %.c,$^) -lcmocka -lzstd -lxxhash -lz
 
 .PHONY: fuzz
 fuzz: build/fuzz/libfuzzer alloclab ## importers and the reader under clang's libFuzzer; MINUTES=1 for each form, FORM="mtrace .."
