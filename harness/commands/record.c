@@ -11,6 +11,9 @@
  * system. One process image makes one capture; in the order of their start they become FILE, then
  * FILE with .1 before its extension, and so on.
  */
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <dirent.h>
 #include <elf.h>
 #include <errno.h>
@@ -23,10 +26,12 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "harness/dropin.h"
 #include "harness/registry.h"
+#include "harness/ticks.h"
 #include "traces/formats/capture.h"
 #include "traces/recorder/capture.h"
 
@@ -37,6 +42,8 @@ enum { DONE = 0, UNTRUE = 1, REFUSED = 2 }; /* exit status */
 struct request {
     char *trace; /* FILE */
     bool children, keep, clock, whole_command;
+    bool order_by_counter; /* although there is a clock for the order */
+    uint64_t ticks_per_s;
     char **command;
     char library[PATH_MAX], folder[PATH_MAX]; /* the recorder; where the captures go */
 };
@@ -66,6 +73,8 @@ static int option_take(struct request *r, const char *arg, struct error *err)
     int taken = switch_take(arg, "--children", "record", "skip", &r->children, err);
     if (taken == 0)
         taken = switch_take(arg, "--clock", "yes", "no", &r->clock, err);
+    if (taken == 0)
+        taken = switch_take(arg, "--order", "counter", "auto", &r->order_by_counter, err);
     if (taken == 0)
         taken = switch_take(arg, "--disclose", "command", NULL, &r->whole_command, err);
     if (taken == 0 && !strcmp(arg, "--keep-capture")) {
@@ -104,7 +113,7 @@ static int folder_try(const char *folder, struct error *err)
     int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (fd < 0)
         return 0; /* a file system without nameless files: the recorder will tell */
-    int status = fallocate(fd, 0, 0, (off_t)CAPTURE_SEGMENT_BYTES);
+    int status = fallocate(fd, 0, 0, (off_t)CAPTURE_ROOM_BYTES * 4);
     int error = errno;
     close(fd);
     if (status != 0)
@@ -135,6 +144,38 @@ static int folder_make(struct request *r, struct error *err)
     return 0;
 }
 
+/* ---- stamps ---- */
+
+/* True if the processors' counters run at one rate and show one time: the kernel trusts them. */
+static bool counter_is_a_clock(void)
+{
+#if defined(__x86_64__)
+    char sources[256] = "";
+    unsigned a, b, c, d = 0;
+    FILE *f = fopen("/sys/devices/system/clocksource/clocksource0/available_clocksource", "re");
+    if (f && !fgets(sources, sizeof sources, f))
+        *sources = 0;
+    if (f)
+        fclose(f);
+    bool invariant = __get_cpuid(0x80000007, &a, &b, &c, &d) && (d & 1u << 8);
+    return invariant && strstr(sources, "tsc"); /* it is dropped there when it was seen to differ */
+#else
+    return false;
+#endif
+}
+
+/* Of the time stamp counter; 0: it cannot be used. Takes 10 ms. */
+static uint64_t ticks_per_s(void)
+{
+    const struct timespec wait = {.tv_nsec = 10 * 1000 * 1000};
+    struct ticks_pair before = ticks_pair();
+    if (!counter_is_a_clock())
+        return 0;
+    nanosleep(&wait, NULL);
+    struct ticks_pair after = ticks_pair();
+    return (uint64_t)((double)(after.ticks - before.ticks) * 1e9 / (double)(after.ns - before.ns));
+}
+
 /* ---- running the command ---- */
 
 static volatile sig_atomic_t command_pid; /* to whom SIGTERM goes; 0 once it has ended */
@@ -161,10 +202,12 @@ static void signals_set(void (*handler)(int))
 
 static int environment_set(const struct request *r)
 {
-    char only[16];
+    char only[16], ticks[24];
     snprintf(only, sizeof only, "%d", (int)getpid());
+    snprintf(ticks, sizeof ticks, "%" PRIu64, r->order_by_counter ? 0 : r->ticks_per_s);
     int failed = preload_add(r->library) || setenv(CAPTURE_ENV_DIR, r->folder, 1) ||
                  setenv(CAPTURE_ENV_CLOCK, r->clock ? "yes" : "no", 1) ||
+                 setenv(CAPTURE_ENV_TICKS, ticks, 1) ||
                  (r->children ? unsetenv(CAPTURE_ENV_ONLY) : setenv(CAPTURE_ENV_ONLY, only, 1));
     return failed ? -1 : 0;
 }
@@ -265,13 +308,14 @@ static void print_odd(const char *what, uint64_t count)
 static void trace_summary(const char *path, const struct trace_totals *t,
                           const struct capture_report *report)
 {
-    uint64_t lost = report->lost_records + report->unfilled_records;
+    uint64_t lost = report->lost_records;
     fprintf(stderr,
             "%s: %s (pid %u): %" PRIu64 " ops, %" PRIu64 " %s, %" PRIu64 " objects (%" PRIu64
             " bytes) live at the end, %" PRIu64 " lost",
             path, report->program, report->pid, t->ops, t->threads,
             t->threads == 1 ? "thread" : "threads", t->end_live_objects, t->end_live_bytes, lost);
     print_odd("live at the start", report->inherited_objects);
+    print_odd("inversions put right", report->inversions);
     print_odd("given out while live", report->odd.double_allocs);
     print_odd("frees of unknown addresses", report->odd.unknown_frees);
     print_odd("reallocs of unknown addresses", report->odd.unknown_reallocs);
@@ -412,6 +456,7 @@ static int record_main(int argc, char **argv)
         free(r.trace);
         return REFUSED;
     }
+    r.ticks_per_s = ticks_per_s();
     if (command_run(&r, &command_status, &err)) {
         fprintf(stderr, "alloclab record: %s\n", err.text);
     } else {

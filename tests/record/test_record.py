@@ -1,5 +1,6 @@
 """test_record.py - the recorder, held against programs whose calls are known one by one (tests/record/programs)."""
 
+import collections
 import os
 import pathlib
 import re
@@ -12,6 +13,7 @@ ALLOCLAB = os.path.abspath(os.environ["ALLOCLAB"])
 PROGRAMS = pathlib.Path(__file__).parent / "programs"
 TOP = pathlib.Path(__file__).resolve().parents[2]
 CALLS = ("alloc", "calloc", "aligned", "realloc", "free")
+RECORDER = "liballoclab-record.so"
 JEMALLOC = "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2"
 
 
@@ -253,8 +255,8 @@ class RecordTest(unittest.TestCase):
             self.assertEqual(plain.returncode, 0)
 
     def test_no_room_is_counted_and_does_not_stop_the_program(self):
-        # A limit on file sizes leaves room for the header and the first segment of a capture.
-        command = f"ulimit -f 9000; exec {self.bin / 'churn'}"
+        # A limit on file sizes leaves room for the header and a few chunks of a capture.
+        command = f"ulimit -f 1500; exec {self.bin / 'churn'}"
         r = self.record("sh", "-c", command, status=1)
         self.assertIn("sh ended with exit status 0", r.err)
         whole = self.record(self.bin / "churn")
@@ -265,6 +267,65 @@ class RecordTest(unittest.TestCase):
         self.assertAlmostEqual(records(r, n) + lost, records(whole, 0), delta=16)
         self.assertEqual(len(r.calls(n)) > 0 and lost > 0, True)
         self.assertIn("not the whole truth", r.err)
+
+    def test_a_full_disk_is_counted_and_does_not_stop_the_program(self):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="alloclab-full-"))
+        self.addCleanup(folder.rmdir)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1500k", "alloclab", folder],
+                          capture_output=True).returncode != 0:
+            self.skipTest("no right to mount a small file system")
+        self.addCleanup(subprocess.run, ["umount", folder])
+        run = subprocess.run([ALLOCLAB, "record", "--keep-capture", "-o", folder / "t.trace", "--",
+                              self.bin / "churn"], capture_output=True, text=True, timeout=60)
+        self.assertIn("churn ended with exit status 0", run.stderr)
+        self.assertNotEqual(run.returncode, 0)  # the trace has no room beside the capture, perhaps
+        capture = next(folder.glob("*.captures.*/*.capture"))
+        trace = self.bin / "full.trace"
+        subprocess.run([ALLOCLAB, "trace", "convert", "--from", "capture", capture, "-o", trace],
+                       check=True, capture_output=True)
+        info = subprocess.run([ALLOCLAB, "trace", "cat", trace], check=True, capture_output=True,
+                              text=True).stdout
+        meta = dict(line[5:].split("=", 1) for line in info.splitlines() if line.startswith("meta "))
+        self.assertGreater(int(meta["lost_ops"]), 1000)
+        self.assertGreater(int(meta["lost_from_ns"]), 0)
+        for key in ("inversions", "unknown_frees", "unknown_reallocs"):
+            self.assertEqual(meta[key], "0", key)
+
+    def test_a_folder_that_cannot_be_written_does_not_stop_the_program(self):
+        env = {**os.environ, "LD_PRELOAD": str(pathlib.Path(ALLOCLAB).resolve().parent / RECORDER),
+               "ALLOCLAB_RECORD_DIR": "/no/such/folder"}
+        run = subprocess.run([self.bin / "fork"], env=env, capture_output=True, text=True, timeout=60)
+        self.assertEqual(run.returncode, 0)
+        self.assertIn("is not recorded: cannot create /no/such/folder/", run.stderr)
+
+    def test_signal_handlers_allocate_in_the_middle_of_a_record(self):
+        # An allocator that a handler may call, so that only the recorder has something to lose.
+        for clock in ("--clock=no", "--clock=yes", "--order=counter"):
+            r = self.record(self.bin / "handlers", options=[clock],
+                            env={"LD_PRELOAD": str(self.bin / "bump_plugin")})
+            rounds, handled = map(int, r.out.split())
+            self.assertGreater(handled, 100)
+            calls = collections.Counter(w[0] for _, w in r.calls())
+            self.assertEqual(calls, {"alloc": rounds + handled, "realloc": rounds + handled,
+                                     "free": rounds + handled})
+            self.assertEqual(len(r.live()), 0)
+
+    def test_a_hundred_threads_at_once_and_many_one_after_another(self):
+        r = self.record(self.bin / "hundred")
+        calls = r.calls()
+        ours = collections.Counter(w[2] for _, w in calls if w[0] == "alloc")
+        self.assertEqual((ours["501"], ours["502"]), (100 * 200, 300 * 50))
+        self.assertEqual(sum(w[0] == "thread_end" for _, w in r.ops()), 400)
+        freed = {w[1] for _, w in calls if w[0] == "free"}
+        self.assertTrue(all(w[1] in freed for _, w in calls if w[0] == "alloc" and w[2] in ("501", "502")))
+
+    def test_order_by_a_counter_where_there_is_no_clock_for_it(self):
+        r = self.record(self.bin / "churn", options=["--order=counter", "--clock=yes"])
+        self.assertEqual(r.meta()["order"], "counter")
+        self.assertEqual(r.meta()["inversions_repaired"], "0")
+        clocks = [int(w[-1][6:]) for _, w in r.ops() if w[-1].startswith("clock=")]
+        self.assertEqual(clocks, sorted(clocks))
+        self.assertGreater(clocks[-1], 1000000)
 
     def test_what_cannot_be_recorded_is_said(self):
         r = self.record(self.bin / "static", status=2)

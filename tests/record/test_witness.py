@@ -75,7 +75,7 @@ class WitnessTest(unittest.TestCase):
         self.assertEqual(run.returncode, 0, run.stderr)
         self.assertIn("ended with exit status 0", run.stderr)
         # The recorder's variables are there too: a program may copy its environment.
-        env = {**ENVIRONMENT, "ALLOCLAB_RECORD_DIR": "x", "ALLOCLAB_RECORD_CLOCK": "no",
+        env = {**ENVIRONMENT, "ALLOCLAB_RECORD_DIR": "x", "ALLOCLAB_RECORD_CLOCK": "no", "ALLOCLAB_RECORD_TICKS": "1",
                "ALLOCLAB_RECORD_ONLY": "1", "LD_PRELOAD": WITNESS}
         witness = subprocess.run(["setarch", "-R", *command], input=script, capture_output=True,
                                  text=True, env=env, timeout=60)

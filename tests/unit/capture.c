@@ -18,20 +18,33 @@
 #include "traces/formats/capture.h"
 #include "traces/recorder/capture.h"
 
-enum { MAX_RECORDS = 32 };
+enum { MAX_RECORDS = 32, MAX_LANES = 8, TICKS = 1000000000 /* a second: a stamp is a ns */ };
 
 static char folder[] = "/tmp/alloclab-capture-XXXXXX";
 
-static struct capture_record record(enum capture_kind kind, uint32_t thread, uint64_t address,
-                                    uint64_t size)
+struct by_hand { /* a record, always written in its long form */
+    enum capture_kind kind;
+    uint32_t thread; /* its lane has the same number */
+    uint64_t address, size;
+    unsigned flags;
+    uint64_t stamp; /* 0: a microsecond after the record before */
+};
+
+static struct by_hand record(enum capture_kind kind, uint32_t thread, uint64_t address,
+                             uint64_t size)
 {
-    return (struct capture_record){
-        .kind = (uint8_t)kind, .thread = thread, .address = address, .size = size};
+    return (struct by_hand){.kind = kind, .thread = thread, .address = address, .size = size};
 }
 
-static struct capture_record flagged(struct capture_record r, unsigned flags)
+static struct by_hand flagged(struct by_hand r, unsigned flags)
 {
-    r.flags = (uint8_t)flags;
+    r.flags = flags;
+    return r;
+}
+
+static struct by_hand at(struct by_hand r, uint64_t stamp)
+{
+    r.stamp = stamp;
     return r;
 }
 
@@ -39,26 +52,72 @@ static void header_default(struct capture_header *h)
 {
     *h = (struct capture_header){.magic = CAPTURE_MAGIC,
                                  .header_bytes = CAPTURE_HEADER_BYTES,
-                                 .record_bytes = CAPTURE_RECORD_BYTES,
+                                 .room_bytes = CAPTURE_ROOM_BYTES,
+                                 .order = CAPTURE_BY_TSC,
+                                 .ticks_per_s = TICKS,
                                  .recorder = CAPTURE_RECORDER,
                                  .program = "by-hand"};
 }
 
-/* Writes folder/NAME; returns its path, which the next call overwrites. */
-static const char *file_write(const char *name, const struct capture_header *h,
-                              const struct capture_record *records, size_t count, size_t cut)
+static unsigned char bytes[CAPTURE_HEADER_BYTES + MAX_LANES * CAPTURE_CELL_BYTES];
+
+/* Writes folder/NAME with what is in `bytes`; returns its path, which the next call overwrites. */
+static const char *bytes_write(const char *name, size_t count)
 {
     static char path[128];
-    static unsigned char bytes[CAPTURE_HEADER_BYTES + (MAX_RECORDS + 8) * CAPTURE_RECORD_BYTES];
-    memset(bytes, 0, sizeof bytes); /* unused records follow, as in a segment */
-    memcpy(bytes, h, sizeof *h);
-    memcpy(bytes + CAPTURE_HEADER_BYTES, records, count * sizeof *records);
     snprintf(path, sizeof path, "%s/%s", folder, name);
     FILE *f = fopen(path, "wb");
     assert_non_null(f);
-    assert_int_equal(fwrite(bytes, 1, sizeof bytes - cut, f), sizeof bytes - cut);
+    assert_int_equal(fwrite(bytes, 1, count, f), count);
     assert_int_equal(fclose(f), 0);
     return path;
+}
+
+static struct capture_chunk *chunk(unsigned cell)
+{
+    return (void *)(bytes + CAPTURE_HEADER_BYTES + cell * CAPTURE_CELL_BYTES);
+}
+
+/* An empty chunk in that cell. */
+static struct capture_chunk *chunk_make(unsigned cell, uint32_t lane, uint32_t sequence)
+{
+    struct capture_chunk *c = chunk(cell);
+    *c = (struct capture_chunk){.magic = CAPTURE_CHUNK_MAGIC + CAPTURE_HEADER_BYTES +
+                                         cell * CAPTURE_CELL_BYTES,
+                                .lane = lane,
+                                .thread = lane,
+                                .sequence = sequence};
+    return c;
+}
+
+static void chunk_add(struct capture_chunk *c, uint64_t word)
+{
+    ((uint64_t *)(c + 1))[c->words++] = word;
+}
+
+static void chunk_add_long(struct capture_chunk *c, const struct by_hand *r, uint64_t stamp)
+{
+    chunk_add(c, CAPTURE_LONG | (uint64_t)r->kind << 4 | (uint64_t)r->flags << 12);
+    chunk_add(c, stamp);
+    chunk_add(c, r->address);
+    chunk_add(c, r->size);
+}
+
+static const char *file_write(const char *name, const struct capture_header *h,
+                              const struct by_hand *records, size_t count, size_t cut)
+{
+    memset(bytes, 0, sizeof bytes);
+    memcpy(bytes, h, sizeof *h);
+    uint64_t stamp = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct by_hand *r = &records[i];
+        struct capture_chunk *c = chunk(r->thread - 1);
+        if (c->magic == 0)
+            chunk_make(r->thread - 1, r->thread, 0);
+        stamp = r->stamp ? r->stamp : stamp + 1000;
+        chunk_add_long(c, r, stamp);
+    }
+    return bytes_write(name, sizeof bytes - cut);
 }
 
 struct result {
@@ -98,8 +157,7 @@ static void convert(const char *path, struct result *result)
     fclose(trace);
 }
 
-static void convert_records(const struct capture_record *records, size_t count,
-                            struct result *result)
+static void convert_records(const struct by_hand *records, size_t count, struct result *result)
 {
     struct capture_header h;
     header_default(&h);
@@ -119,7 +177,7 @@ static void assert_op(const struct result *result, size_t i, unsigned kind, unsi
 static void realloc_moves_and_its_address_is_given_out_meanwhile(void **state)
 {
     (void)state;
-    const struct capture_record records[] = {
+    const struct by_hand records[] = {
         record(CAPTURE_ALLOC, 1, 0x1000, 10),
         record(CAPTURE_REALLOC_BEGIN, 1, 0x1000, 20),
         record(CAPTURE_ALLOC, 2, 0x1000, 30),
@@ -142,21 +200,21 @@ static void realloc_moves_and_its_address_is_given_out_meanwhile(void **state)
     assert_int_equal(r.totals.end_live_objects, 0);
 }
 
-static void address_given_out_while_live_is_an_inversion(void **state)
+static void address_given_out_while_live_ends_what_was_there(void **state)
 {
     (void)state;
-    const struct capture_record records[] = {
-        record(CAPTURE_ALLOC, 1, 0x1000, 10),
-        record(CAPTURE_ALLOC, 1, 0x1000, 11),
-        record(CAPTURE_FREE, 1, 0x1000, 0),
+    const struct by_hand records[] = {
+        record(CAPTURE_ALLOC, 1, 0x1000, 10), record(CAPTURE_ALLOC, 1, 0x1000, 11),
+        at(record(CAPTURE_FREE, 1, 0x1000, 0), TICKS), /* much too late for the first one */
     };
     struct result r = {0};
     convert_records(records, 3, &r);
     assert_int_equal(r.status, 0);
     assert_int_equal(r.report.odd.double_allocs, 1);
-    assert_int_equal(r.report.odd.first_odd_line, 2);
-    assert_op(&r, 1, TRACE_FREE, 0, 0, 0);
-    assert_op(&r, 2, TRACE_ALLOC, 0, 1, 11);
+    assert_int_equal(r.report.inversions, 0);
+    assert_op(&r, 1, TRACE_ALLOC, 0, 1, 11);
+    assert_op(&r, 2, TRACE_FREE, 0, 0, 0);
+    assert_op(&r, 3, TRACE_FREE, 0, 1, 0);
     assert_int_equal(r.totals.end_live_objects, 0);
     r.report.odd.strict = true;
     convert(file_write("a.capture", &(struct capture_header){0}, records, 0, 0), &r);
@@ -164,13 +222,97 @@ static void address_given_out_while_live_is_an_inversion(void **state)
     r.report.odd.strict = true;
     convert_records(records, 3, &r);
     assert_int_equal(r.status, -1);
-    assert_non_null(strstr(r.err.text, "record 2: given out while live: 0x1000"));
+    assert_non_null(strstr(r.err.text, "record 3: given out while live: 0x1000"));
+}
+
+static void a_release_stamped_too_late_is_the_old_objects(void **state)
+{
+    (void)state;
+    const struct by_hand records[] = {
+        at(record(CAPTURE_ALLOC, 1, 0x1000, 10), 1000),
+        at(record(CAPTURE_FREE, 1, 0x1000, 0), 2050),
+        at(record(CAPTURE_ALLOC, 2, 0x1000, 20), 2000),
+        at(record(CAPTURE_REALLOC_BEGIN, 2, 0x1000, 30), 3050),
+        at(record(CAPTURE_REALLOC_END, 2, 0x2000, 0), 3070),
+        at(record(CAPTURE_ALLOC, 1, 0x1000, 11), 3000),
+        at(record(CAPTURE_FREE, 1, 0x1000, 0), 9000),
+    };
+    struct result r = {0};
+    convert_records(records, 7, &r);
+    assert_int_equal(r.status, 0);
+    assert_int_equal(r.report.inversions, 2);
+    assert_int_equal(r.report.odd.double_allocs + r.report.odd.unknown_frees, 0);
+    assert_op(&r, 1, TRACE_ALLOC, 0, 1, 20);
+    assert_op(&r, 2, TRACE_FREE, 0, 0, 0);
+    assert_op(&r, 3, TRACE_ALLOC, 0, 2, 11);
+    assert_op(&r, 4, TRACE_REALLOC, 0, 1, 30);
+    assert_op(&r, 5, TRACE_FREE, 0, 2, 0);
+    assert_int_equal(r.totals.end_live_objects, 1);
+}
+
+static void a_release_stamped_too_early_follows_its_allocation(void **state)
+{
+    (void)state;
+    const struct by_hand records[] = {
+        at(record(CAPTURE_ALLOC, 1, 0x1000, 10), 1000),
+        at(record(CAPTURE_FREE, 2, 0x1000, 0), 950),
+        at(record(CAPTURE_ALLOC, 1, 0x3000, 30), 2000), /* realloc'd by another thread */
+        at(record(CAPTURE_REALLOC_BEGIN, 2, 0x3000, 40), 1950),
+        at(record(CAPTURE_REALLOC_END, 2, 0x4000, 0), 2100),
+        at(record(CAPTURE_FREE_SIZED, 2, 0x5000, 50), 3000),
+        at(record(CAPTURE_ALLOC, 1, 0x5000, 50), 3001),
+    };
+    struct result r = {0};
+    convert_records(records, 7, &r);
+    assert_int_equal(r.status, 0);
+    assert_int_equal(r.report.inversions, 3);
+    assert_int_equal(r.report.odd.unknown_frees + r.report.odd.unknown_reallocs, 0);
+    assert_op(&r, 0, TRACE_ALLOC, 0, 0, 10);
+    assert_op(&r, 1, TRACE_FREE, 0, 0, 0);
+    assert_int_equal(r.ops[1].thread, 1);
+    assert_op(&r, 2, TRACE_ALLOC, 0, 1, 30);
+    assert_op(&r, 3, TRACE_REALLOC, 0, 1, 40);
+    assert_op(&r, 4, TRACE_ALLOC, 0, 2, 50);
+    assert_op(&r, 5, TRACE_FREE, TRACE_SIZED, 2, 50);
+    assert_int_equal(r.totals.end_live_objects, 1);
+}
+
+static void reallocs_nest_in_a_thread(void **state)
+{
+    (void)state;
+    const struct by_hand records[] = {
+        record(CAPTURE_ALLOC, 1, 0x1000, 10),         record(CAPTURE_ALLOC, 1, 0x2000, 20),
+        record(CAPTURE_REALLOC_BEGIN, 1, 0x1000, 11), record(CAPTURE_REALLOC_BEGIN, 1, 0x2000, 21),
+        record(CAPTURE_REALLOC_END, 1, 0x2000, 0),    record(CAPTURE_REALLOC_END, 1, 0x1000, 0),
+    };
+    struct result r = {0};
+    convert_records(records, 6, &r);
+    assert_op(&r, 2, TRACE_REALLOC, 0, 1, 21);
+    assert_op(&r, 3, TRACE_REALLOC, 0, 0, 11);
+}
+
+static void what_was_freed_while_stopped_ends_when_its_address_returns(void **state)
+{
+    (void)state;
+    const struct by_hand records[] = {
+        record(CAPTURE_ALLOC, 1, 0x1000, 10),
+        record(CAPTURE_STOP, 1, 0, 0),
+        record(CAPTURE_START, 1, 0, 0),
+        record(CAPTURE_ALLOC, 1, 0x1000, 11),
+    };
+    struct result r = {0};
+    convert_records(records, 4, &r);
+    assert_int_equal(r.report.unseen_frees, 1);
+    assert_int_equal(r.report.stops, 1);
+    assert_int_equal(r.report.odd.double_allocs, 0);
+    assert_op(&r, 1, TRACE_FREE, 0, 0, 0);
+    assert_op(&r, 2, TRACE_ALLOC, 0, 1, 11);
 }
 
 static void unknown_addresses_are_dropped_or_taken_as_new(void **state)
 {
     (void)state;
-    const struct capture_record records[] = {
+    const struct by_hand records[] = {
         record(CAPTURE_FREE, 1, 0x1000, 0),
         record(CAPTURE_REALLOC_BEGIN, 1, 0x2000, 8),
         record(CAPTURE_REALLOC_END, 1, 0x3000, 8),
@@ -190,37 +332,106 @@ static void unknown_addresses_are_dropped_or_taken_as_new(void **state)
     assert_int_equal(r.report.odd_marks, 1);
 }
 
-static void unfilled_and_lost_records_are_counted(void **state)
+static void what_follows_the_first_loss_is_left_out(void **state)
 {
     (void)state;
-    const struct capture_record records[] = {
-        record(CAPTURE_ALLOC, 1, 0x1000, 10), record(CAPTURE_NONE, 0, 0, 0),
-        record(CAPTURE_REALLOC_BEGIN, 1, 0x1000, 20), /* killed in there: it never returned */
+    const struct by_hand records[] = {
+        at(record(CAPTURE_ALLOC, 1, 0x1000, 10), 1000),
+        at(record(CAPTURE_REALLOC_BEGIN, 1, 0x1000, 20), 2000), /* it never returned */
+        at(record(CAPTURE_ALLOC, 2, 0x2000, 10), 2000),
+        at(record(CAPTURE_ALLOC, 2, 0x3000, 10), 2001),
     };
     struct capture_header h;
     header_default(&h);
     h.lost_records = 5;
+    h.started = (struct capture_time){.stamp = 500, .ns = 70500};
+    h.lost = (struct capture_time){.stamp = 2000, .ns = 72000};
     struct result r = {0};
-    convert(file_write("a.capture", &h, records, 3, 0), &r);
+    convert(file_write("a.capture", &h, records, 4, 0), &r);
     assert_int_equal(r.status, 0);
-    assert_int_equal(r.report.unfilled_records, 1);
-    assert_int_equal(r.report.lost_records, 5);
-    assert_int_equal(r.totals.ops, 1);
-    assert_int_equal(r.totals.end_live_objects, 1);
+    assert_int_equal(r.report.lost_records, 6);
+    assert_int_equal(r.report.lost_at_ns, 1500);
+    assert_int_equal(r.totals.ops, 2);
+    assert_int_equal(r.totals.end_live_objects, 2);
 }
 
-static void threads_end_after_their_last_op_and_time_never_runs_back(void **state)
+/* The words of docs: a chunk's short forms, each beside the values it must decode to. */
+static void short_forms(void **state)
 {
     (void)state;
-    struct capture_record records[] = {
-        record(CAPTURE_ALLOC, 7, 0x1000, 10), record(CAPTURE_THREAD_END, 7, 0, 0),
-        record(CAPTURE_ALLOC, 3, 0x2000, 10), record(CAPTURE_FREE, 7, 0x1000, 0),
-        record(CAPTURE_FREE, 3, 0x2000, 0),
+    const uint64_t base = UINT64_C(0x7f0000000000), low = 0x10000;
+    struct capture_header h;
+    header_default(&h);
+    h.clock = 1;
+    memset(bytes, 0, sizeof bytes);
+    memcpy(bytes, &h, sizeof h);
+    struct capture_chunk *c = chunk_make(0, 1, 0);
+    c->stamp = 5000;
+    c->address[0] = low;
+    c->address[1] = base;
+    chunk_add(c, CAPTURE_ALLOC | 100 << 4 | 1 << 21 | UINT64_C(65535) << 22 | UINT64_C(2) << 38);
+    chunk_add(c, CAPTURE_CALLOC | 100 << 4 | UINT64_C(7) << 22 | UINT64_C(-1) << 38);
+    chunk_add(c, CAPTURE_REALLOC_BEGIN | 1 << 21 | UINT64_C(9) << 22);
+    chunk_add(c, CAPTURE_REALLOC_END | 1 << 21 | UINT64_C(3) << 22);
+    chunk_add(c, CAPTURE_REALLOC_NULL | UINT64_C(1) << 40 | UINT64_C(800) << 4);
+    chunk_add(c, CAPTURE_REALLOC_END | 1 << 21 | UINT64_C(1) << 22);
+    chunk_add(c, CAPTURE_FREE_NULL);
+    chunk_add(c, CAPTURE_FREE | 1 << 21 | UINT64_C(-1) << 22);
+    chunk_add(c, CAPTURE_FREE_SIZED | UINT64_C(7) << 22);
+    struct result r = {0};
+    convert(bytes_write("a.capture", sizeof bytes), &r);
+    assert_int_equal(r.status, 0);
+    assert_int_equal(r.count, 7);
+    assert_op(&r, 0, TRACE_ALLOC, 0, 0, 65535);
+    assert_op(&r, 1, TRACE_CALLOC, 0, 1, 7);
+    assert_op(&r, 2, TRACE_REALLOC, 0, 0, 9);
+    assert_op(&r, 3, TRACE_REALLOC, TRACE_NULL, 2, (UINT64_C(1) << 40) >> 21);
+    assert_op(&r, 4, TRACE_FREE, TRACE_NULL, TRACE_NO_OBJECT, 0);
+    assert_op(&r, 5, TRACE_FREE, 0, 0, 0);
+    assert_op(&r, 6, TRACE_FREE, TRACE_SIZED, 1, 7);
+    assert_int_equal(r.ops[1].clock_ns, 100);
+    assert_int_equal(r.ops[4].clock_ns, 900);
+    assert_int_equal(r.report.odd.unknown_frees + r.report.odd.unknown_reallocs, 0);
+}
+
+/* A room and a chunk of the same sequence: the chunk was being written when the process was killed. */
+static void a_torn_chunk_is_not_read(void **state)
+{
+    (void)state;
+    const struct by_hand first = record(CAPTURE_ALLOC, 1, 0x1000, 10),
+                         torn = record(CAPTURE_ALLOC, 1, 0x2000, 20),
+                         whole = record(CAPTURE_ALLOC, 1, 0x2000, 21);
+    struct capture_header h;
+    header_default(&h);
+    memset(bytes, 0, sizeof bytes);
+    memcpy(bytes, &h, sizeof h);
+    chunk_add_long(chunk_make(1, 1, 0), &first, 1000);
+    chunk_add_long(chunk_make(2, 1, 1), &torn, 2000);
+    struct capture_chunk *room = chunk_make(3, 1, 1);
+    room->type = CAPTURE_ROOM;
+    chunk_add_long(room, &whole, 2000);
+    struct result r = {0};
+    convert(bytes_write("a.capture", sizeof bytes), &r);
+    assert_int_equal(r.count, 2);
+    assert_op(&r, 0, TRACE_ALLOC, 0, 0, 10);
+    assert_op(&r, 1, TRACE_ALLOC, 0, 1, 21);
+    chunk(1)->magic = 0;
+    convert(bytes_write("a.capture", sizeof bytes), &r);
+    assert_int_equal(r.status, -1);
+    assert_non_null(strstr(r.err.text, "chunk 1 of lane 1 follows a gap"));
+}
+
+static void threads_end_after_their_last_op_and_the_clock_has_steps(void **state)
+{
+    (void)state;
+    const struct by_hand records[] = {
+        at(record(CAPTURE_ALLOC, 7, 0x1000, 10), 1000),
+        at(record(CAPTURE_THREAD_END, 7, 0, 0), 1010),
+        at(record(CAPTURE_ALLOC, 3, 0x2000, 10), 1099),
+        at(record(CAPTURE_FREE, 7, 0x1000, 0), 1250),
+        at(record(CAPTURE_FREE, 3, 0x2000, 0), 1300),
     };
-    static const uint64_t clocks[] = {1000, 1010, 1005, 990, 1030};
-    static const uint64_t expected[] = {0, 10, 10, 10, 30};
-    for (int i = 0; i < 5; i++)
-        records[i].clock_ns = clocks[i];
+    static const uint64_t expected[] = {0, 0, 200, 200, 300};
     struct capture_header h;
     header_default(&h);
     h.clock = 1;
@@ -237,23 +448,25 @@ static void threads_end_after_their_last_op_and_time_never_runs_back(void **stat
 static void child_inherits_what_is_live_at_the_fork(void **state)
 {
     (void)state;
-    const struct capture_record parent[] = {
+    const struct by_hand parent[] = {
         record(CAPTURE_ALLOC, 1, 0x1000, 10), record(CAPTURE_ALLOC, 1, 0x2000, 20),
         record(CAPTURE_ALLOC, 1, 0x3000, 30), record(CAPTURE_FREE, 1, 0x2000, 0),
-        record(CAPTURE_FREE, 1, 0x1000, 0), /* after the fork */
+        record(CAPTURE_FREE, 1, 0x1000, 0),   /* after the fork */
+        record(CAPTURE_ALLOC, 2, 0x4000, 40), /* in a lane that began after it */
     };
-    const struct capture_record child[] = {
+    const struct by_hand child[] = {
+        record(CAPTURE_CUT, 1, 1, 4 * CAPTURE_LONG_WORDS), /* lane 1, sequence 0 */
         record(CAPTURE_FREE, 1, 0x1000, 0),
         record(CAPTURE_ALLOC, 1, 0x2000, 21),
     };
     struct capture_header h;
     struct result r = {0};
     header_default(&h);
-    file_write("parent.capture", &h, parent, 5, 0);
-    h.parent_records = 4;
+    file_write("parent.capture", &h, parent, 6, 0);
+    h.lanes_at_fork = 1;
     h.fork_thread = 1;
     strcpy(h.parent, "parent.capture");
-    convert(file_write("child.capture", &h, child, 2, 0), &r);
+    convert(file_write("child.capture", &h, child, 3, 0), &r);
     assert_int_equal(r.status, 0);
     assert_int_equal(r.count, 4);
     assert_op(&r, 0, TRACE_LIVE, 0, 0, 10);
@@ -263,7 +476,7 @@ static void child_inherits_what_is_live_at_the_fork(void **state)
     assert_int_equal(r.report.inherited_objects, 2);
 
     strcpy(h.parent, "child.capture"); /* its own parent: must end */
-    convert(file_write("child.capture", &h, child, 2, 0), &r);
+    convert(file_write("child.capture", &h, child, 3, 0), &r);
     assert_int_equal(r.status, -1);
     assert_non_null(strstr(r.err.text, "ancestors"));
 }
@@ -271,15 +484,15 @@ static void child_inherits_what_is_live_at_the_fork(void **state)
 static void damaged_captures_are_refused(void **state)
 {
     (void)state;
-    struct capture_record odd = record(CAPTURE_KINDS, 1, 0, 0);
+    struct by_hand odd = record(CAPTURE_KINDS, 1, 0, 0);
     struct capture_header h;
     struct result r = {0};
     header_default(&h);
     convert(file_write("a.capture", &h, &odd, 1, 0), &r);
-    assert_non_null(strstr(r.err.text, "a.capture: offset 65536: a record of unknown kind"));
-    convert(file_write("a.capture", &h, &odd, 0, CAPTURE_HEADER_BYTES), &r);
+    assert_non_null(strstr(r.err.text, "a.capture: offset 65664: a record of unknown kind"));
+    convert(file_write("a.capture", &h, &odd, 0, sizeof bytes - 100), &r);
     assert_non_null(strstr(r.err.text, "too short for a capture"));
-    h.record_bytes = 24;
+    h.room_bytes = 24;
     convert(file_write("a.capture", &h, &odd, 0, 0), &r);
     assert_non_null(strstr(r.err.text, "offset 8: a capture of another version"));
     header_default(&h);
@@ -322,10 +535,16 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(realloc_moves_and_its_address_is_given_out_meanwhile),
-        cmocka_unit_test(address_given_out_while_live_is_an_inversion),
+        cmocka_unit_test(address_given_out_while_live_ends_what_was_there),
+        cmocka_unit_test(a_release_stamped_too_late_is_the_old_objects),
+        cmocka_unit_test(a_release_stamped_too_early_follows_its_allocation),
+        cmocka_unit_test(reallocs_nest_in_a_thread),
+        cmocka_unit_test(what_was_freed_while_stopped_ends_when_its_address_returns),
         cmocka_unit_test(unknown_addresses_are_dropped_or_taken_as_new),
-        cmocka_unit_test(unfilled_and_lost_records_are_counted),
-        cmocka_unit_test(threads_end_after_their_last_op_and_time_never_runs_back),
+        cmocka_unit_test(what_follows_the_first_loss_is_left_out),
+        cmocka_unit_test(short_forms),
+        cmocka_unit_test(a_torn_chunk_is_not_read),
+        cmocka_unit_test(threads_end_after_their_last_op_and_the_clock_has_steps),
         cmocka_unit_test(child_inherits_what_is_live_at_the_fork),
         cmocka_unit_test(damaged_captures_are_refused),
     };

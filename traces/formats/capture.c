@@ -2,184 +2,133 @@
  * capture.c - a recorder's capture as a trace: addresses become objects, process-wide thread
  * numbers become numbers by first appearance, and the two records of a realloc one op.
  *
- * The order of the capture is the order of the trace; a realloc stands where it returned. In a
- * correct program the records of one address alternate between given and released
- * (traces/recorder/capture.h says why), and that is checked here: a block given out while it is
- * live is an inversion, and the old object is freed first; a release of an address that is not live
- * is dropped; a realloc of one is taken as an allocation. All are counted, and the counts go into
- * the trace. They come from calls that the recorder cannot see, such as those of an allocator
- * reached by another name.
+ * The order of the capture, which is that of its stamps, is the order of the trace; a realloc
+ * stands where it returned. In a correct program the events of one address alternate between given
+ * and released (traces/recorder/capture.h says why), and that is checked here:
+ *
+ * - A block given out while it is live. Its release is perhaps only stamped a little late: the old
+ *   object is kept aside for 0.1 ms, and a release of the address in that time is the old object's:
+ *   an inversion, put right. If none comes, the old object is freed.
+ * - A release of an address that is not live. Its allocation is perhaps only stamped a little late:
+ *   the release is kept for 0.1 ms, and follows the allocation if that comes: an inversion too. If
+ *   not, a free is dropped, and a realloc is an allocation.
+ *
+ * All are counted, and the counts go into the trace. What is not put right comes from calls that the
+ * recorder cannot see, such as those of an allocator reached by another name.
+ *
+ * Recording may stop and go on. What was freed in between shows when its address is given out again:
+ * the old object is freed there, and counted as unseen.
  *
  * A process that was forked begins with what its parent had live at that moment, as `live` ops in
- * the order of allocation: the parent's capture is followed up to the position of the fork, and so
- * on to the first ancestor.
+ * the order of allocation: the parent's capture is followed as far as its lanes had got, and so on
+ * to the first ancestor.
  *
  * THREAD_BEGIN stands before a thread's first op. THREAD_END stands after its last one, if it was
- * seen to end; that takes a first pass over the capture, because destructors may free memory after
- * the recorder was told.
+ * seen to end: destructors may free memory after the recorder was told.
  */
 #include "traces/formats/capture.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "traces/address_map.h"
-#include "traces/recorder/capture.h"
+#include "traces/capture_read.h"
 
-enum { MAX_ANCESTORS = 1000, NO_NUMBER = -1 };
-
-struct capture { /* a mapped file */
-    const char *path;
-    const struct capture_header *header;
-    const struct capture_record *records;
-    uint64_t count; /* up to the last filled record */
-    size_t bytes;
+enum {
+    MAX_ANCESTORS = 1000,
+    NO_NUMBER = -1,
+    CLOCK_STEP_NS = 100, /* the trace's clock has this resolution */
+    WAITS_PER_S = 10000, /* an event waits for another one that long */
+    WAIT_COUNT = 4096,   /* the same where stamps are a counter */
 };
 
 struct pending { /* a realloc between its two records */
-    bool open, unknown;
+    bool unknown;
     uint64_t address, id, size; /* of the old block; address 0: realloc(NULL) */
+    uint64_t asked;             /* the new size */
 };
 
 struct thread {
     int64_t number; /* in the trace; NO_NUMBER before its first op */
-    uint64_t last;  /* position of its last record */
-    bool ended;
-    struct pending realloc;
+    bool ended, gone;
+    struct pending
+        *open; /* reallocs, innermost last: a signal handler may make one inside another */
+    uint32_t open_count, open_room;
     char name[17];
 };
 
+struct wait { /* an event out of order: until its counterpart comes, or `until` */
+    uint64_t address, until;
+    uint64_t id, size; /* of the old object; or of a free */
+    uint32_t thread;
+    uint8_t kind; /* CAPTURE_ALLOC: the old object waits for its release; else a release waits */
+    bool over;
+};
+
+struct waits { /* first in, first out */
+    struct wait *ring;
+    uint64_t first, end;           /* never wrap */
+    uint64_t room;                 /* a power of two */
+    struct address_map by_address; /* -> position */
+};
+
 struct conversion {
-    struct capture file;
+    struct capture_reader in;
     struct trace_writer *out; /* NULL: only the live set is wanted */
     const struct capture_options *options;
     struct capture_report *report;
-    struct address_map live;    /* address -> id, size */
-    struct address_map numbers; /* a thread's number in the capture -> index in threads */
-    struct address_map scopes;  /* id of an open scope in the capture -> its number */
-    struct thread *threads;
-    size_t thread_count;
+    struct address_map live;   /* address -> id, size */
+    struct address_map scopes; /* id of an open scope in the capture -> its number */
+    struct waits waits;
+    struct thread *threads; /* by their number in the capture */
+    uint32_t thread_room;
     uint64_t objects, scope_count;
+    uint64_t objects_at_gap; /* when the recording stopped last */
     int64_t trace_threads;
-    uint64_t position; /* of the record at hand */
-    uint64_t clock_start, clock;
+    uint64_t position; /* of the event at hand, from 1 */
+    uint64_t stamp, wait_for;
+    uint64_t clock, clock_start;
+    bool clock_started;
     struct error *err;
 };
-
-/* ---- the file ---- */
-
-static void capture_unmap(struct capture *file)
-{
-    if (file->header)
-        munmap((void *)file->header, file->bytes);
-    file->header = NULL;
-}
-
-static bool string_ends(const char *text, size_t room)
-{
-    return memchr(text, 0, room) != NULL;
-}
-
-static int header_check(const struct capture *file, struct error *err)
-{
-    const struct capture_header *h = file->header;
-    if (h->magic != CAPTURE_MAGIC)
-        return error_set(err, "%s: offset 0: not a capture, or its process ended before it began",
-                         file->path);
-    if (h->header_bytes != CAPTURE_HEADER_BYTES || h->record_bytes != CAPTURE_RECORD_BYTES)
-        return error_set(err, "%s: offset 8: a capture of another version of the recorder",
-                         file->path);
-    if (!string_ends(h->program, sizeof h->program) || !string_ends(h->parent, sizeof h->parent) ||
-        !string_ends(h->recorder, sizeof h->recorder) || h->command_bytes > CAPTURE_COMMAND_BYTES ||
-        strchr(h->parent, '/'))
-        return error_set(err, "%s: offset 16: the header is damaged", file->path);
-    return 0;
-}
-
-static int capture_map(struct capture *file, const char *path, struct error *err)
-{
-    struct stat status;
-    *file = (struct capture){.path = path};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &status) != 0) {
-        if (fd >= 0)
-            close(fd);
-        return error_set(err, "%s: cannot read: %s", path, strerror(errno));
-    }
-    if (!S_ISREG(status.st_mode) || status.st_size < (off_t)CAPTURE_HEADER_BYTES) {
-        close(fd);
-        return error_set(err, "%s: offset 0: too short for a capture", path);
-    }
-    file->bytes = (size_t)status.st_size;
-    void *p = mmap(NULL, file->bytes, PROT_READ, MAP_SHARED, fd, 0);
-    int error = errno;
-    close(fd);
-    if (p == MAP_FAILED)
-        return error_set(err, "%s: cannot map: %s", path, strerror(error));
-    file->header = p;
-    file->records = (const void *)((const char *)p + CAPTURE_HEADER_BYTES);
-    file->count = (file->bytes - CAPTURE_HEADER_BYTES) / CAPTURE_RECORD_BYTES;
-    while (file->count && file->records[file->count - 1].kind == CAPTURE_NONE)
-        file->count--;
-    if (header_check(file, err)) {
-        capture_unmap(file);
-        return -1;
-    }
-    return 0;
-}
 
 /* ---- threads ---- */
 
 static int no_memory(struct conversion *c)
 {
-    return error_set(c->err, "%s: no memory for the tables of a capture of this size",
-                     c->file.path);
+    return error_set(c->err, "%s: no memory for the tables of a capture of this size", c->in.path);
 }
 
 /* NULL: no memory. */
 static struct thread *thread_of(struct conversion *c, uint32_t number)
 {
-    const struct address_entry *e = address_map_find(&c->numbers, number);
-    if (e)
-        return &c->threads[address_entry_id(e)];
-    if ((c->thread_count & (c->thread_count - 1)) == 0) {
-        size_t room = c->thread_count ? 2 * c->thread_count : 1;
+    if (number >= c->thread_room) {
+        uint32_t room = 2 * number + 16;
         struct thread *grown = realloc(c->threads, room * sizeof *grown);
         if (!grown)
             return NULL;
+        for (uint32_t i = c->thread_room; i < room; i++)
+            grown[i] = (struct thread){.number = NO_NUMBER};
         c->threads = grown;
+        c->thread_room = room;
     }
-    if (!address_map_add(&c->numbers, number, c->thread_count, 0))
-        return NULL;
-    c->threads[c->thread_count] = (struct thread){.number = NO_NUMBER};
-    return &c->threads[c->thread_count++];
-}
-
-/* Which record of each thread is its last, and which threads ended. */
-static int threads_scan(struct conversion *c)
-{
-    for (uint64_t i = 0; i < c->file.count; i++) {
-        const struct capture_record *r = &c->file.records[i];
-        if (r->kind == CAPTURE_NONE)
-            continue;
-        struct thread *t = thread_of(c, r->thread);
-        if (!t)
-            return no_memory(c);
-        t->last = i;
-        t->ended |= r->kind == CAPTURE_THREAD_END;
-    }
-    return 0;
+    return &c->threads[number];
 }
 
 /* ---- ops ---- */
+
+static int put_plain(struct conversion *c, uint8_t kind, int64_t thread)
+{
+    struct trace_op op = {.kind = kind,
+                          .thread = (uint32_t)thread,
+                          .object = TRACE_NO_OBJECT,
+                          .scope = TRACE_NO_SCOPE,
+                          .clock_ns = c->clock};
+    return trace_put(c->out, &op, c->err);
+}
 
 static int put(struct conversion *c, struct thread *t, struct trace_op op)
 {
@@ -188,12 +137,7 @@ static int put(struct conversion *c, struct thread *t, struct trace_op op)
         return 0;
     if (t->number == NO_NUMBER) {
         t->number = c->trace_threads++;
-        struct trace_op begin = {.kind = TRACE_THREAD_BEGIN,
-                                 .thread = (uint32_t)t->number,
-                                 .object = TRACE_NO_OBJECT,
-                                 .scope = TRACE_NO_SCOPE,
-                                 .clock_ns = c->clock};
-        if (trace_put(c->out, &begin, c->err))
+        if (put_plain(c, TRACE_THREAD_BEGIN, t->number))
             return -1;
     }
     op.thread = (uint32_t)t->number;
@@ -214,11 +158,116 @@ static int odd(struct conversion *c, uint64_t *count, const char *what, uint64_t
         return 0; /* counted in the ancestor's own trace */
     ++*count;
     if (!report->first_odd_line)
-        report->first_odd_line = c->position + 1;
+        report->first_odd_line = c->position;
     if (report->strict)
-        return error_set(c->err, "%s: record %" PRIu64 ": %s 0x%" PRIx64, c->file.path,
-                         c->position + 1, what, address);
+        return error_set(c->err, "%s: record %" PRIu64 ": %s 0x%" PRIx64, c->in.path, c->position,
+                         what, address);
     return 0;
+}
+
+/* ---- events that wait for their counterpart ---- */
+
+static struct wait *wait_at(const struct waits *w, uint64_t position)
+{
+    return &w->ring[position & (w->room - 1)];
+}
+
+static struct wait *wait_find(const struct waits *w, uint64_t address)
+{
+    if (w->by_address.used == 0)
+        return NULL;
+    const struct address_entry *e = address_map_find(&w->by_address, address);
+    return e ? wait_at(w, address_entry_id(e)) : NULL;
+}
+
+static void wait_end(struct waits *w, struct wait *wait)
+{
+    struct address_entry *e = address_map_find(&w->by_address, wait->address);
+    wait->over = true;
+    if (e)
+        address_map_remove(&w->by_address, e);
+}
+
+/* Twice the room. */
+static int waits_grow(struct conversion *c)
+{
+    struct waits *w = &c->waits, old = *w;
+    uint64_t room = old.room ? 2 * old.room : 64;
+    struct wait *ring = malloc(room * sizeof *ring);
+    if (!ring)
+        return no_memory(c);
+    w->ring = ring;
+    w->room = room;
+    for (uint64_t i = w->first; i < w->end; i++)
+        *wait_at(w, i) = *wait_at(&old, i);
+    free(old.ring);
+    return 0;
+}
+
+/* The waiting is over, and nothing came. */
+static int wait_in_vain(struct conversion *c, struct wait *wait)
+{
+    struct thread *t = thread_of(c, wait->thread);
+    uint64_t address = wait->address, id = wait->id;
+    wait_end(&c->waits, wait);
+    if (wait->kind == CAPTURE_REALLOC_BEGIN)
+        return odd(c, &c->report->odd.unknown_reallocs,
+                   "realloc of an address that is not live:", address);
+    if (wait->kind != CAPTURE_ALLOC)
+        return odd(c, &c->report->odd.unknown_frees,
+                   "free of an address that is not live:", address);
+    if (odd(c, &c->report->odd.double_allocs, "given out while live:", address))
+        return -1;
+    return put(c, t, (struct trace_op){.kind = TRACE_FREE, .object = id});
+}
+
+/* Ends the waiting of all that was to wait until then. */
+static int waits_expire(struct conversion *c, uint64_t now)
+{
+    struct waits *w = &c->waits;
+    while (w->first < w->end && wait_at(w, w->first)->until < now) {
+        struct wait *wait = wait_at(w, w->first);
+        if (!wait->over && wait_in_vain(c, wait))
+            return -1;
+        w->first++;
+    }
+    return 0;
+}
+
+static int wait_add(struct conversion *c, struct wait wait)
+{
+    struct waits *w = &c->waits;
+    struct wait *other = wait_find(w, wait.address);
+    if (other && wait_in_vain(c, other)) /* two at once: the order says nothing any more */
+        return -1;
+    if (w->end - w->first == w->room && waits_grow(c))
+        return -1;
+    wait.until = c->stamp + c->wait_for;
+    *wait_at(w, w->end) = wait;
+    return address_map_add(&w->by_address, wait.address, w->end++, 0) ? 0 : no_memory(c);
+}
+
+/* ---- addresses ---- */
+
+static uint32_t thread_index(const struct conversion *c, const struct thread *t)
+{
+    return (uint32_t)(t - c->threads);
+}
+
+/* The address was given out while live. */
+static int address_given_twice(struct conversion *c, struct thread *t, struct address_entry *e)
+{
+    uint64_t id = address_entry_id(e), address = e->key, size = e->size;
+    address_map_remove(&c->live, e);
+    if (id < c->objects_at_gap) {
+        c->report->unseen_frees++;
+        return put(c, t, (struct trace_op){.kind = TRACE_FREE, .object = id});
+    }
+    return wait_add(c, (struct wait){.kind = CAPTURE_ALLOC,
+                                     .address = address,
+                                     .id = id,
+                                     .size = size,
+                                     .thread = thread_index(c, t)});
 }
 
 /* The address is live from here on. */
@@ -226,126 +275,190 @@ static int address_given(struct conversion *c, struct thread *t, uint64_t addres
                          uint64_t size)
 {
     struct address_entry *e = address_map_find(&c->live, address);
-    if (e) {
-        struct trace_op op = {.kind = TRACE_FREE, .object = address_entry_id(e)};
-        address_map_remove(&c->live, e);
-        if (odd(c, &c->report->odd.double_allocs, "given out while live:", address) ||
-            put(c, t, op))
-            return -1;
-    }
+    if (e && address_given_twice(c, t, e))
+        return -1;
     return address_map_add(&c->live, address, id, size) ? 0 : no_memory(c);
 }
 
-static int convert_alloc(struct conversion *c, struct thread *t, const struct capture_record *r)
+/* A release came before its allocation, which has been put just now: object `id`. */
+static int release_follows(struct conversion *c, struct thread *t, struct wait *wait, uint64_t id,
+                           uint64_t size)
 {
-    static const uint8_t kinds[] = {[CAPTURE_ALLOC] = TRACE_ALLOC,
-                                    [CAPTURE_CALLOC] = TRACE_CALLOC,
-                                    [CAPTURE_ALIGNED] = TRACE_ALIGNED};
-    struct trace_op op = {.kind = kinds[r->kind], .align_log2 = r->align_log2, .size = r->size};
-    if (r->flags & CAPTURE_FAILED) {
+    struct thread *by = thread_of(c, wait->thread);
+    struct wait w = *wait;
+    wait_end(&c->waits, wait);
+    c->report->inversions += c->out != NULL;
+    for (uint32_t i = by->open_count; w.kind == CAPTURE_REALLOC_BEGIN && i--;)
+        if (by->open[i].unknown && by->open[i].address == w.address) {
+            by->open[i].unknown = false;
+            by->open[i].id = id;
+            by->open[i].size = size;
+            return 0;
+        }
+    struct trace_op op = {.kind = TRACE_FREE, .object = id};
+    if (w.kind == CAPTURE_FREE_SIZED) {
+        op.flags = TRACE_SIZED;
+        op.size = w.size;
+    }
+    return put(c, by->gone ? t : by, op);
+}
+
+/* Puts an op that yields memory at an address. */
+static int put_given(struct conversion *c, struct thread *t, struct trace_op op, uint64_t address)
+{
+    struct wait *wait = wait_find(&c->waits, address);
+    if (!wait || wait->kind == CAPTURE_ALLOC)
+        return address_given(c, t, address, op.object, op.size) || put(c, t, op) ? -1 : 0;
+    return put(c, t, op) || release_follows(c, t, wait, op.object, op.size) ? -1 : 0;
+}
+
+/* Whose release this is: true, and *id and *size of the object; false: nobody's. */
+static bool address_released(struct conversion *c, uint64_t address, uint64_t *id, uint64_t *size)
+{
+    struct wait *wait = wait_find(&c->waits, address);
+    if (wait && wait->kind == CAPTURE_ALLOC) {
+        *id = wait->id;
+        *size = wait->size;
+        wait_end(&c->waits, wait);
+        c->report->inversions += c->out != NULL;
+        return true;
+    }
+    struct address_entry *e = address_map_find(&c->live, address);
+    if (!e)
+        return false;
+    *id = address_entry_id(e);
+    *size = e->size;
+    address_map_remove(&c->live, e);
+    return true;
+}
+
+static int convert_alloc(struct conversion *c, struct thread *t, const struct capture_event *e)
+{
+    struct trace_op op = {
+        .kind = TRACE_ALLOC, .align_log2 = e->align_log2, .size = e->size, .site = e->site};
+    if (e->kind != CAPTURE_ALLOC)
+        op.kind = e->kind == CAPTURE_CALLOC ? TRACE_CALLOC : TRACE_ALIGNED;
+    if (e->flags & CAPTURE_FAILED) {
         op.flags = TRACE_FAILED;
         op.object = TRACE_NO_OBJECT;
         return put(c, t, op);
     }
     op.object = c->objects++;
-    if (address_given(c, t, r->address, op.object, r->size))
-        return -1;
-    return put(c, t, op);
+    return put_given(c, t, op, e->address);
 }
 
-static int convert_free(struct conversion *c, struct thread *t, const struct capture_record *r)
+static int convert_free(struct conversion *c, struct thread *t, const struct capture_event *e)
 {
     struct trace_op op = {.kind = TRACE_FREE, .object = TRACE_NO_OBJECT};
-    if (r->flags & CAPTURE_SIZED) {
+    uint64_t size;
+    if (e->kind == CAPTURE_FREE_SIZED) {
         op.flags = TRACE_SIZED;
-        op.size = r->size;
+        op.size = e->size;
     }
-    if (r->address == 0) {
+    if (e->address == 0) {
         op.flags |= TRACE_NULL;
         return put(c, t, op);
     }
-    struct address_entry *e = address_map_find(&c->live, r->address);
-    if (!e)
-        return odd(c, &c->report->odd.unknown_frees,
-                   "free of an address that is not live:", r->address);
-    op.object = address_entry_id(e);
-    address_map_remove(&c->live, e);
-    return put(c, t, op);
+    if (address_released(c, e->address, &op.object, &size))
+        return put(c, t, op);
+    return wait_add(c, (struct wait){.kind = e->kind,
+                                     .address = e->address,
+                                     .size = e->size,
+                                     .thread = thread_index(c, t)});
 }
 
 static int convert_realloc_begin(struct conversion *c, struct thread *t,
-                                 const struct capture_record *r)
+                                 const struct capture_event *e)
 {
-    t->realloc = (struct pending){.open = true, .address = r->address};
-    if (r->address == 0)
-        return 0;
-    struct address_entry *e = address_map_find(&c->live, r->address);
-    if (!e) {
-        t->realloc.unknown = true;
-        return odd(c, &c->report->odd.unknown_reallocs,
-                   "realloc of an address that is not live:", r->address);
+    struct pending p = {.address = e->address, .asked = e->size};
+    if (t->open_count == t->open_room) {
+        uint32_t room = 2 * t->open_room + 1;
+        struct pending *grown = realloc(t->open, room * sizeof *grown);
+        if (!grown)
+            return no_memory(c);
+        t->open = grown;
+        t->open_room = room;
     }
-    t->realloc.id = address_entry_id(e);
-    t->realloc.size = e->size;
-    address_map_remove(&c->live, e);
-    return 0;
+    p.unknown = e->address && !address_released(c, e->address, &p.id, &p.size);
+    t->open[t->open_count++] = p;
+    if (!p.unknown)
+        return 0;
+    return wait_add(c, (struct wait){.kind = CAPTURE_REALLOC_BEGIN,
+                                     .address = e->address,
+                                     .thread = thread_index(c, t)});
+}
+
+/* The end of a realloc that made an object. */
+static int put_realloc_new(struct conversion *c, struct thread *t, const struct capture_event *e,
+                           const struct pending *old)
+{
+    struct trace_op op = {
+        .kind = TRACE_REALLOC, .flags = TRACE_NULL, .size = old->asked, .site = e->site};
+    bool failed = e->flags & CAPTURE_FAILED;
+    if (failed && old->asked == 0 && old->unknown)
+        return 0; /* it freed what we do not know */
+    if (e->flags & CAPTURE_LEFT)
+        return 0;
+    if (failed) {
+        op.flags |= TRACE_FAILED;
+        op.object = TRACE_NO_OBJECT;
+        return put(c, t, op);
+    }
+    op.object = c->objects++;
+    return put_given(c, t, op, e->address);
 }
 
 static int convert_realloc_end(struct conversion *c, struct thread *t,
-                               const struct capture_record *r)
+                               const struct capture_event *e)
 {
-    struct pending old = t->realloc;
-    bool failed = r->flags & CAPTURE_FAILED, fresh = !old.open || old.unknown || old.address == 0;
-    struct trace_op op = {.kind = TRACE_REALLOC, .object = old.id, .size = r->size};
-    t->realloc = (struct pending){0};
-    if (!old.open &&
-        odd(c, &c->report->odd.unknown_reallocs, "realloc without its begin:", r->address))
+    bool failed = e->flags & CAPTURE_FAILED, begun = t->open_count > 0;
+    struct pending old = {.unknown = true};
+    if (begun)
+        old = t->open[--t->open_count];
+    else if (odd(c, &c->report->odd.unknown_reallocs, "realloc without its begin:", e->address))
         return -1;
-    if (fresh) {
-        if (failed && r->size == 0 && old.unknown)
-            return 0; /* it freed what we do not know */
-        op.flags = TRACE_NULL | (failed ? TRACE_FAILED : 0);
-        op.object = failed ? TRACE_NO_OBJECT : c->objects++;
-    } else if (failed && r->size == 0) {
-        op.flags = TRACE_ENDS;
-    } else if (failed) {
-        op.flags = TRACE_FAILED;
-        if (address_given(c, t, old.address, old.id, old.size))
-            return -1;
-    }
-    if (!failed && address_given(c, t, r->address, op.object, r->size))
+    if (old.unknown || old.address == 0)
+        return put_realloc_new(c, t, e, &old);
+    struct trace_op op = {
+        .kind = TRACE_REALLOC, .object = old.id, .size = old.asked, .site = e->site};
+    if (e->flags & CAPTURE_LEFT)
+        return put(c, t, (struct trace_op){.kind = TRACE_FREE, .object = old.id});
+    if (!failed)
+        return put_given(c, t, op, e->address);
+    op.flags = old.asked == 0 ? TRACE_ENDS : TRACE_FAILED;
+    if (old.asked != 0 && address_given(c, t, old.address, old.id, old.size))
         return -1;
     return put(c, t, op);
 }
 
 /* ---- marks ---- */
 
-static int convert_scope(struct conversion *c, struct thread *t, const struct capture_record *r)
+static int convert_scope(struct conversion *c, struct thread *t, const struct capture_event *e)
 {
     struct trace_op op = {.object = TRACE_NO_OBJECT};
-    if (r->kind == CAPTURE_SCOPE_BEGIN) {
+    if (e->kind == CAPTURE_SCOPE_BEGIN) {
         op.kind = TRACE_SCOPE_BEGIN;
         op.scope = c->scope_count++;
-        return address_map_add(&c->scopes, r->address, op.scope, 0) ? put(c, t, op) : no_memory(c);
+        return address_map_add(&c->scopes, e->address, op.scope, 0) ? put(c, t, op) : no_memory(c);
     }
-    op.kind = r->kind == CAPTURE_SCOPE_END ? TRACE_SCOPE_END : TRACE_SCOPE_SWITCH;
-    if (r->address == 0 && op.kind == TRACE_SCOPE_SWITCH) {
+    op.kind = e->kind == CAPTURE_SCOPE_END ? TRACE_SCOPE_END : TRACE_SCOPE_SWITCH;
+    if (e->address == 0 && op.kind == TRACE_SCOPE_SWITCH) {
         op.scope = TRACE_NO_SCOPE;
         return put(c, t, op);
     }
-    struct address_entry *e = address_map_find(&c->scopes, r->address);
-    if (!e)
-        return odd(c, &c->report->odd_marks, "a mark of a scope that is not open:", r->address);
-    op.scope = address_entry_id(e);
+    struct address_entry *entry = address_map_find(&c->scopes, e->address);
+    if (!entry)
+        return odd(c, &c->report->odd_marks, "a mark of a scope that is not open:", e->address);
+    op.scope = address_entry_id(entry);
     if (op.kind == TRACE_SCOPE_END)
-        address_map_remove(&c->scopes, e);
+        address_map_remove(&c->scopes, entry);
     return put(c, t, op);
 }
 
-static void keep_name(struct thread *t, const struct capture_record *r)
+static void keep_name(struct thread *t, const struct capture_event *e)
 {
-    memcpy(t->name, &r->address, 8);
-    memcpy(t->name + 8, &r->size, 8);
+    memcpy(t->name, &e->address, 8);
+    memcpy(t->name + 8, &e->size, 8);
     for (char *p = t->name; *p; p++)
         if (*p < ' ' || *p > '~')
             *p = '?';
@@ -353,93 +466,155 @@ static void keep_name(struct thread *t, const struct capture_record *r)
 
 /* ---- a whole capture ---- */
 
-static int convert_record(struct conversion *c, const struct capture_record *r)
+static void clock_follow(struct conversion *c, const struct capture_event *e)
 {
-    struct thread *t = thread_of(c, r->thread);
-    if (!t)
-        return no_memory(c);
-    if (c->file.header->clock && c->options->clock) {
-        /* Stamps of two threads may cross between the clock and the position: time never runs back.
-         */
-        uint64_t now = r->clock_ns - c->clock_start;
-        c->clock = r->clock_ns > c->clock_start && now > c->clock ? now : c->clock;
-    }
-    switch (r->kind) {
+    const struct capture_header *h = c->in.header;
+    uint64_t now = c->clock_start;
+    if (!h->clock || !c->options->clock)
+        return;
+    if (h->order == CAPTURE_BY_TSC)
+        now = capture_ns(&c->in, e->stamp);
+    else if (e->kind == CAPTURE_CLOCK)
+        now = e->address - h->started.ns;
+    else
+        return;
+    if (!c->clock_started)
+        c->clock_start = now;
+    c->clock_started = true;
+    now = (now - c->clock_start) / CLOCK_STEP_NS * CLOCK_STEP_NS;
+    c->clock = now > c->clock ? now : c->clock;
+}
+
+static int convert_event(struct conversion *c, struct thread *t, const struct capture_event *e)
+{
+    switch (e->kind) {
     case CAPTURE_ALLOC:
     case CAPTURE_CALLOC:
     case CAPTURE_ALIGNED:
-        return convert_alloc(c, t, r);
+        return convert_alloc(c, t, e);
     case CAPTURE_FREE:
-        return convert_free(c, t, r);
+    case CAPTURE_FREE_SIZED:
+        return convert_free(c, t, e);
     case CAPTURE_REALLOC_BEGIN:
-        return convert_realloc_begin(c, t, r);
+        return convert_realloc_begin(c, t, e);
     case CAPTURE_REALLOC_END:
-        return convert_realloc_end(c, t, r);
+        return convert_realloc_end(c, t, e);
     case CAPTURE_SCOPE_BEGIN:
     case CAPTURE_SCOPE_END:
     case CAPTURE_SCOPE_SWITCH:
-        return convert_scope(c, t, r);
+        return convert_scope(c, t, e);
     case CAPTURE_THREAD_NAME:
-        keep_name(t, r);
-        return 0;
+        keep_name(t, e);
+        break;
     case CAPTURE_THREAD_END:
-        return 0;
-    }
-    return error_set(c->err, "%s: offset %" PRIu64 ": a record of unknown kind %u", c->file.path,
-                     CAPTURE_HEADER_BYTES + c->position * CAPTURE_RECORD_BYTES, r->kind);
-}
-
-/* Follows the capture up to record `end`. */
-static int convert_records(struct conversion *c, uint64_t end)
-{
-    if (end > c->file.count)
-        end = c->file.count;
-    for (c->position = 0; c->position < end; c->position++) {
-        const struct capture_record *r = &c->file.records[c->position];
-        if (r->kind == CAPTURE_NONE) {
-            c->report->unfilled_records++;
-            continue;
-        }
-        if (convert_record(c, r))
-            return -1;
-        struct thread *t = thread_of(c, r->thread);
-        struct trace_op op = {.kind = TRACE_THREAD_END, .object = TRACE_NO_OBJECT};
-        if (t->ended && t->last == c->position && t->number != NO_NUMBER && put(c, t, op))
-            return -1;
+        t->ended = true;
+        break;
+    case CAPTURE_STOP:
+        c->report->stops++;
+        break;
+    case CAPTURE_START:
+        c->objects_at_gap = c->objects;
+        break;
     }
     return 0;
 }
 
+/* The end of a thread that was seen to end, after the last event of its lanes. */
+static int thread_end(struct conversion *c, uint32_t number)
+{
+    struct thread *t = thread_of(c, number);
+    if (!t->ended || t->gone || c->in.lanes_left[number] != 0)
+        return 0;
+    t->gone = true;
+    return c->out && t->number != NO_NUMBER ? put_plain(c, TRACE_THREAD_END, t->number) : 0;
+}
+
+static int convert_events(struct conversion *c)
+{
+    struct capture_event e;
+    int more;
+    const struct capture_header *h = c->in.header;
+    c->wait_for = h->order == CAPTURE_BY_TSC ? h->ticks_per_s / WAITS_PER_S : WAIT_COUNT;
+    while ((more = capture_next(&c->in, &e, c->err)) > 0) {
+        struct thread *t = thread_of(c, e.thread);
+        if (!t)
+            return no_memory(c);
+        c->position++;
+        c->stamp = e.stamp;
+        clock_follow(c, &e);
+        if ((c->waits.first < c->waits.end && waits_expire(c, e.stamp)) ||
+            convert_event(c, t, &e) || (t->ended && thread_end(c, e.thread)))
+            return -1;
+    }
+    return more < 0 || waits_expire(c, UINT64_MAX) ? -1 : 0;
+}
+
 static void conversion_free(struct conversion *c)
 {
-    capture_unmap(&c->file);
+    capture_close(&c->in);
     address_map_free(&c->live);
-    address_map_free(&c->numbers);
     address_map_free(&c->scopes);
+    address_map_free(&c->waits.by_address);
+    free(c->waits.ring);
+    for (uint32_t i = 0; i < c->thread_room; i++)
+        free(c->threads[i].open);
     free(c->threads);
 }
 
-/* The live set that the process of `header` was forked with, into `live`; ids are in the order of
+/* ---- what a child inherits ---- */
+
+/* How far the parent's lanes had got, as the child's first events say. The caller frees *cuts. */
+static int cuts_read(const char *child, struct capture_cut **cuts, size_t *count, struct error *err)
+{
+    struct capture_reader r;
+    struct capture_event e;
+    *cuts = NULL;
+    *count = 0;
+    if (capture_open(&r, child, err))
+        return -1;
+    int more;
+    while ((more = capture_next(&r, &e, err)) > 0 && e.kind == CAPTURE_CUT) {
+        struct capture_cut *grown = *cuts;
+        if ((*count & (*count - 1)) == 0)
+            grown = realloc(*cuts, (*count ? 2 * *count : 1) * sizeof *grown);
+        if (!grown) {
+            more = error_set(err, "%s: no memory", child);
+            break;
+        }
+        *cuts = grown;
+        grown[(*count)++] = (struct capture_cut){
+            .lane = e.address, .words = e.size & UINT32_MAX, .sequence = (uint32_t)(e.size >> 32)};
+    }
+    capture_close(&r);
+    return more < 0 ? -1 : 0;
+}
+
+/* The live set that the process of `child` was forked with, into `live`; ids are in the order of
  * allocation. */
-static int inherit(const struct capture *child, const struct capture_options *options,
+static int inherit(const struct capture_reader *child, const struct capture_options *options,
                    struct address_map *live, uint64_t *objects, unsigned depth, struct error *err)
 {
     const char *slash = strrchr(child->path, '/');
     char path[PATH_MAX];
     struct capture_report ignored = {0};
     struct conversion c = {.options = options, .report = &ignored, .err = err};
+    struct capture_cut *cuts;
+    size_t count;
     int dir = slash ? (int)(slash - child->path) + 1 : 0;
     if (depth > MAX_ANCESTORS)
         return error_set(err, "%s: more than %d ancestors", child->path, MAX_ANCESTORS);
     if (snprintf(path, sizeof path, "%.*s%s", dir, child->path, child->header->parent) >= PATH_MAX)
         return error_set(err, "%s: the path of its parent's capture is too long", child->path);
-    if (capture_map(&c.file, path, err))
-        return -1;
-    int status = 0;
-    if (c.file.header->parent[0])
-        status = inherit(&c.file, options, &c.live, &c.objects, depth + 1, err);
+    int status = cuts_read(child->path, &cuts, &count, err);
     if (status == 0)
-        status = convert_records(&c, child->header->parent_records);
+        status = capture_open(&c.in, path, err);
+    if (status == 0)
+        status = capture_limit(&c.in, cuts, count, child->header->lanes_at_fork, err);
+    free(cuts);
+    if (status == 0 && c.in.header->parent[0])
+        status = inherit(&c.in, options, &c.live, &c.objects, depth + 1, err);
+    if (status == 0)
+        status = convert_events(&c);
     if (status == 0) {
         *live = c.live;
         *objects = c.objects;
@@ -458,7 +633,7 @@ static int compare_ids(const void *a, const void *b)
 /* Emits the inherited objects, oldest first, and gives them the ids they have in this trace. */
 static int put_inherited(struct conversion *c)
 {
-    struct thread *t = thread_of(c, c->file.header->fork_thread);
+    struct thread *t = thread_of(c, c->in.header->fork_thread);
     struct address_entry **sorted = malloc((c->live.used + 1) * sizeof *sorted);
     if (!t || !sorted) {
         free(sorted);
@@ -520,7 +695,7 @@ static void command_text(const struct capture_header *h, bool whole, char *text,
 
 static int put_meta(struct conversion *c)
 {
-    const struct capture_header *h = c->file.header;
+    const struct capture_header *h = c->in.header;
     const struct capture_report *r = c->report;
     char command[CAPTURE_COMMAND_BYTES + 1], date[32], key[32];
     time_t started = (time_t)h->started_s;
@@ -532,17 +707,33 @@ static int put_meta(struct conversion *c)
         trace_set_meta(c->out, "command", command, c->err) ||
         trace_set_meta(c->out, "date", date, c->err) ||
         trace_set_meta(c->out, "recorder", h->recorder, c->err) ||
-        set_count(c, "lost_ops", r->lost_records + r->unfilled_records) ||
-        set_count(c, "inversions", r->odd.double_allocs) ||
-        set_count(c, "unknown_frees", r->odd.unknown_frees) ||
-        set_count(c, "unknown_reallocs", r->odd.unknown_reallocs))
+        trace_set_meta(c->out, "order", h->order == CAPTURE_BY_TSC ? "tsc" : "counter", c->err))
         return -1;
-    if ((r->nested_calls && set_count(c, "nested_calls", r->nested_calls)) ||
-        (r->odd_marks && set_count(c, "odd_marks", r->odd_marks)) ||
-        (r->clamped_sizes && set_count(c, "clamped_sizes", r->clamped_sizes)) ||
-        (r->forked && set_count(c, "inherited_objects", r->inherited_objects)))
-        return -1;
-    for (size_t i = 0; i < c->thread_count; i++) {
+    const struct {
+        const char *key;
+        uint64_t value;
+        bool always;
+    } counts[] = {
+        {"lost_ops", r->lost_records, true},
+        {"lost_from_ns", r->lost_at_ns, false},
+        {"inversions", r->odd.double_allocs, true},
+        {"inversions_repaired", r->inversions, true},
+        {"unknown_frees", r->odd.unknown_frees, true},
+        {"unknown_reallocs", r->odd.unknown_reallocs, true},
+        {"recorder_ps_per_op", h->record_ps, false},
+        {"nested_calls", r->nested_calls, false},
+        {"stops", r->stops, false},
+        {"unseen_frees", r->unseen_frees, false},
+        {"sample", h->sample > 1 ? h->sample : 0, false},
+        {"skipped_calls", r->skipped_calls, false},
+        {"odd_marks", r->odd_marks, false},
+        {"clamped_sizes", r->clamped_sizes, false},
+        {"inherited_objects", r->inherited_objects, r->forked},
+    };
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        if ((counts[i].value || counts[i].always) && set_count(c, counts[i].key, counts[i].value))
+            return -1;
+    for (uint32_t i = 0; i < c->thread_room; i++) {
         const struct thread *t = &c->threads[i];
         snprintf(key, sizeof key, "thread.%" PRId64 ".name", t->number);
         if (t->name[0] && t->number != NO_NUMBER && trace_set_meta(c->out, key, t->name, c->err))
@@ -551,25 +742,33 @@ static int put_meta(struct conversion *c)
     return 0;
 }
 
-static int convert_mapped(struct conversion *c)
+static void report_losses(struct conversion *c)
 {
-    const struct capture_header *h = c->file.header;
+    const struct capture_header *h = c->in.header;
+    struct capture_report *r = c->report;
+    r->lost_records = h->lost_records + c->in.cut_records;
+    if (h->lost.ns > h->started.ns)
+        r->lost_at_ns = h->lost.ns - h->started.ns;
+}
+
+static int convert_open(struct conversion *c)
+{
+    const struct capture_header *h = c->in.header;
     struct capture_report *r = c->report;
     snprintf(r->program, sizeof r->program, "%s", h->program);
     make_printable(r->program);
     r->pid = h->pid;
     r->forked = h->parent[0] != 0;
-    r->lost_records = h->lost_records;
     r->nested_calls = h->nested_calls;
-    r->odd.lines = c->file.count;
-    for (uint64_t i = 0; i < c->file.count && !c->clock_start; i++)
-        c->clock_start = c->file.records[i].clock_ns;
-    if (threads_scan(c))
-        return -1;
+    r->skipped_calls = h->skipped_calls;
     if (r->forked &&
-        (inherit(&c->file, c->options, &c->live, &c->objects, 0, c->err) || put_inherited(c)))
+        (inherit(&c->in, c->options, &c->live, &c->objects, 0, c->err) || put_inherited(c)))
         return -1;
-    return convert_records(c, c->file.count) || put_meta(c) ? -1 : 0;
+    if (convert_events(c))
+        return -1;
+    r->odd.lines = c->position;
+    report_losses(c);
+    return put_meta(c);
 }
 
 int capture_convert(const char *path, struct trace_writer *out,
@@ -579,9 +778,9 @@ int capture_convert(const char *path, struct trace_writer *out,
     bool strict = report->odd.strict;
     *report = (struct capture_report){.odd.strict = strict};
     struct conversion c = {.out = out, .options = options, .report = report, .err = err};
-    int status = capture_map(&c.file, path, err);
+    int status = capture_open(&c.in, path, err);
     if (status == 0)
-        status = convert_mapped(&c);
+        status = convert_open(&c);
     conversion_free(&c);
     return status;
 }

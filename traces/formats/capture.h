@@ -18,11 +18,15 @@ struct capture_options {
 
 struct capture_report {
     struct import_report odd;
-    uint64_t lost_records;     /* the recorder found no room for them */
-    uint64_t unfilled_records; /* taken, but the process ended before they were written */
-    uint64_t nested_calls;     /* the allocator's own: not part of the program */
-    uint64_t odd_marks;        /* ends of, or switches to, a scope that is not open: dropped */
-    uint64_t clamped_sizes;    /* larger than a trace can say */
+    uint64_t lost_records;  /* the recorder found no room for them, or they came after one such */
+    uint64_t lost_at_ns;    /* after the start: the first of them; 0: none */
+    uint64_t inversions;    /* events of an address in the wrong order, put right */
+    uint64_t unseen_frees;  /* of recorded objects, while the recording was stopped */
+    uint64_t stops;         /* how often it was */
+    uint64_t nested_calls;  /* the allocator's own: not part of the program */
+    uint64_t skipped_calls; /* of objects that are not in the sample */
+    uint64_t odd_marks;     /* ends of, or switches to, a scope that is not open: dropped */
+    uint64_t clamped_sizes; /* larger than a trace can say */
     uint64_t inherited_objects;
     uint32_t pid;
     bool forked; /* a child of a recorded process, in the same image */

@@ -7,8 +7,6 @@
 
 #include "traces/recorder/sink.h"
 
-#define UNLIKELY(x) __builtin_expect(!!(x), 0)
-
 struct call_state {    /* of a thread */
     bool inside;       /* in the next allocator: further calls are its own */
     bool resolving;    /* in the dynamic linker: further allocations come from the arena */
@@ -16,6 +14,7 @@ struct call_state {    /* of a thread */
     const void *noted; /* the last block noted as given out */
     const void *sized_address;
     size_t sized_bytes; /* the hint of a sized delete for the free of that address */
+    const void *site;   /* who called the operator that will call malloc or free */
 };
 
 extern _Thread_local struct call_state call_state;
@@ -24,12 +23,15 @@ extern _Thread_local struct call_state call_state;
  * True if the call is the program's and is to be noted: everything until call_leave() is then the
  * allocator's. Otherwise the caller passes the call on without a word. Not while resolving.
  */
-bool call_enter(void);
+bool call_enter(const void *caller, bool *was_inside);
 
-static inline void call_leave(void)
+static inline void call_leave(bool was_inside)
 {
-    call_state.inside = false;
+    call_state.inside = was_inside;
 }
+
+/* Notes it, if it is in the sample, with where the call came from if that is wanted. */
+void call_note(struct record r, const void *caller);
 
 /*
  * The next definition of a C++ operator: after us in the search order; or, in a program that is not

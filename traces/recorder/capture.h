@@ -1,17 +1,37 @@
 /*
  * capture.h - the bytes of a capture: what the recorder leaves while the program runs, and the
  * `capture` format turns into a trace. A capture is private and short-lived: it holds addresses and
- * the command line.
+ * the command line. All integers are in the machine's own byte order.
  *
- * File: one header of CAPTURE_HEADER_BYTES, then records of 32 bytes in the machine's own byte
- * order. Record n is the n-th event of the process: a position is taken by one atomic addition, and
- * that is the total order. The file grows by whole segments of CAPTURE_SEGMENT_BYTES; an untouched
- * record reads as kind CAPTURE_NONE, so that the end needs no marker and a killed process loses
- * nothing that was written.
+ * File: a header of CAPTURE_HEADER_BYTES, then chunks, each at a multiple of CAPTURE_CELL_BYTES.
+ * What is between them is zero, or torn. A chunk holds words of one *lane*: a thread writes into
+ * one lane, and into another one while a signal handler has interrupted it there. A lane's room is
+ * a chunk that is mapped (CAPTURE_ROOM); when it is full, its words are written to a chunk of
+ * their own, and the room begins anew with the next sequence number. So the words of a lane are
+ * those of its chunks in the order of their sequence numbers; where a room and a chunk have the
+ * same one, the room counts, because the chunk may be torn.
+ *
+ * Words of a room count up to `words`, which is stored after them: a process that is killed at any
+ * moment leaves whole records.
+ *
+ * A record is one word, or four if a value is out of reach of the short form:
+ *
+ *     short, with a size     kind 4 | stamp 17 | region 1 | size 16 | address 26 bits (from bit 0)
+ *     short, without         kind 4 | stamp 17 | region 1 | address 42
+ *     short, of NULL         kind 4 | stamp 17 | size 43
+ *     site                   kind 4 | value 60: of the record that follows
+ *     long                   kind 4 | its kind 8 | flags 8 | log2 of the alignment 8; then three
+ *                            words: stamp, address, size
+ *
+ * Stamps are differences to the stamp before. Addresses are differences / 16, signed, to the last
+ * one of the same region, rounded down to 16; bit 45 of an address is its region, because a heap
+ * that grows from the program's end and those that are mapped differ in it. A long record holds
+ * both as they are. The values before a chunk's first record are in the chunk.
  *
  * Order: what releases an address (free, the begin of a realloc) is stamped before the call, what
  * yields one (alloc, the end of a realloc) after it. So an address is stamped as released before
- * anybody else can be given it, and the records of one address alternate in a correct program.
+ * anybody else can be given it, and the records of one address alternate in a correct program, once
+ * all lanes are merged by their stamps. Each lane alone is in order.
  */
 #ifndef ALLOCLAB_CAPTURE_H
 #define ALLOCLAB_CAPTURE_H
@@ -20,58 +40,103 @@
 #include <stdint.h>
 
 enum capture_kind {
-    CAPTURE_NONE,          /* reserved but never filled */
+    CAPTURE_NONE,
+    /* short forms exist of these, and their kinds fit into 4 bits */
     CAPTURE_ALLOC,         /* address = the result, size = as asked for */
     CAPTURE_CALLOC,        /* size = the product, UINT64_MAX if it overflows */
-    CAPTURE_ALIGNED,       /* align_log2 */
-    CAPTURE_FREE,          /* address, 0 for NULL; size with CAPTURE_SIZED */
+    CAPTURE_FREE,          /* address, 0 for NULL */
     CAPTURE_REALLOC_BEGIN, /* address = the old block, 0 for NULL; size = as asked for */
-    CAPTURE_REALLOC_END,   /* of the same thread's last begin: address = the new block */
-    CAPTURE_SCOPE_BEGIN,   /* address = the scope's id, from 1 */
+    CAPTURE_REALLOC_END,   /* of the same thread's last open begin: address = the new block */
+    CAPTURE_FREE_SIZED,    /* size = as the program gave it */
+    CAPTURE_FREE_NULL,     /* short form of free(NULL) */
+    CAPTURE_REALLOC_NULL,  /* short form of the begin of realloc(NULL, size) */
+    CAPTURE_SITE,
+    CAPTURE_LONG = 15,
+    /* these are long */
+    CAPTURE_ALIGNED,     /* with the alignment */
+    CAPTURE_SCOPE_BEGIN, /* address = the scope's id, from 1 */
     CAPTURE_SCOPE_END,
     CAPTURE_SCOPE_SWITCH, /* address = the id, 0 for none */
     CAPTURE_THREAD_END,   /* the thread is ending; a few of its ops may follow */
     CAPTURE_THREAD_NAME,  /* up to 16 bytes, not terminated if 16, in address and size */
+    CAPTURE_CLOCK,        /* address = CLOCK_MONOTONIC in ns, where stamps are no clock */
+    CAPTURE_CUT,          /* of a forked child: how far lane `address` of its parent had got: size =
+                             sequence << 32 | words */
+    CAPTURE_START, /* recording begins, or goes on; what happened since the stop is unknown */
+    CAPTURE_STOP,
     CAPTURE_KINDS
 };
 
 enum capture_flag {
     CAPTURE_FAILED = 1, /* the call returned no memory */
-    CAPTURE_SIZED = 2,  /* a free whose size the program gave */
+    CAPTURE_LEFT = 2,   /* the end of a realloc whose result is not in the sample */
 };
 
-struct capture_record {
-    uint64_t address;
-    uint64_t size;
-    uint64_t clock_ns; /* CLOCK_MONOTONIC; 0 if the clock is off */
-    uint32_t thread;   /* of this process, from 1 */
-    uint8_t flags;     /* enum capture_flag */
-    uint8_t align_log2;
-    uint8_t reserved;
-    uint8_t kind; /* enum capture_kind; written last */
+enum {
+    CAPTURE_KIND_BITS = 4,
+    CAPTURE_STAMP_BITS = 17,
+    CAPTURE_REGION_AT = 21,
+    CAPTURE_SIZE_AT = 22,
+    CAPTURE_SIZE_BITS = 16,
+    CAPTURE_NEAR_AT = 38, /* the address beside a size */
+    CAPTURE_FAR_AT = 22,  /* the address alone */
+    CAPTURE_NULL_AT = 21, /* the size of NULL */
+    CAPTURE_GRAIN = 4,    /* log2 of the unit of address differences */
+    CAPTURE_LONG_WORDS = 4,
 };
 
-#define CAPTURE_MAGIC           UINT64_C(0x3130504143424c41) /* "ALBCAP01" */
-#define CAPTURE_HEADER_BYTES    ((uint64_t)64 << 10)
-#define CAPTURE_SEGMENT_BYTES   ((uint64_t)4 << 20)
-#define CAPTURE_RECORD_BYTES    sizeof(struct capture_record)
-#define CAPTURE_SEGMENT_RECORDS (CAPTURE_SEGMENT_BYTES / CAPTURE_RECORD_BYTES)
-#define CAPTURE_NAME_BYTES      64
-#define CAPTURE_COMMAND_BYTES   32768
-#define CAPTURE_RECORDER        "alloclab-record 1"
+enum capture_order {
+    CAPTURE_BY_TSC = 1,     /* the processor's time stamp counter */
+    CAPTURE_BY_COUNTER = 2, /* an atomic counter; CAPTURE_CLOCK records tell the time */
+};
+
+#define CAPTURE_MAGIC         UINT64_C(0x3230504143424c41) /* "ALBCAP02" */
+#define CAPTURE_CHUNK_MAGIC   UINT64_C(0x6b6e756863424c41) /* "ALBchunk"; plus the chunk's offset */
+#define CAPTURE_HEADER_BYTES  ((uint64_t)64 << 10)
+#define CAPTURE_CELL_BYTES    ((uint64_t)4 << 10)
+#define CAPTURE_ROOM_BYTES    ((uint64_t)64 << 10)
+#define CAPTURE_CHUNK_WORDS   ((CAPTURE_ROOM_BYTES - sizeof(struct capture_chunk)) / sizeof(uint64_t))
+#define CAPTURE_NAME_BYTES    64
+#define CAPTURE_COMMAND_BYTES 32768
+#define CAPTURE_RECORDER      "alloclab-record 2"
+#define CAPTURE_CLOCK_EVERY   16 /* records of a lane between two CAPTURE_CLOCK */
+
+struct capture_time {
+    uint64_t stamp, ns; /* at the same moment; CLOCK_MONOTONIC */
+};
+
+enum { CAPTURE_FULL_CHUNK, CAPTURE_ROOM };
+
+struct capture_chunk { /* followed by its words */
+    uint64_t magic;
+    uint32_t lane, thread; /* of this process, from 1 */
+    uint32_t sequence;     /* in its lane, from 0 */
+    uint32_t type;         /* CAPTURE_ROOM: CAPTURE_ROOM_BYTES belong to it */
+    uint64_t words;
+    uint64_t stamp, address[2];  /* those before the first record */
+    struct capture_time written; /* of a chunk: when it was */
+    uint64_t reserved[7];
+};
 
 struct capture_header {
-    uint64_t magic;
-    uint32_t header_bytes, record_bytes;
-    int64_t started_s;     /* CLOCK_REALTIME at the start of the capture */
+    uint64_t magic; /* written last */
+    uint32_t header_bytes, room_bytes;
+    int64_t started_s; /* CLOCK_REALTIME at the start of the capture */
+    struct capture_time started;
+    uint64_t ticks_per_s;  /* of the stamps, as measured before the start; 0: they are no clock */
     uint64_t lost_records; /* events that found no room, or came before the recorder could start */
-    uint64_t
-        nested_calls; /* calls made by the allocator itself inside another call: not recorded */
-    uint64_t parent_records; /* the parent's records at the fork; meaningful if parent[0] */
-    uint32_t fork_thread;    /* the thread that forked, by the parent's number */
+    struct capture_time lost; /* the last stamp before the first loss, and when that was; or 0 */
+    uint64_t nested_calls;    /* made by the allocator itself inside another call: not recorded */
+    uint64_t skipped_calls;   /* not in the sample */
+    uint64_t record_ps;       /* what a record costs, measured at the start */
+    uint32_t order;           /* enum capture_order */
+    uint32_t lanes_at_fork;   /* of the parent; meaningful if parent[0] */
+    uint32_t fork_thread;     /* the thread that forked, by the parent's number */
     uint32_t pid;
-    uint32_t clock;                  /* 0: clock_ns is not filled */
-    uint32_t command_bytes;          /* NUL-separated arguments */
+    uint32_t clock;         /* 0: stamps of a process with one thread may stand still */
+    uint32_t sample;        /* one object in so many is recorded */
+    uint32_t command_bytes; /* NUL-separated arguments */
+    uint32_t reserved;
     char recorder[32];               /* CAPTURE_RECORDER */
     char parent[CAPTURE_NAME_BYTES]; /* file name of the capture this process was forked from, or ""
                                       */
@@ -79,14 +144,33 @@ struct capture_header {
     char command[CAPTURE_COMMAND_BYTES]; /* may be cut short */
 };
 
-static_assert(sizeof(struct capture_record) == 32, "a record is half a cache line");
+static_assert(sizeof(struct capture_chunk) == 128, "a chunk's head is two cache lines");
 static_assert(sizeof(struct capture_header) <= CAPTURE_HEADER_BYTES, "the header has a fixed room");
+
+/* True if the kind's address is one of memory. */
+static inline int capture_is_memory(unsigned kind)
+{
+    return kind <= CAPTURE_FREE_SIZED || kind == CAPTURE_ALIGNED;
+}
+
+/* True if an object at this address is in a sample of one in n. */
+static inline int capture_sampled(uint64_t address, uint32_t n)
+{
+    uint64_t hash = (address >> CAPTURE_GRAIN) * UINT64_C(0x9e3779b97f4a7c15);
+    return (hash >> 32) * n >> 32 == 0;
+}
 
 /* The environment that tells the recorder what to do. */
 #define CAPTURE_ENV_DIR                                                                            \
     "ALLOCLAB_RECORD_DIR" /* absolute path of an existing folder; unset: record nothing */
-#define CAPTURE_ENV_CLOCK "ALLOCLAB_RECORD_CLOCK" /* "no": leave clock_ns 0 */
+#define CAPTURE_ENV_CLOCK "ALLOCLAB_RECORD_CLOCK" /* "no": stamps only for the order */
 #define CAPTURE_ENV_ONLY                                                                           \
-    "ALLOCLAB_RECORD_ONLY" /* a pid: record that process only, in each of its images */
+    "ALLOCLAB_RECORD_ONLY" /* a pid: that process only, in each of its images; or a program's name */
+#define CAPTURE_ENV_START  "ALLOCLAB_RECORD_START"  /* "off": not before a start */
+#define CAPTURE_ENV_SIGNAL "ALLOCLAB_RECORD_SIGNAL" /* its number: starts and stops */
+#define CAPTURE_ENV_SAMPLE "ALLOCLAB_RECORD_SAMPLE" /* N: one object in N */
+#define CAPTURE_ENV_SITES  "ALLOCLAB_RECORD_SITES"  /* set: with return addresses */
+#define CAPTURE_ENV_TICKS                                                                          \
+    "ALLOCLAB_RECORD_TICKS" /* of the time stamp counter a second; 0 or unset: not to be used */
 
 #endif

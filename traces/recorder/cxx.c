@@ -43,22 +43,30 @@ static inline void *operator_next(struct operator* op, const char *symbol, void 
 }
 
 /* After the allocator's own operator new, unless it went through malloc after all. */
-static void note_new(const void *p, size_t size, size_t align)
+static void note_new(void *p, size_t size, size_t align, const void *caller)
 {
-    if ((p && p == call_state.noted) || !call_enter())
+    bool was_inside;
+    if ((p && p == call_state.noted) || !call_enter(caller, &was_inside))
         return;
-    sink_put(align ? CAPTURE_ALIGNED : CAPTURE_ALLOC, p ? 0 : CAPTURE_FAILED,
-             call_align_log2(align), (uintptr_t)p, size);
-    call_leave();
+    call_note((struct record){.kind = align ? CAPTURE_ALIGNED : CAPTURE_ALLOC,
+                              .flags = p ? 0 : CAPTURE_FAILED,
+                              .align_log2 = (uint8_t)call_align_log2(align),
+                              .address = (uintptr_t)p,
+                              .size = size},
+              caller);
+    call_leave(was_inside);
 }
 
 /* Before the allocator's own operator delete; true if call_leave() is due after it. */
-static bool note_delete(const void *p, bool sized, size_t size)
+static bool note_delete(void *p, bool sized, size_t size, const void *caller, bool *was_inside)
 {
-    if (!call_enter())
+    if (!call_enter(caller, was_inside))
         return false;
     bool hint = p && sized;
-    sink_put(CAPTURE_FREE, hint ? CAPTURE_SIZED : 0, 0, (uintptr_t)p, hint ? size : 0);
+    call_note((struct record){.kind = hint ? CAPTURE_FREE_SIZED : CAPTURE_FREE,
+                              .address = (uintptr_t)p,
+                              .size = hint ? size : 0},
+              caller);
     return true;
 }
 
@@ -73,11 +81,11 @@ static bool note_delete(const void *p, bool sized, size_t size)
         static struct operator next;                                                               \
         void *(*call)PARAMS;                                                                       \
         *(void **)&call = operator_next(&next, symbol, __builtin_return_address(0));               \
-        if (!atomic_load_explicit(&next.allocators, memory_order_relaxed))                         \
-            return call ARGS;                                                                      \
+        call_state.site = __builtin_return_address(0);                                             \
         call_state.noted = NULL;                                                                   \
         void *p = call ARGS;                                                                       \
-        note_new(p, size, ALIGN);                                                                  \
+        if (atomic_load_explicit(&next.allocators, memory_order_relaxed))                          \
+            note_new(p, size, ALIGN, __builtin_return_address(0));                                 \
         return p;                                                                                  \
     }
 
@@ -89,10 +97,11 @@ static bool note_delete(const void *p, bool sized, size_t size)
         void(*call) PARAMS;                                                                        \
         *(void **)&call = operator_next(&next, symbol, __builtin_return_address(0));               \
         if (atomic_load_explicit(&next.allocators, memory_order_relaxed)) {                        \
-            bool entered = note_delete(p, SIZED, SIZE);                                            \
+            bool was_inside;                                                                       \
+            bool entered = note_delete(p, SIZED, SIZE, __builtin_return_address(0), &was_inside);  \
             call ARGS;                                                                             \
             if (entered)                                                                           \
-                call_leave();                                                                      \
+                call_leave(was_inside);                                                            \
             return;                                                                                \
         }                                                                                          \
         struct call_state before = call_state;                                                     \

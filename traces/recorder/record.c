@@ -5,7 +5,12 @@
  * in its search order), and notes it.
  *
  * What is noted is what the program asked for. A call that the allocator itself makes while it
- * serves another one is not the program's: it passes through and is only counted.
+ * serves another one is not the program's: it passes through and is only counted. Where the call
+ * comes from tells it from one that a signal handler makes meanwhile: glibc's own allocator makes
+ * none, and others make theirs from their own text, or from the C library's on their behalf.
+ *
+ * malloc, calloc, realloc and free have a short way, which is all that runs as a rule; whatever is
+ * not as a rule goes aside.
  *
  * The dynamic linker allocates while it looks the next definitions up (an error text, for one);
  * those calls get memory from a small static arena, and are not the program's either.
@@ -32,6 +37,12 @@ static struct {
     void *(*pvalloc)(size_t);
     void (*free)(void *);
 } next;
+
+struct text { /* where a library's lies */
+    const char *from, *to;
+};
+
+static struct text allocator, c_library, linker, recorder;
 
 _Thread_local struct call_state call_state;
 
@@ -115,6 +126,14 @@ void *call_lookup(const char *name, void *caller)
     return found;
 }
 
+static struct text text_of(const void *p)
+{
+    struct dl_find_object found;
+    if (_dl_find_object((void *)(uintptr_t)p, &found) != 0)
+        return (struct text){0};
+    return (struct text){found.dlfo_map_start, found.dlfo_map_end};
+}
+
 /* Runs at the first call, which the dynamic linker or the first constructor makes: the process has
  * one thread. */
 __attribute__((noinline, cold)) static void resolve(void)
@@ -130,22 +149,40 @@ __attribute__((noinline, cold)) static void resolve(void)
     *(void **)&next.valloc = lookup("valloc");
     *(void **)&next.pvalloc = lookup("pvalloc");
     *(void **)&next.malloc = lookup("malloc"); /* last: it says that all are there */
+    c_library = text_of((const void *)(uintptr_t)getpid);
+    linker = text_of((const void *)(uintptr_t)_dl_find_object);
+    recorder = text_of(arena);
+    allocator = text_of((const void *)(uintptr_t)next.malloc);
     call_state.resolving = false;
+    atomic_fetch_and(&sink_aside, (uint8_t)~SINK_UNRESOLVED);
     errno = error;
 }
 
-bool call_enter(void)
+static bool within(const struct text *t, const void *p)
 {
-    if (UNLIKELY(call_state.inside)) {
+    return (const char *)p >= t->from && (const char *)p < t->to;
+}
+
+/* True if a call that arrives inside another one is the allocator's own. */
+static bool is_nested(const void *caller)
+{
+    if (within(&c_library, (const void *)(uintptr_t)next.malloc))
+        return false;
+    return within(&allocator, caller) || within(&c_library, caller) || within(&linker, caller) ||
+           within(&recorder, caller); /* it jumped here from where we had called it */
+}
+
+bool call_enter(const void *caller, bool *was_inside)
+{
+    *was_inside = call_state.inside;
+    if (UNLIKELY(*was_inside) && is_nested(caller)) {
         if (sink_ready())
             sink_count_nested();
         return false;
     }
-    call_state.inside = true;
-    if (UNLIKELY(!sink_ready())) {
-        call_state.inside = false;
+    if (!sink_ready() || (atomic_load_explicit(&sink_aside, memory_order_relaxed) & SINK_OFF))
         return false;
-    }
+    call_state.inside = true;
     return true;
 }
 
@@ -159,33 +196,117 @@ static bool early(void)
     return false;
 }
 
-bool call_is_allocators(void *function)
+/* A program that never allocates has a capture too: an empty one says more than none. And a signal
+ * handler must not come while we look up. */
+__attribute__((constructor)) static void recorder_starts(void)
 {
-    Dl_info allocator, other;
-    void *known;
     early();
-    memcpy(&known, &next.malloc, sizeof known);
-    return dladdr(known, &allocator) && dladdr(function, &other) &&
-           allocator.dli_fbase == other.dli_fbase;
+    sink_ready();
 }
 
-static void *note_result(enum capture_kind kind, unsigned align_log2, void *p, size_t size)
+bool call_is_allocators(void *function)
 {
-    sink_put(kind, p ? 0 : CAPTURE_FAILED, align_log2, (uintptr_t)p, size);
+    early();
+    return within(&allocator, function);
+}
+
+/* Between a call's arrival and its return. */
+struct call {
+    const void *caller;
+    bool was_inside, noted;
+};
+
+/* ---- notes ---- */
+
+static bool is_wanted(const void *p)
+{
+    return sink_settings.sample == 1 || capture_sampled((uintptr_t)p, sink_settings.sample);
+}
+
+void call_note(struct record r, const void *caller)
+{
+    if (!is_wanted((const void *)r.address)) {
+        sink_count_skipped();
+        return;
+    }
+    if (sink_settings.sites) {
+        r.site = (uintptr_t)(call_state.site ? call_state.site : caller);
+        call_state.site = NULL;
+    }
+    sink_put(r);
+}
+
+static inline struct call call_begin(const void *caller)
+{
+    struct call c = {.caller = caller};
+    c.noted = call_enter(caller, &c.was_inside);
+    return c;
+}
+
+/* After a call that yields memory. */
+static void *note_result(const struct call *c, enum capture_kind kind, size_t align, void *p,
+                         size_t size)
+{
+    call_state.inside = c->was_inside;
+    if (!c->noted)
+        return p;
     call_state.noted = p;
-    call_leave();
+    call_note((struct record){.kind = kind,
+                              .flags = p ? 0 : CAPTURE_FAILED,
+                              .align_log2 = (uint8_t)call_align_log2(align),
+                              .address = (uintptr_t)p,
+                              .size = size},
+              c->caller);
+    return p;
+}
+
+/* True if a call has to go aside; else it is inside from here on. */
+static inline bool goes_aside(void)
+{
+    if (UNLIKELY(call_state.inside | call_state.resolving |
+                 atomic_load_explicit(&sink_aside, memory_order_relaxed)))
+        return true;
+    call_state.inside = true;
+    return false;
+}
+
+/* The short way's note_result(). */
+static inline __attribute__((always_inline)) void *note_short(enum capture_kind kind, void *p,
+                                                              size_t size)
+{
+    call_state.inside = false;
+    call_state.noted = p;
+    lane_put((struct record){
+        .kind = kind, .flags = p ? 0 : CAPTURE_FAILED, .address = (uintptr_t)p, .size = size});
     return p;
 }
 
 /* ---- allocation ---- */
 
-RECORDER_EXPORT void *malloc(size_t size)
+#define CALLER __builtin_return_address(0)
+
+static __attribute__((noinline, cold)) void *malloc_aside(size_t size, const void *caller)
 {
     if (early())
         return arena_alloc(size);
-    if (!call_enter())
-        return next.malloc(size);
-    return note_result(CAPTURE_ALLOC, 0, next.malloc(size), size);
+    struct call c = call_begin(caller);
+    return note_result(&c, CAPTURE_ALLOC, 0, next.malloc(size), size);
+}
+
+RECORDER_EXPORT void *malloc(size_t size)
+{
+    if (UNLIKELY(goes_aside()))
+        return malloc_aside(size, CALLER);
+    return note_short(CAPTURE_ALLOC, next.malloc(size), size);
+}
+
+static __attribute__((noinline, cold)) void *calloc_aside(size_t count, size_t size, size_t bytes,
+                                                          const void *caller)
+{
+    if (early())
+        return arena_alloc(bytes);
+    struct call c = call_begin(caller);
+    return note_result(&c, CAPTURE_CALLOC, 0, next.calloc(count, size), bytes);
 }
 
 RECORDER_EXPORT void *calloc(size_t count, size_t size)
@@ -193,19 +314,47 @@ RECORDER_EXPORT void *calloc(size_t count, size_t size)
     size_t bytes;
     if (__builtin_mul_overflow(count, size, &bytes))
         bytes = SIZE_MAX;
-    if (early())
-        return arena_alloc(bytes);
-    if (!call_enter())
-        return next.calloc(count, size);
-    return note_result(CAPTURE_CALLOC, 0, next.calloc(count, size), bytes);
+    if (UNLIKELY(goes_aside()))
+        return calloc_aside(count, size, bytes, CALLER);
+    return note_short(CAPTURE_CALLOC, next.calloc(count, size), bytes);
 }
 
-static void *realloc_noted(void *p, size_t size)
+/*
+ * In a sample an object may come in, or leave, by being moved: then its realloc is noted as the
+ * allocation or the release that it is for the sample.
+ */
+static void *realloc_sampled(void *p, size_t size, const void *caller)
 {
-    sink_put(CAPTURE_REALLOC_BEGIN, 0, 0, (uintptr_t)p, size);
+    bool was = is_wanted(p);
+    if (was)
+        call_note(
+            (struct record){.kind = CAPTURE_REALLOC_BEGIN, .address = (uintptr_t)p, .size = size},
+            caller);
     void *q = next.realloc(p, size);
-    sink_put(CAPTURE_REALLOC_END, q ? 0 : CAPTURE_FAILED, 0, (uintptr_t)q, size);
-    call_leave();
+    struct record end = {.kind = CAPTURE_REALLOC_END, .address = (uintptr_t)q, .size = size};
+    if (!q)
+        end.flags = CAPTURE_FAILED;
+    else if (!is_wanted(q))
+        end.flags = CAPTURE_LEFT;
+    if (was)
+        sink_put(end);
+    else if (q && !end.flags)
+        call_note((struct record){.kind = CAPTURE_ALLOC, .address = (uintptr_t)q, .size = size},
+                  caller);
+    else
+        sink_count_skipped();
+    return q;
+}
+
+static void *realloc_noted(void *p, size_t size, const void *caller)
+{
+    call_note((struct record){.kind = CAPTURE_REALLOC_BEGIN, .address = (uintptr_t)p, .size = size},
+              caller);
+    void *q = next.realloc(p, size);
+    sink_put((struct record){.kind = CAPTURE_REALLOC_END,
+                             .flags = q ? 0 : CAPTURE_FAILED,
+                             .address = (uintptr_t)q,
+                             .size = size});
     return q;
 }
 
@@ -218,19 +367,37 @@ static void *realloc_from_arena(void *p, size_t size)
     return q;
 }
 
+static __attribute__((noinline, cold)) void *realloc_aside(void *p, size_t size, const void *caller)
+{
+    if (early()) {
+        if (!p)
+            return arena_alloc(size);
+        errno = ENOMEM; /* while we look up: nothing has been given out that could grow */
+        return NULL;
+    }
+    struct call c = call_begin(caller);
+    if (!c.noted)
+        return next.realloc(p, size);
+    void *q = sink_settings.sample > 1 ? realloc_sampled(p, size, caller)
+                                       : realloc_noted(p, size, caller);
+    call_state.inside = c.was_inside;
+    return q;
+}
+
 RECORDER_EXPORT void *realloc(void *p, size_t size)
 {
     if (UNLIKELY(arena_owns(p)))
         return realloc_from_arena(p, size);
-    if (early() && !p)
-        return arena_alloc(size);
-    if (UNLIKELY(!next.malloc)) {
-        errno = ENOMEM; /* while we look up: nothing has been given out that could grow */
-        return NULL;
-    }
-    if (!call_enter())
-        return next.realloc(p, size);
-    return realloc_noted(p, size);
+    if (UNLIKELY(goes_aside()))
+        return realloc_aside(p, size, CALLER);
+    lane_put((struct record){.kind = CAPTURE_REALLOC_BEGIN, .address = (uintptr_t)p, .size = size});
+    void *q = next.realloc(p, size);
+    call_state.inside = false;
+    lane_put((struct record){.kind = CAPTURE_REALLOC_END,
+                             .flags = q ? 0 : CAPTURE_FAILED,
+                             .address = (uintptr_t)q,
+                             .size = size});
+    return q;
 }
 
 /* Done here: the C library's own would come back to us through realloc. */
@@ -239,11 +406,19 @@ RECORDER_EXPORT void *reallocarray(void *p, size_t count, size_t size)
     size_t bytes;
     if (!__builtin_mul_overflow(count, size, &bytes))
         return realloc(p, bytes);
-    if (!early() && call_enter()) {
-        sink_put(CAPTURE_REALLOC_BEGIN, 0, 0, (uintptr_t)p, SIZE_MAX);
-        sink_put(CAPTURE_REALLOC_END, CAPTURE_FAILED, 0, 0, SIZE_MAX);
-        call_leave();
+    struct call c = {.caller = CALLER};
+    if (!early())
+        c = call_begin(CALLER);
+    if (c.noted && is_wanted(p)) {
+        call_note((struct record){.kind = CAPTURE_REALLOC_BEGIN,
+                                  .address = (uintptr_t)p,
+                                  .size = SIZE_MAX},
+                  CALLER);
+        sink_put((struct record){
+            .kind = CAPTURE_REALLOC_END, .flags = CAPTURE_FAILED, .size = SIZE_MAX});
     }
+    if (c.noted)
+        call_state.inside = c.was_inside;
     errno = ENOMEM;
     return NULL;
 }
@@ -252,20 +427,17 @@ RECORDER_EXPORT void *aligned_alloc(size_t align, size_t size)
 {
     if (early())
         return NULL;
-    if (!call_enter())
-        return next.aligned_alloc(align, size);
-    return note_result(CAPTURE_ALIGNED, call_align_log2(align), next.aligned_alloc(align, size),
-                       size);
+    struct call c = call_begin(CALLER);
+    return note_result(&c, CAPTURE_ALIGNED, align, next.aligned_alloc(align, size), size);
 }
 
 RECORDER_EXPORT int posix_memalign(void **result, size_t align, size_t size)
 {
     if (early())
         return ENOMEM;
-    if (!call_enter())
-        return next.posix_memalign(result, align, size);
+    struct call c = call_begin(CALLER);
     int error = next.posix_memalign(result, align, size);
-    note_result(CAPTURE_ALIGNED, call_align_log2(align), error ? NULL : *result, size);
+    note_result(&c, CAPTURE_ALIGNED, align, error ? NULL : *result, size);
     return error;
 }
 
@@ -273,54 +445,66 @@ RECORDER_EXPORT void *memalign(size_t align, size_t size)
 {
     if (early())
         return NULL;
-    if (!call_enter())
-        return next.memalign(align, size);
-    return note_result(CAPTURE_ALIGNED, call_align_log2(align), next.memalign(align, size), size);
+    struct call c = call_begin(CALLER);
+    return note_result(&c, CAPTURE_ALIGNED, align, next.memalign(align, size), size);
 }
 
-static unsigned page_log2(void)
+static size_t page_bytes(void)
 {
-    return call_align_log2((size_t)sysconf(_SC_PAGESIZE));
+    return (size_t)sysconf(_SC_PAGESIZE);
 }
 
 RECORDER_EXPORT void *valloc(size_t size)
 {
     if (early())
         return NULL;
-    if (!call_enter())
-        return next.valloc(size);
-    return note_result(CAPTURE_ALIGNED, page_log2(), next.valloc(size), size);
+    struct call c = call_begin(CALLER);
+    return note_result(&c, CAPTURE_ALIGNED, page_bytes(), next.valloc(size), size);
 }
 
 RECORDER_EXPORT void *pvalloc(size_t size)
 {
     if (early())
         return NULL;
-    if (!call_enter())
-        return next.pvalloc(size);
-    return note_result(CAPTURE_ALIGNED, page_log2(), next.pvalloc(size), size);
+    struct call c = call_begin(CALLER);
+    return note_result(&c, CAPTURE_ALIGNED, page_bytes(), next.pvalloc(size), size);
 }
 
 /* ---- release ---- */
+
+/* What the release of a block is noted as, with the hint of a sized delete if there is one. */
+static inline struct record release_of(void *p)
+{
+    if (UNLIKELY(p && call_state.sized_address == p))
+        return (struct record){
+            .kind = CAPTURE_FREE_SIZED, .address = (uintptr_t)p, .size = call_state.sized_bytes};
+    return (struct record){.kind = CAPTURE_FREE, .address = (uintptr_t)p};
+}
+
+static __attribute__((noinline, cold)) void free_aside(void *p, const void *caller)
+{
+    if (call_state.resolving)
+        return; /* nothing has been given out that could be returned */
+    early();
+    struct call c = call_begin(caller);
+    if (c.noted)
+        call_note(release_of(p), caller);
+    next.free(p);
+    if (c.noted)
+        call_state.inside = c.was_inside;
+}
 
 RECORDER_EXPORT void free(void *p)
 {
     if (UNLIKELY(arena_owns(p)))
         return;
-    if (UNLIKELY(!next.malloc)) {
-        if (call_state.resolving)
-            return; /* nothing has been given out that could be returned */
-        resolve();
-    }
-    if (!call_enter()) {
-        next.free(p);
+    if (UNLIKELY(goes_aside())) {
+        free_aside(p, CALLER);
         return;
     }
-    bool sized = p && call_state.sized_address == p;
-    sink_put(CAPTURE_FREE, sized ? CAPTURE_SIZED : 0, 0, (uintptr_t)p,
-             sized ? call_state.sized_bytes : 0);
+    lane_put(release_of(p));
     next.free(p);
-    call_leave();
+    call_state.inside = false;
 }
 
 /* Old binaries know free by this name too. */
@@ -336,29 +520,35 @@ RECORDER_EXPORT uint64_t alloclab_record_scope_begin(void);
 RECORDER_EXPORT void alloclab_record_scope_end(uint64_t id);
 RECORDER_EXPORT void alloclab_record_scope_switch(uint64_t id);
 RECORDER_EXPORT void alloclab_record_thread_name(const char *name);
+RECORDER_EXPORT void alloclab_record_switch(int on);
 
 /* A forked child goes on counting where the parent was, so that ids never clash. */
 static _Atomic uint64_t scopes;
 
+static bool marks_count(void)
+{
+    return sink_ready() && !(atomic_load_explicit(&sink_aside, memory_order_relaxed) & SINK_OFF);
+}
+
 RECORDER_EXPORT uint64_t alloclab_record_scope_begin(void)
 {
-    if (!sink_ready())
+    if (!marks_count())
         return 0;
     uint64_t id = atomic_fetch_add(&scopes, 1) + 1;
-    sink_put(CAPTURE_SCOPE_BEGIN, 0, 0, id, 0);
+    sink_put((struct record){.kind = CAPTURE_SCOPE_BEGIN, .address = id});
     return id;
 }
 
 RECORDER_EXPORT void alloclab_record_scope_end(uint64_t id)
 {
-    if (id != 0 && sink_ready())
-        sink_put(CAPTURE_SCOPE_END, 0, 0, id, 0);
+    if (id != 0 && marks_count())
+        sink_put((struct record){.kind = CAPTURE_SCOPE_END, .address = id});
 }
 
 RECORDER_EXPORT void alloclab_record_scope_switch(uint64_t id)
 {
-    if (sink_ready())
-        sink_put(CAPTURE_SCOPE_SWITCH, 0, 0, id, 0);
+    if (marks_count())
+        sink_put((struct record){.kind = CAPTURE_SCOPE_SWITCH, .address = id});
 }
 
 RECORDER_EXPORT void alloclab_record_thread_name(const char *name)
@@ -367,5 +557,10 @@ RECORDER_EXPORT void alloclab_record_thread_name(const char *name)
     if (!name || !sink_ready())
         return;
     memcpy(words, name, strnlen(name, sizeof words));
-    sink_put(CAPTURE_THREAD_NAME, 0, 0, words[0], words[1]);
+    sink_put((struct record){.kind = CAPTURE_THREAD_NAME, .address = words[0], .size = words[1]});
+}
+
+RECORDER_EXPORT void alloclab_record_switch(int on)
+{
+    sink_switch(on != 0);
 }

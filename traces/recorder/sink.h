@@ -1,7 +1,7 @@
 /*
- * sink.h - where the recorder's events go: one capture file a process image. Everything here may be
- * called from any thread, at any moment from the dynamic linker's start-up to the last destructor,
- * and never allocates from the program's heap.
+ * sink.h - one capture a process image: when it is opened, what it says of itself, and what is
+ * asked of it. Everything here may be called from any thread, at any moment from the dynamic
+ * linker's start-up to the last destructor, and never allocates from the program's heap.
  */
 #ifndef ALLOCLAB_SINK_H
 #define ALLOCLAB_SINK_H
@@ -11,8 +11,28 @@
 #include <stdint.h>
 
 #include "traces/recorder/capture.h"
+#include "traces/recorder/lane.h"
 
 #define RECORDER_EXPORT __attribute__((visibility("default")))
+
+enum sink_aside {                       /* why a call does not go the short way */
+                  SINK_NOT_STARTED = 1, /* or never to be */
+                  SINK_UNRESOLVED = 2,  /* the next definitions are not known yet */
+                  SINK_OFF = 4,         /* between a stop and a start */
+                  SINK_SPECIAL = 8,     /* samples, sites, or stamps that are no clock */
+};
+
+struct sink_settings {
+    enum capture_order order;
+    bool clock;
+    bool fenced; /* stamps of several lanes have to compare */
+    bool sites;  /* where calls come from is wanted */
+    uint32_t sample;
+};
+
+extern _Atomic uint8_t sink_aside; /* 0: note the call the short way */
+
+extern struct sink_settings sink_settings;
 
 /* True if this process is recorded. The first call in a process image, and in a forked child,
    decides that and opens the capture. */
@@ -20,9 +40,20 @@ bool sink_ready(void);
 
 /* Appends one event of the calling thread, or counts it as lost. Only after sink_ready(). Keeps
  * errno. */
-void sink_put(enum capture_kind kind, unsigned flags, unsigned align_log2, uint64_t address,
-              uint64_t size);
+void sink_put(struct record r);
 
-void sink_count_nested(void); /* a call made by the allocator itself: counted, not recorded */
+void sink_count_nested(void);  /* a call made by the allocator itself: counted, not recorded */
+void sink_count_skipped(void); /* a call on an object that is not in the sample */
+void sink_switch(bool on);     /* start, stop; harmless if it is so already */
+
+/* ---- for lanes ---- */
+
+/* A record found no room: from that stamp on nothing is recorded, since a trace with a hole would
+ * be wrong about all that follows. */
+void sink_lost(uint64_t stamp);
+bool sink_is_full(void);
+void sink_thread_begins(void);
+void *sink_wiped_map(size_t bytes); /* reads as zero in a forked child; or NULL */
+struct capture_time lane_time(void);
 
 #endif

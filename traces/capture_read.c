@@ -1,0 +1,453 @@
+/*
+ * capture_read.c - finds the chunks of a capture, strings them together by lane and sequence, and
+ * merges the lanes by their stamps with a heap.
+ *
+ * Where two lanes have the same stamp, releases come first: a stamp is taken before a release and
+ * after an allocation.
+ */
+#include "traces/capture_read.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MAX_THREADS = 1 << 24 };
+
+struct capture_piece { /* a chunk */
+    uint64_t offset;
+    uint32_t lane, sequence, words;
+    bool is_room;
+};
+
+struct capture_lane {
+    struct capture_event next;
+    const uint64_t *word, *end;
+    uint64_t stamp, address[2];
+    const struct capture_piece *piece, *last; /* at hand, and one after the last */
+};
+
+/* ---- the file ---- */
+
+static const struct capture_chunk *chunk_at(const struct capture_reader *r, uint64_t offset)
+{
+    return (const void *)((const char *)r->header + offset);
+}
+
+static bool string_ends(const char *text, size_t room)
+{
+    return memchr(text, 0, room) != NULL;
+}
+
+static int header_check(const struct capture_reader *r, struct error *err)
+{
+    const struct capture_header *h = r->header;
+    if (h->magic != CAPTURE_MAGIC)
+        return error_set(err, "%s: offset 0: not a capture, or its process ended before it began",
+                         r->path);
+    if (h->header_bytes != CAPTURE_HEADER_BYTES || h->room_bytes != CAPTURE_ROOM_BYTES)
+        return error_set(err, "%s: offset 8: a capture of another version of the recorder",
+                         r->path);
+    if (!string_ends(h->program, sizeof h->program) || !string_ends(h->parent, sizeof h->parent) ||
+        !string_ends(h->recorder, sizeof h->recorder) || h->command_bytes > CAPTURE_COMMAND_BYTES ||
+        strchr(h->parent, '/') || (h->order != CAPTURE_BY_TSC && h->order != CAPTURE_BY_COUNTER))
+        return error_set(err, "%s: offset 16: the header is damaged", r->path);
+    return 0;
+}
+
+static int map(struct capture_reader *r, struct error *err)
+{
+    struct stat status;
+    int fd = open(r->path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &status) != 0) {
+        if (fd >= 0)
+            close(fd);
+        return error_set(err, "%s: cannot read: %s", r->path, strerror(errno));
+    }
+    if (!S_ISREG(status.st_mode) || status.st_size < (off_t)CAPTURE_HEADER_BYTES) {
+        close(fd);
+        return error_set(err, "%s: offset 0: too short for a capture", r->path);
+    }
+    r->bytes = (size_t)status.st_size;
+    void *p = mmap(NULL, r->bytes, PROT_READ, MAP_SHARED, fd, 0);
+    int error = errno;
+    close(fd);
+    if (p == MAP_FAILED)
+        return error_set(err, "%s: cannot map: %s", r->path, strerror(error));
+    r->header = p;
+    return 0;
+}
+
+/* ---- the chunks ---- */
+
+static int no_memory(const struct capture_reader *r, struct error *err)
+{
+    return error_set(err, "%s: no memory for the tables of a capture of this size", r->path);
+}
+
+static int piece_add(struct capture_reader *r, uint64_t offset, const struct capture_chunk *c,
+                     struct error *err)
+{
+    if ((r->piece_count & (r->piece_count - 1)) == 0) {
+        size_t room = r->piece_count ? 2 * r->piece_count : 1;
+        struct capture_piece *grown = realloc(r->pieces, room * sizeof *grown);
+        if (!grown)
+            return no_memory(r, err);
+        r->pieces = grown;
+    }
+    r->pieces[r->piece_count++] = (struct capture_piece){.offset = offset,
+                                                         .lane = c->lane,
+                                                         .sequence = c->sequence,
+                                                         .words = (uint32_t)c->words,
+                                                         .is_room = c->type == CAPTURE_ROOM};
+    if (c->thread >= r->threads)
+        r->threads = c->thread + 1;
+    if (c->written.stamp > r->latest.stamp)
+        r->latest = c->written;
+    return 0;
+}
+
+static int pieces_find(struct capture_reader *r, struct error *err)
+{
+    uint64_t step;
+    for (uint64_t at = CAPTURE_HEADER_BYTES; at + CAPTURE_CELL_BYTES <= r->bytes; at += step) {
+        const struct capture_chunk *c = chunk_at(r, at);
+        step = CAPTURE_CELL_BYTES;
+        if (c->magic != CAPTURE_CHUNK_MAGIC + at)
+            continue;
+        uint64_t bytes = sizeof *c + c->words * sizeof(uint64_t);
+        if (c->words > CAPTURE_CHUNK_WORDS || at + bytes > r->bytes || c->lane == 0 ||
+            c->thread == 0 || c->thread > MAX_THREADS || c->type > CAPTURE_ROOM)
+            return error_set(err, "%s: offset %" PRIu64 ": a damaged chunk", r->path, at);
+        step = (bytes + CAPTURE_CELL_BYTES - 1) / CAPTURE_CELL_BYTES * CAPTURE_CELL_BYTES;
+        if (c->type == CAPTURE_ROOM)
+            step = CAPTURE_ROOM_BYTES;
+        if (c->words && piece_add(r, at, c, err))
+            return -1;
+    }
+    return 0;
+}
+
+/* By lane and sequence; a room before a chunk of the same sequence. */
+static int piece_compare(const void *a, const void *b)
+{
+    const struct capture_piece *x = a, *y = b;
+    if (x->lane != y->lane)
+        return x->lane < y->lane ? -1 : 1;
+    if (x->sequence != y->sequence)
+        return x->sequence < y->sequence ? -1 : 1;
+    return (int)y->is_room - (int)x->is_room;
+}
+
+/* Sorts them, leaves out those that a room stands for, and refuses gaps. */
+static int pieces_order(struct capture_reader *r, struct error *err)
+{
+    size_t n = 0;
+    if (r->piece_count)
+        qsort(r->pieces, r->piece_count, sizeof *r->pieces, piece_compare);
+    for (size_t i = 0; i < r->piece_count; i++) {
+        const struct capture_piece *p = &r->pieces[i], *before = n ? &r->pieces[n - 1] : NULL;
+        bool goes_on = before && before->lane == p->lane;
+        if (goes_on && before->sequence == p->sequence)
+            continue;
+        if (p->sequence != (goes_on ? before->sequence + 1 : 0))
+            return error_set(
+                err, "%s: offset %" PRIu64 ": chunk %" PRIu32 " of lane %" PRIu32 " follows a gap",
+                r->path, p->offset, p->sequence, p->lane);
+        r->lane_count += !goes_on;
+        r->pieces[n++] = *p;
+    }
+    r->piece_count = n;
+    return 0;
+}
+
+/* ---- lanes ---- */
+
+static void piece_enter(const struct capture_reader *r, struct capture_lane *l)
+{
+    const struct capture_chunk *c = chunk_at(r, l->piece->offset);
+    l->word = (const uint64_t *)(c + 1);
+    l->end = l->word + l->piece->words;
+    l->stamp = c->stamp;
+    l->address[0] = c->address[0];
+    l->address[1] = c->address[1];
+    l->next.thread = c->thread;
+    l->next.lane = c->lane;
+}
+
+/* Lets go of the pages of a chunk that has been read. */
+static void piece_leave(const struct capture_reader *r, const struct capture_piece *p)
+{
+    madvise((char *)(uintptr_t)r->header + p->offset,
+            CAPTURE_CELL_BYTES +
+                p->words * sizeof(uint64_t) / CAPTURE_CELL_BYTES * CAPTURE_CELL_BYTES,
+            MADV_DONTNEED);
+}
+
+static int word_bad(const struct capture_reader *r, const struct capture_event *e, unsigned kind,
+                    struct error *err)
+{
+    return error_set(err, "%s: offset %" PRIu64 ": a record of unknown kind %u, or cut short",
+                     r->path, e->offset, kind);
+}
+
+static int decode_long(const struct capture_reader *r, struct capture_lane *l, struct error *err)
+{
+    struct capture_event *e = &l->next;
+    uint64_t w = l->word[0];
+    e->kind = w >> 4 & 0xff;
+    e->flags = w >> 12 & 0xff;
+    e->align_log2 = w >> 20 & 0xff;
+    if (l->end - l->word < CAPTURE_LONG_WORDS || e->kind == CAPTURE_NONE ||
+        (e->kind > CAPTURE_FREE_SIZED && e->kind <= CAPTURE_LONG) || e->kind >= CAPTURE_KINDS)
+        return word_bad(r, e, e->kind, err);
+    l->stamp = l->word[1];
+    e->address = l->word[2];
+    e->size = l->word[3];
+    if (capture_is_memory(e->kind) && e->address)
+        l->address[e->address >> 45 & 1] = e->address & ~UINT64_C(15);
+    l->word += CAPTURE_LONG_WORDS;
+    return 0;
+}
+
+static uint64_t bits(uint64_t word, unsigned at, unsigned count)
+{
+    return word >> at & ((UINT64_C(1) << count) - 1);
+}
+
+static int decode_short(const struct capture_reader *r, struct capture_lane *l, struct error *err)
+{
+    struct capture_event *e = &l->next;
+    uint64_t w = *l->word++;
+    e->kind = w & 15;
+    l->stamp += bits(w, CAPTURE_KIND_BITS, CAPTURE_STAMP_BITS);
+    uint64_t *base = &l->address[bits(w, CAPTURE_REGION_AT, 1)];
+    switch (e->kind) {
+    case CAPTURE_ALLOC:
+    case CAPTURE_CALLOC:
+    case CAPTURE_REALLOC_BEGIN:
+    case CAPTURE_FREE_SIZED:
+        e->size = bits(w, CAPTURE_SIZE_AT, CAPTURE_SIZE_BITS);
+        *base += (uint64_t)((int64_t)w >> CAPTURE_NEAR_AT) << CAPTURE_GRAIN;
+        e->address = *base;
+        return 0;
+    case CAPTURE_FREE:
+    case CAPTURE_REALLOC_END:
+        *base += (uint64_t)((int64_t)w >> CAPTURE_FAR_AT) << CAPTURE_GRAIN;
+        e->address = *base;
+        return 0;
+    case CAPTURE_FREE_NULL:
+        e->kind = CAPTURE_FREE;
+        return 0;
+    case CAPTURE_REALLOC_NULL:
+        e->kind = CAPTURE_REALLOC_BEGIN;
+        e->size = w >> CAPTURE_NULL_AT;
+        return 0;
+    }
+    return word_bad(r, e, e->kind, err);
+}
+
+/* The lane's next event into l->next: 1, 0 at its end, -1 damaged. */
+static int lane_next(struct capture_reader *r, struct capture_lane *l, struct error *err)
+{
+    while (l->word == l->end) {
+        if (l->piece != l->last)
+            piece_leave(r, l->piece++);
+        if (l->piece == l->last)
+            return 0;
+        piece_enter(r, l);
+    }
+    struct capture_event *e = &l->next;
+    *e = (struct capture_event){.thread = e->thread, .lane = e->lane};
+    e->offset = (uint64_t)((const char *)l->word - (const char *)r->header);
+    if ((*l->word & 15) == CAPTURE_SITE) {
+        e->site = *l->word++ >> CAPTURE_KIND_BITS;
+        if (l->word == l->end)
+            return word_bad(r, e, CAPTURE_SITE, err);
+    }
+    bool is_long = (*l->word & 15) == CAPTURE_LONG;
+    if ((is_long ? decode_long : decode_short)(r, l, err))
+        return -1;
+    e->stamp = l->stamp;
+    return 1;
+}
+
+/* ---- the merge ---- */
+
+static bool releases(const struct capture_event *e)
+{
+    return e->kind == CAPTURE_FREE || e->kind == CAPTURE_FREE_SIZED ||
+           e->kind == CAPTURE_REALLOC_BEGIN;
+}
+
+static bool comes_before(const struct capture_event *a, const struct capture_event *b)
+{
+    if (a->stamp != b->stamp)
+        return a->stamp < b->stamp;
+    if (releases(a) != releases(b))
+        return releases(a);
+    return a->lane < b->lane;
+}
+
+/* Moves what is at the top of the heap to its place. */
+static void heap_sink(struct capture_reader *r)
+{
+    struct capture_lane *moving = r->heap[0];
+    size_t at = 0, child;
+    while ((child = 2 * at + 1) < r->heap_count) {
+        if (child + 1 < r->heap_count &&
+            comes_before(&r->heap[child + 1]->next, &r->heap[child]->next))
+            child++;
+        if (!comes_before(&r->heap[child]->next, &moving->next))
+            break;
+        r->heap[at] = r->heap[child];
+        at = child;
+    }
+    r->heap[at] = moving;
+}
+
+static void heap_rise(struct capture_reader *r, struct capture_lane *lane)
+{
+    size_t at = r->heap_count++;
+    while (at && comes_before(&lane->next, &r->heap[(at - 1) / 2]->next)) {
+        r->heap[at] = r->heap[(at - 1) / 2];
+        at = (at - 1) / 2;
+    }
+    r->heap[at] = lane;
+}
+
+/* Lanes of what pieces there are, each at its first event, and in the heap. */
+static int lanes_start(struct capture_reader *r, struct error *err)
+{
+    r->lanes = calloc(r->lane_count + 1, sizeof *r->lanes);
+    r->heap = calloc(r->lane_count + 1, sizeof *r->heap);
+    r->lanes_left = calloc((size_t)r->threads + 1, sizeof *r->lanes_left);
+    if (!r->lanes || !r->heap || !r->lanes_left)
+        return no_memory(r, err);
+    size_t n = 0;
+    for (size_t i = 0; i < r->piece_count; n++) {
+        struct capture_lane *l = &r->lanes[n];
+        size_t end = i;
+        while (end < r->piece_count && r->pieces[end].lane == r->pieces[i].lane)
+            end++;
+        l->piece = r->pieces + i;
+        l->last = r->pieces + end;
+        piece_enter(r, l);
+        if (lane_next(r, l, err) < 0)
+            return -1;
+        r->lanes_left[l->next.thread]++;
+        heap_rise(r, l);
+        i = end;
+    }
+    return 0;
+}
+
+int capture_next(struct capture_reader *r, struct capture_event *event, struct error *err)
+{
+    if (!r->lanes && lanes_start(r, err))
+        return -1;
+    while (r->heap_count) {
+        struct capture_lane *l = r->heap[0];
+        *event = l->next;
+        int more = lane_next(r, l, err);
+        if (more < 0)
+            return -1;
+        if (more == 0) {
+            r->lanes_left[event->thread]--;
+            r->heap[0] = r->heap[--r->heap_count];
+        }
+        if (r->heap_count > 1)
+            heap_sink(r);
+        if (!r->header->lost.stamp || event->stamp <= r->header->lost.stamp)
+            return 1;
+        r->cut_records++;
+    }
+    return 0;
+}
+
+/* ---- time ---- */
+
+/*
+ * How long a tick is: as the capture itself shows, if it is long enough, because the start and the
+ * last chunk are told in both units; else as it was measured before.
+ */
+static void clock_set(struct capture_reader *r)
+{
+    const struct capture_header *h = r->header;
+    uint64_t long_enough = h->ticks_per_s / 20;
+    if (h->ticks_per_s)
+        r->ns_per_tick = 1e9 / (double)h->ticks_per_s;
+    if (r->latest.stamp > h->started.stamp + long_enough && r->latest.ns > h->started.ns)
+        r->ns_per_tick =
+            (double)(r->latest.ns - h->started.ns) / (double)(r->latest.stamp - h->started.stamp);
+}
+
+uint64_t capture_ns(const struct capture_reader *r, uint64_t stamp)
+{
+    uint64_t start = r->header->started.stamp;
+    return stamp > start ? (uint64_t)((double)(stamp - start) * r->ns_per_tick) : 0;
+}
+
+/* ---- from the start to the end ---- */
+
+int capture_open(struct capture_reader *r, const char *path, struct error *err)
+{
+    *r = (struct capture_reader){.path = path};
+    if (map(r, err))
+        return -1;
+    if (header_check(r, err) || pieces_find(r, err) || pieces_order(r, err)) {
+        capture_close(r);
+        return -1;
+    }
+    clock_set(r);
+    return 0;
+}
+
+static uint32_t words_before(const struct capture_piece *p, const struct capture_cut *cuts,
+                             size_t count, uint32_t lanes_begun)
+{
+    if (p->lane > lanes_begun)
+        return 0;
+    for (size_t i = 0; i < count; i++) {
+        if (cuts[i].lane != p->lane || p->sequence < cuts[i].sequence)
+            continue;
+        if (p->sequence > cuts[i].sequence)
+            return 0;
+        return cuts[i].words < p->words ? (uint32_t)cuts[i].words : p->words;
+    }
+    return p->words;
+}
+
+int capture_limit(struct capture_reader *r, const struct capture_cut *cuts, size_t count,
+                  uint32_t lanes_begun, struct error *err)
+{
+    size_t n = 0;
+    uint32_t lane = 0;
+    r->lane_count = 0;
+    for (size_t i = 0; i < r->piece_count; i++) {
+        struct capture_piece p = r->pieces[i];
+        p.words = words_before(&p, cuts, count, lanes_begun);
+        if (p.words == 0)
+            continue;
+        r->lane_count += p.lane != lane;
+        lane = p.lane;
+        r->pieces[n++] = p;
+    }
+    r->piece_count = n;
+    return r->lanes ? error_set(err, "%s: limited too late", r->path) : 0;
+}
+
+void capture_close(struct capture_reader *r)
+{
+    if (r->header)
+        munmap((void *)(uintptr_t)r->header, r->bytes);
+    free(r->pieces);
+    free(r->lanes);
+    free(r->heap);
+    free(r->lanes_left);
+    *r = (struct capture_reader){0};
+}

@@ -1,0 +1,62 @@
+/*
+ * capture_read.h - reads a capture (traces/recorder/capture.h) as one sequence of events, in the
+ * order of their stamps. Memory: 32 bytes a chunk and 150 a lane; the file is mapped, and what has
+ * been read is let go.
+ */
+#ifndef ALLOCLAB_CAPTURE_READ_H
+#define ALLOCLAB_CAPTURE_READ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "allocators/lib/error.h"
+#include "traces/recorder/capture.h"
+
+struct capture_event {
+    uint64_t stamp, address, size;
+    uint64_t site;   /* 0: none */
+    uint64_t offset; /* in the file, for messages */
+    uint32_t thread, lane;
+    uint8_t kind; /* enum capture_kind: one that is not a short form of another */
+    uint8_t flags, align_log2;
+};
+
+struct capture_cut { /* how far a lane is to be read */
+    uint64_t lane, words;
+    uint32_t sequence;
+};
+
+struct capture_reader { /* the caller reads header, lanes_left and cut_records only */
+    const struct capture_header *header;
+    const char *path;
+    uint64_t *lanes_left; /* by thread: lanes that still have events */
+    uint32_t threads;     /* the highest number, and one */
+    uint64_t cut_records; /* left out because they came after the first loss */
+    struct capture_piece *pieces;
+    struct capture_lane *lanes;
+    struct capture_lane **heap;
+    size_t bytes, piece_count, lane_count, heap_count;
+    struct capture_time latest; /* the last chunk's */
+    double ns_per_tick;
+};
+
+/* 0, or -1: not a capture, or damaged. The path must outlive the reader. */
+int capture_open(struct capture_reader *r, const char *path, struct error *err);
+
+/*
+ * Before the first event: reads only what the lanes of `cuts`, and all other lanes up to
+ * `lanes_begun`, held when a child was forked.
+ */
+int capture_limit(struct capture_reader *r, const struct capture_cut *cuts, size_t count,
+                  uint32_t lanes_begun, struct error *err);
+
+/* 1: *event is the next one, 0: the end, -1: damaged. */
+int capture_next(struct capture_reader *r, struct capture_event *event, struct error *err);
+
+void capture_close(struct capture_reader *r);
+
+/* What the time was at this stamp, in ns after the capture's start; of stamps that are a clock. */
+uint64_t capture_ns(const struct capture_reader *r, uint64_t stamp);
+
+#endif

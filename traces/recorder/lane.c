@@ -1,0 +1,361 @@
+/*
+ * lane.c - lanes: who has which, their rooms, and what a put does when it cannot simply write.
+ *
+ * Lanes lie in blocks that are never given back; a lane is claimed by an exchange, without a lock,
+ * so that nothing can be held across a fork or by a thread that is interrupted. A thread that ends
+ * still frees a little after its last destructor, so its lane is free once the kernel knows the
+ * thread no more; who claims it then writes out what it still holds.
+ *
+ * The slow ways run with all signals blocked: so what they change is never seen half done.
+ *
+ * In a forked child the parent's rooms are covered by empty memory, and its lanes are not used
+ * again: the fork may have happened in a signal handler in the middle of a put, which then ends
+ * where nobody looks.
+ */
+#include "traces/recorder/lane.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "traces/recorder/file.h"
+#include "traces/recorder/sink.h"
+
+enum { BLOCK_LANES = 64, MAX_BLOCKS = 1024 };
+
+struct block {
+    struct lane lanes[BLOCK_LANES];
+};
+
+static struct guard no_guard;
+static struct lane no_lane = {.guard = &no_guard};
+static struct block *_Atomic blocks[MAX_BLOCKS];
+static struct block *parents[MAX_BLOCKS + 1]; /* of the process that this one was forked from */
+static _Atomic uint32_t begun;
+static _Atomic uint64_t counter; /* stamps where there is no clock for them */
+
+_Thread_local struct self self = {.lane = &no_lane};
+_Atomic uint8_t lane_stamping;
+
+/* ---- stamps ---- */
+
+static uint64_t ns_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t stamp_rare(const struct lane *lane)
+{
+#if defined(__x86_64__)
+    if (sink_settings.order == CAPTURE_BY_TSC) {
+        if (__libc_single_threaded && !sink_settings.clock && !sink_settings.fenced)
+            return lane->stamp;
+        sink_settings.fenced = true;
+        atomic_store_explicit(&lane_stamping, STAMP_FENCED, memory_order_relaxed);
+        _mm_lfence();
+        return __rdtsc();
+    }
+#else
+    (void)lane;
+#endif
+    return atomic_fetch_add(&counter, 1) + 1;
+}
+
+struct capture_time lane_time(void)
+{
+    struct capture_time t = {.ns = ns_now()};
+#if defined(__x86_64__)
+    if (sink_settings.order == CAPTURE_BY_TSC) {
+        t.stamp = __rdtsc();
+        return t;
+    }
+#endif
+    t.stamp = atomic_load(&counter);
+    return t;
+}
+
+/* From the time that a second lane has a part in the order, stamps may not stand still. */
+static void stamps_compete(void)
+{
+    sink_settings.fenced = true;
+    if (sink_settings.order == CAPTURE_BY_TSC)
+        atomic_store_explicit(&lane_stamping, STAMP_FENCED, memory_order_relaxed);
+}
+
+/* ---- records ---- */
+
+void lane_write_long(struct lane *l, const struct record *r, uint64_t stamp, uint32_t at)
+{
+    uint64_t *words = (uint64_t *)(l->chunk + 1), since = stamp - l->stamp;
+    bool soon = since >> CAPTURE_STAMP_BITS == 0 && r->address == 0 && r->flags == 0;
+    if (soon && r->kind == CAPTURE_FREE) {
+        lane_commit(l, at, CAPTURE_FREE_NULL | since << CAPTURE_KIND_BITS, stamp);
+        return;
+    }
+    if (soon && r->kind == CAPTURE_REALLOC_BEGIN && r->size >> (64 - CAPTURE_NULL_AT) == 0) {
+        lane_commit(l, at,
+                    CAPTURE_REALLOC_NULL | since << CAPTURE_KIND_BITS | r->size << CAPTURE_NULL_AT,
+                    stamp);
+        return;
+    }
+    words[at] = CAPTURE_LONG | (uint64_t)r->kind << 4 | (uint64_t)r->flags << 12 |
+                (uint64_t)r->align_log2 << 20;
+    words[at + 1] = stamp;
+    words[at + 2] = r->address;
+    if (capture_is_memory(r->kind) && r->address)
+        l->address[r->address >> 45 & 1] = r->address & ~UINT64_C(15);
+    lane_commit(l, at + 3, r->size, stamp);
+}
+
+/* ---- rooms ---- */
+
+/* Writes out what the room holds, and begins it anew. False: there is no room on disk. */
+static bool lane_empty(struct lane *l)
+{
+    struct capture_chunk head = *l->chunk;
+    if (head.words == 0)
+        return true;
+    head.type = CAPTURE_FULL_CHUNK;
+    head.written = lane_time();
+    if (!file_append(&head, (uint64_t *)(l->chunk + 1)))
+        return false;
+    /* In this order: a room without words says nothing. */
+    __atomic_store_n(&l->chunk->words, 0, __ATOMIC_RELEASE);
+    l->chunk->sequence = ++l->sequence;
+    l->chunk->stamp = l->stamp;
+    l->chunk->address[0] = l->address[0];
+    l->chunk->address[1] = l->address[1];
+    l->used = 0;
+    return true;
+}
+
+/* Gives the lane, whose room is empty, to the calling thread. */
+static bool lane_begin(struct lane *l)
+{
+    uint64_t offset;
+    if (!l->chunk) {
+        struct capture_chunk *chunk = file_map(CAPTURE_ROOM_BYTES, &offset);
+        if (!chunk)
+            return false;
+        chunk->magic = CAPTURE_CHUNK_MAGIC + offset;
+        chunk->type = CAPTURE_ROOM;
+        l->chunk = chunk;
+    }
+    l->id = atomic_fetch_add(&begun, 1) + 1;
+    l->thread = self.number;
+    l->sequence = 0;
+    l->used = 0;
+    l->records = 0;
+    l->inner = NULL;
+    l->address[0] = l->address[1] = 0;
+    struct capture_time now = lane_time();
+    l->stamp = now.stamp;
+    l->chunk->lane = l->id;
+    l->chunk->thread = l->thread;
+    l->chunk->sequence = 0;
+    l->chunk->stamp = l->stamp;
+    l->chunk->address[0] = l->chunk->address[1] = 0;
+    atomic_store(&l->guard->limit, LANE_LIMIT);
+    return true;
+}
+
+/* ---- claiming ---- */
+
+static struct block *block_make(void)
+{
+    struct block *b =
+        mmap(NULL, sizeof *b, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (b == MAP_FAILED)
+        return NULL;
+    struct guard *guards = sink_wiped_map(BLOCK_LANES * sizeof *guards);
+    if (!guards) {
+        munmap(b, sizeof *b);
+        return NULL;
+    }
+    for (int i = 0; i < BLOCK_LANES; i++)
+        b->lanes[i].guard = &guards[i];
+    return b;
+}
+
+/* Block i, which is made if need be; NULL: no memory. */
+static struct block *block_get(int i)
+{
+    struct block *b = atomic_load(&blocks[i]), *there = NULL;
+    if (b)
+        return b;
+    b = block_make();
+    if (b && !atomic_compare_exchange_strong(&blocks[i], &there, b)) {
+        munmap(b->lanes[0].guard, BLOCK_LANES * sizeof(struct guard));
+        munmap(b, sizeof *b);
+        b = there;
+    }
+    return b;
+}
+
+static bool thread_is_gone(int tid)
+{
+    return tid != 0 && syscall(SYS_tgkill, getpid(), tid, 0) != 0 && errno == ESRCH;
+}
+
+/* True if the lane was free, or that of a thread that is gone; it is the caller's then. */
+static bool lane_claim(struct lane *l)
+{
+    bool taken = false;
+    if (atomic_compare_exchange_strong(&l->claimed, &taken, true))
+        return true;
+    int tid = atomic_load(&l->ending);
+    return thread_is_gone(tid) && atomic_compare_exchange_strong(&l->ending, &tid, 0);
+}
+
+/* The inner lanes of a thread that is gone are free too. */
+static bool lane_inherit(struct lane *l)
+{
+    if (l->inner && lane_inherit(l->inner))
+        atomic_store(&l->inner->claimed, false);
+    return !l->chunk || lane_empty(l);
+}
+
+struct lane *lane_acquire(void)
+{
+    if (self.number == 0)
+        sink_thread_begins();
+    for (int i = 0; i < MAX_BLOCKS; i++) {
+        struct block *b = block_get(i);
+        for (int k = 0; b && k < BLOCK_LANES; k++) {
+            struct lane *l = &b->lanes[k];
+            if (lane_claim(l))
+                return lane_inherit(l) && lane_begin(l) ? l : NULL;
+        }
+        if (!b)
+            return NULL;
+    }
+    return NULL;
+}
+
+void lane_ends(void)
+{
+    if (self.lane != &no_lane)
+        atomic_store(&self.lane->ending, (int)syscall(SYS_gettid));
+}
+
+/* ---- fork ---- */
+
+void lanes_cut(void (*cut)(const struct lane *lane))
+{
+    for (int i = 0; i < MAX_BLOCKS && parents[i]; i++)
+        for (int k = 0; k < BLOCK_LANES; k++)
+            if (parents[i]->lanes[k].chunk)
+                cut(&parents[i]->lanes[k]);
+}
+
+uint32_t lanes_begun(void)
+{
+    return atomic_load(&begun);
+}
+
+static void room_cover(struct capture_chunk *room)
+{
+    const void *covered = mmap(room, CAPTURE_ROOM_BYTES, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    (void)covered; /* else it stays as it is */
+}
+
+void lanes_forget(void)
+{
+    for (int i = 0; i < MAX_BLOCKS && blocks[i]; i++) {
+        for (int k = 0; k < BLOCK_LANES; k++)
+            if (blocks[i]->lanes[k].chunk)
+                room_cover(blocks[i]->lanes[k].chunk);
+        parents[i] = blocks[i];
+        parents[i + 1] = NULL;
+        blocks[i] = NULL;
+    }
+    self.lane = &no_lane;
+    atomic_store(&begun, 0);
+}
+
+/* ---- the slow ways ---- */
+
+/* Into this lane, or where a put into it was interrupted, into an inner one. */
+static void put_somewhere(struct lane *l, struct record r)
+{
+    while (atomic_load(&l->guard->limit) == 0) {
+        if (!l->inner) {
+            stamps_compete();
+            l->inner = lane_acquire();
+        }
+        if (!l->inner) {
+            sink_lost(lane_time().stamp);
+            return;
+        }
+        l = l->inner;
+    }
+    uint32_t limit = atomic_exchange(&l->guard->limit, 0);
+    if (l->used >= limit && !lane_empty(l)) {
+        sink_lost(l->stamp);
+        return;
+    }
+    lane_write(l, r);
+    atomic_store(&l->guard->limit, limit);
+}
+
+static void put_blocked(uint32_t limit, struct record r)
+{
+    if (limit != 0)
+        atomic_store(&self.lane->guard->limit, limit); /* nobody comes between */
+    else if (!sink_ready())
+        return;
+    if (self.lane == &no_lane) {
+        if (lanes_begun() > 0)
+            stamps_compete();
+        struct lane *l = lane_acquire();
+        if (!l) {
+            sink_lost(lane_time().stamp);
+            return;
+        }
+        self.lane = l;
+    }
+    put_somewhere(self.lane, r);
+}
+
+void lane_put_slow(uint32_t limit, struct record r)
+{
+    int error = errno;
+    sigset_t all, before;
+    sigfillset(&all);
+    if (sink_is_full()) {
+        sink_lost(0);
+    } else {
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        put_blocked(limit, r);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
+    errno = error;
+}
+
+uint64_t lane_cost(void)
+{
+    enum { RECORDS = 128, ROUNDS = 5 };
+    struct {
+        struct capture_chunk head;
+        uint64_t words[RECORDS * CAPTURE_LONG_WORDS];
+    } room = {0};
+    struct lane l = {.chunk = &room.head};
+    uint64_t least = UINT64_MAX;
+    for (int round = 0; round < ROUNDS; round++) {
+        l.used = 0;
+        l.stamp = stamp_now(&l);
+        uint64_t before = ns_now();
+        for (uint64_t i = 0; i < RECORDS; i++)
+            lane_write(&l,
+                       (struct record){.kind = CAPTURE_ALLOC, .address = 4096 + i * 32, .size = i});
+        uint64_t ns = ns_now() - before;
+        least = ns < least ? ns : least;
+    }
+    return least * 1000 / RECORDS;
+}

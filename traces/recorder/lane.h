@@ -1,0 +1,171 @@
+/*
+ * lane.h - how an event gets into the capture: each thread writes words into a lane of its own,
+ * whose room is a piece of the capture that is mapped. A record is in the file as soon as its words
+ * are stored and counted, so that a killed process loses nothing; capture.h has the bytes.
+ *
+ * A put takes the lane away from the guard first, and gives it back last. Who comes meanwhile, a
+ * signal handler in the same thread, finds a limit of 0 and takes the slow way, to an inner lane.
+ * In a forked child all limits are 0 too, because guards lie on pages that the kernel wipes: so the
+ * child's first put of any thread takes the slow way, which opens a capture of its own. A put is
+ * thus ready for everything at the price of one comparison.
+ *
+ * Stamps: while the process has one thread, the time stamp counter as it comes, since a lane alone
+ * is in order. With several, a fence before it: the counter must be read after the loads by which
+ * the thread learned of what another one has done. No fence is needed behind: later stores become
+ * visible only after it has been read.
+ */
+#ifndef ALLOCLAB_LANE_H
+#define ALLOCLAB_LANE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/single_threaded.h>
+#if defined(__x86_64__)
+#include <x86intrin.h>
+#endif
+
+#include "traces/recorder/capture.h"
+
+#define LIKELY(x)   __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+enum stamping {
+    STAMP_RARE,   /* ask stamp_rare() */
+    STAMP_SINGLE, /* one thread so far */
+    STAMP_FENCED,
+};
+
+struct guard {
+    _Alignas(64) _Atomic uint32_t limit; /* words; 0: not now */
+};
+
+struct lane {
+    struct guard *guard;
+    struct capture_chunk *chunk; /* its room; NULL: none yet */
+    uint64_t stamp, address[2];  /* of the last record */
+    uint32_t used;               /* words */
+    uint32_t id, thread, sequence;
+    _Atomic bool claimed;
+    _Atomic int ending; /* the thread's id for the kernel: when that is gone, the lane is free */
+    struct lane *inner; /* for who interrupts a put into this one */
+    uint32_t records;   /* counted where stamps are no clock */
+};
+
+struct self { /* what a thread knows of itself */
+    struct lane *lane;
+    uint32_t number;           /* 0: no event yet */
+    unsigned destructor_round; /* how often the key's destructor has run in this thread */
+};
+
+struct record {
+    uint64_t address, size, site;
+    enum capture_kind kind;
+    uint8_t flags, align_log2;
+};
+
+enum {
+    LANE_MOST_WORDS = CAPTURE_LONG_WORDS + 1, /* of one put */
+    LANE_LIMIT = (int)CAPTURE_CHUNK_WORDS - LANE_MOST_WORDS + 1,
+};
+
+extern _Thread_local struct self self;
+extern _Atomic uint8_t lane_stamping; /* enum stamping */
+
+uint64_t stamp_rare(const struct lane *lane);
+
+/* The put could not have the lane, or found `limit` words used. Keeps errno. */
+__attribute__((noinline, cold)) void lane_put_slow(uint32_t limit, struct record r);
+/* The record in its long form. */
+__attribute__((noinline, cold)) void lane_write_long(struct lane *l, const struct record *r,
+                                                     uint64_t stamp, uint32_t at);
+
+static inline uint64_t stamp_now(const struct lane *lane)
+{
+#if defined(__x86_64__)
+    uint8_t how = atomic_load_explicit(&lane_stamping, memory_order_relaxed);
+    if (LIKELY(how == STAMP_SINGLE && __libc_single_threaded))
+        return __rdtsc();
+    if (LIKELY(how == STAMP_FENCED)) {
+        _mm_lfence();
+        return __rdtsc();
+    }
+#endif
+    return stamp_rare(lane);
+}
+
+/* Stores one word and what it leaves behind, and counts it: the compiler keeps this order. */
+static inline void lane_commit(struct lane *l, uint32_t at, uint64_t word, uint64_t stamp)
+{
+    uint64_t *words = (uint64_t *)(l->chunk + 1);
+    words[at] = word;
+    l->stamp = stamp;
+    l->used = at + 1;
+    atomic_signal_fence(memory_order_release);
+    __atomic_store_n(&l->chunk->words, at + 1, __ATOMIC_RELAXED);
+}
+
+/* One record into a lane that is ours and has room. Inlined, so that a kind that is known leaves
+ * only its own form. */
+static inline __attribute__((always_inline)) void lane_write(struct lane *l, const struct record r)
+{
+    uint32_t at = l->used;
+    if (r.site) {
+        ((uint64_t *)(l->chunk + 1))[at++] = CAPTURE_SITE | r.site << CAPTURE_KIND_BITS;
+    }
+    uint64_t stamp = stamp_now(l), since = stamp - l->stamp;
+    unsigned region = r.address >> 45 & 1;
+    uint64_t apart = r.address - l->address[region];
+    uint64_t word = r.kind | since << CAPTURE_KIND_BITS | (uint64_t)region << CAPTURE_REGION_AT;
+    uint64_t over = since >> CAPTURE_STAMP_BITS | (r.address & 15) | r.flags;
+    if (r.kind == CAPTURE_FREE || r.kind == CAPTURE_REALLOC_END) {
+        over |= (apart + (UINT64_C(1) << 45)) >> 46;
+        word |= apart << (CAPTURE_FAR_AT - CAPTURE_GRAIN);
+    } else if (r.kind <= CAPTURE_FREE_SIZED) {
+        over |= (apart + (UINT64_C(1) << 29)) >> 30 | r.size >> CAPTURE_SIZE_BITS;
+        word |= apart << (CAPTURE_NEAR_AT - CAPTURE_GRAIN) | r.size << CAPTURE_SIZE_AT;
+    } else {
+        over = 1;
+    }
+    if (UNLIKELY(over || !r.address)) {
+        const struct record rare = r; /* in memory only here */
+        lane_write_long(l, &rare, stamp, at);
+        return;
+    }
+    l->address[region] = r.address;
+    lane_commit(l, at, word, stamp);
+}
+
+static inline __attribute__((always_inline)) void lane_put(const struct record r)
+{
+    struct lane *l = self.lane;
+    struct guard *guard = l->guard;
+    uint32_t limit = atomic_load_explicit(&guard->limit, memory_order_relaxed);
+    atomic_store_explicit(&guard->limit, 0, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+    if (UNLIKELY(l->used >= limit)) {
+        lane_put_slow(limit, r);
+        return;
+    }
+    lane_write(l, r);
+    atomic_signal_fence(memory_order_seq_cst);
+    atomic_store_explicit(&guard->limit, limit, memory_order_relaxed);
+}
+
+/* ---- for the sink ---- */
+
+/* A lane for the calling thread, or NULL: the capture is full. */
+struct lane *lane_acquire(void);
+
+/* In a forked child: tells `cut` of each lane of the parent, and forgets them all. */
+void lanes_forget(void);
+void lanes_cut(void (*cut)(const struct lane *lane));
+uint32_t lanes_begun(void);
+
+/* The thread is in its last destructors. */
+void lane_ends(void);
+
+/* What a record costs, in ps: measured on a lane that is nobody's. */
+uint64_t lane_cost(void);
+
+#endif
