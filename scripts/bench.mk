@@ -1,7 +1,7 @@
 # bench.mk - the benches of what memory does (how much a producer and a consumer need, what goes back to the kernel), of
 # worst cases, and of what a simulated machine counts.
 
-.PHONY: bench-blowup bench-idle bench-typed bench-latency bench-parallel bench-locality bench-stream bench-trace-info locality-deps
+.PHONY: bench-record bench-blowup bench-idle bench-typed bench-latency bench-parallel bench-locality bench-stream bench-trace-info locality-deps
 $(BUILD)/bench-%: tests/bench/%.c $(ALL_LIB)
 	@$(CC) $(CFLAGS) -MF $@.d -o $@ $< $(ALL_LIB) $(LIBS)
 -include $(wildcard $(BUILD)/bench-*.d)
@@ -57,3 +57,13 @@ bench-stream: alloclab ## streamed replay beside plans in memory, and a trace of
 bench-trace-info: alloclab | test-deps ## `trace info` of a trace beside zstd -d of the same bytes, time and memory; OPS=N (50000000), BLOCKS=N, SEED=N
 	@ALLOCLAB=$(ALLOCLAB) $(PYTHON) tests/bench/trace_info.py $(if $(BLOCKS),--blocks $(BLOCKS)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(OPS),--ops $(OPS)) $(if $(LIVE),--live $(LIVE))
+
+$(BUILD)/record_%: tests/bench/record_%.c $(BUILD)/flags
+	@mkdir -p $(@D); $(CC) $(CFLAGS) -fno-builtin -MF $@.d -o $@ $<
+
+$(BUILD)/record_shim.so: tests/bench/record_shim.c $(BUILD)/flags
+	@mkdir -p $(@D); $(CC) $(PIC_CFLAGS) -fno-builtin -MF $@.d -shared -o $@ $< -ldl
+
+bench-record: alloclab $(BUILD)/record_handover $(BUILD)/record_pairs $(BUILD)/record_shim.so | test-deps ## what recording costs, beside the bare program, heaptrack and libmemusage; BLOCKS=N, ONLY=sqlite,perl
+	@ALLOCLAB=$(ALLOCLAB) BUILD=$(BUILD) $(PYTHON) tests/bench/record.py $(if $(BLOCKS),--blocks $(BLOCKS)) \
+	  $(if $(ONLY),--only $(ONLY))

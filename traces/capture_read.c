@@ -1,9 +1,6 @@
 /*
  * capture_read.c - finds the chunks of a capture, strings them together by lane and sequence, and
  * merges the lanes by their stamps with a heap.
- *
- * Where two lanes have the same stamp, releases come first: a stamp is taken before a release and
- * after an allocation.
  */
 #include "traces/capture_read.h"
 
@@ -28,6 +25,8 @@ struct capture_lane {
     struct capture_event next;
     const uint64_t *word, *end;
     uint64_t stamp, address[2];
+    uint64_t clock, spread_to;                /* the last event's, and the stamp that comes next */
+    uint32_t spread;                          /* events from here up to that one */
     const struct capture_piece *piece, *last; /* at hand, and one after the last */
 };
 
@@ -54,7 +53,7 @@ static int header_check(const struct capture_reader *r, struct error *err)
                          r->path);
     if (!string_ends(h->program, sizeof h->program) || !string_ends(h->parent, sizeof h->parent) ||
         !string_ends(h->recorder, sizeof h->recorder) || h->command_bytes > CAPTURE_COMMAND_BYTES ||
-        strchr(h->parent, '/') || (h->order != CAPTURE_BY_TSC && h->order != CAPTURE_BY_COUNTER))
+        strchr(h->parent, '/') || h->ticks_per_s == 0)
         return error_set(err, "%s: offset 16: the header is damaged", r->path);
     return 0;
 }
@@ -251,6 +250,46 @@ static int decode_short(const struct capture_reader *r, struct capture_lane *l, 
     return word_bad(r, e, e->kind, err);
 }
 
+/*
+ * How far it is to the next stamp that differs, in this chunk: so many events share the time until
+ * then. At a chunk's end the rest have the last stamp.
+ */
+static void spread_find(struct capture_lane *l)
+{
+    const uint64_t *w = l->word;
+    uint64_t stamp = l->stamp;
+    l->spread = 0;
+    while (w < l->end) {
+        unsigned kind = *w & 15;
+        uint64_t since = bits(*w, CAPTURE_KIND_BITS, CAPTURE_STAMP_BITS);
+        if (kind == CAPTURE_SITE) {
+            w++;
+            continue;
+        }
+        if (kind == CAPTURE_LONG)
+            since = l->end - w > 1 && w[1] > stamp ? w[1] - stamp : 0;
+        l->spread++;
+        l->spread_to = stamp + since;
+        if (since)
+            return;
+        w += kind == CAPTURE_LONG ? CAPTURE_LONG_WORDS : 1;
+    }
+    l->spread_to = stamp;
+}
+
+/* Takes the event's share of the time to the next stamp. */
+static uint64_t clock_next(struct capture_lane *l)
+{
+    if (l->clock < l->stamp)
+        l->clock = l->stamp;
+    if (l->spread == 0)
+        spread_find(l);
+    if (l->spread && l->spread_to > l->clock)
+        l->clock += (l->spread_to - l->clock) / l->spread;
+    l->spread -= l->spread > 0;
+    return l->clock;
+}
+
 /* The lane's next event into l->next: 1, 0 at its end, -1 damaged. */
 static int lane_next(struct capture_reader *r, struct capture_lane *l, struct error *err)
 {
@@ -269,6 +308,7 @@ static int lane_next(struct capture_reader *r, struct capture_lane *l, struct er
         if (l->word == l->end)
             return word_bad(r, e, CAPTURE_SITE, err);
     }
+    e->clock = clock_next(l);
     bool is_long = (*l->word & 15) == CAPTURE_LONG;
     if ((is_long ? decode_long : decode_short)(r, l, err))
         return -1;
@@ -278,19 +318,9 @@ static int lane_next(struct capture_reader *r, struct capture_lane *l, struct er
 
 /* ---- the merge ---- */
 
-static bool releases(const struct capture_event *e)
-{
-    return e->kind == CAPTURE_FREE || e->kind == CAPTURE_FREE_SIZED ||
-           e->kind == CAPTURE_REALLOC_BEGIN;
-}
-
 static bool comes_before(const struct capture_event *a, const struct capture_event *b)
 {
-    if (a->stamp != b->stamp)
-        return a->stamp < b->stamp;
-    if (releases(a) != releases(b))
-        return releases(a);
-    return a->lane < b->lane;
+    return a->stamp != b->stamp ? a->stamp < b->stamp : a->lane < b->lane;
 }
 
 /* Moves what is at the top of the heap to its place. */
@@ -379,8 +409,7 @@ static void clock_set(struct capture_reader *r)
 {
     const struct capture_header *h = r->header;
     uint64_t long_enough = h->ticks_per_s / 20;
-    if (h->ticks_per_s)
-        r->ns_per_tick = 1e9 / (double)h->ticks_per_s;
+    r->ns_per_tick = 1e9 / (double)h->ticks_per_s;
     if (r->latest.stamp > h->started.stamp + long_enough && r->latest.ns > h->started.ns)
         r->ns_per_tick =
             (double)(r->latest.ns - h->started.ns) / (double)(r->latest.stamp - h->started.stamp);

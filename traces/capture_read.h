@@ -1,6 +1,6 @@
 /*
  * capture_read.h - reads a capture (traces/recorder/capture.h) as one sequence of events, in the
- * order of their stamps. Memory: 32 bytes a chunk and 150 a lane; the file is mapped, and what has
+ * order of their stamps, and of lanes where those are equal. Memory: 32 bytes a chunk and 150 a lane; the file is mapped, and what has
  * been read is let go.
  */
 #ifndef ALLOCLAB_CAPTURE_READ_H
@@ -15,6 +15,7 @@
 
 struct capture_event {
     uint64_t stamp, address, size;
+    uint64_t clock;  /* ticks: between two stamps of a lane its events are spread evenly */
     uint64_t site;   /* 0: none */
     uint64_t offset; /* in the file, for messages */
     uint32_t thread, lane;
@@ -56,7 +57,7 @@ int capture_next(struct capture_reader *r, struct capture_event *event, struct e
 
 void capture_close(struct capture_reader *r);
 
-/* What the time was at this stamp, in ns after the capture's start; of stamps that are a clock. */
+/* A stamp's, or a clock's, time in ns after the capture's start. */
 uint64_t capture_ns(const struct capture_reader *r, uint64_t stamp);
 
 #endif

@@ -42,13 +42,13 @@ enum { DONE = 0, UNTRUE = 1, REFUSED = 2 }; /* exit status */
 struct request {
     char *trace; /* FILE */
     bool children, keep, clock, whole_command;
-    bool order_by_counter; /* although there is a clock for the order */
+    bool each; /* call is timed */
     uint64_t ticks_per_s;
     char **command;
     char library[PATH_MAX], folder[PATH_MAX]; /* the recorder; where the captures go */
 };
 
-static const char usage[] = "record [-o FILE] [--children=record|skip] [--clock=yes|no] "
+static const char usage[] = "record [-o FILE] [--children=record|skip] [--clock=yes|each|no] "
                             "[--disclose=command] [--keep-capture] -- CMD ARGS";
 
 /* ---- what the user asked for ---- */
@@ -71,10 +71,10 @@ static int switch_take(const char *arg, const char *name, const char *on, const 
 static int option_take(struct request *r, const char *arg, struct error *err)
 {
     int taken = switch_take(arg, "--children", "record", "skip", &r->children, err);
+    if (taken == 0 && !strcmp(arg, "--clock=each"))
+        taken = r->clock = r->each = true;
     if (taken == 0)
         taken = switch_take(arg, "--clock", "yes", "no", &r->clock, err);
-    if (taken == 0)
-        taken = switch_take(arg, "--order", "counter", "auto", &r->order_by_counter, err);
     if (taken == 0)
         taken = switch_take(arg, "--disclose", "command", NULL, &r->whole_command, err);
     if (taken == 0 && !strcmp(arg, "--keep-capture")) {
@@ -204,9 +204,9 @@ static int environment_set(const struct request *r)
 {
     char only[16], ticks[24];
     snprintf(only, sizeof only, "%d", (int)getpid());
-    snprintf(ticks, sizeof ticks, "%" PRIu64, r->order_by_counter ? 0 : r->ticks_per_s);
+    snprintf(ticks, sizeof ticks, "%" PRIu64, r->ticks_per_s);
     int failed = preload_add(r->library) || setenv(CAPTURE_ENV_DIR, r->folder, 1) ||
-                 setenv(CAPTURE_ENV_CLOCK, r->clock ? "yes" : "no", 1) ||
+                 setenv(CAPTURE_ENV_CLOCK, r->each ? "each" : "some", 1) ||
                  setenv(CAPTURE_ENV_TICKS, ticks, 1) ||
                  (r->children ? unsetenv(CAPTURE_ENV_ONLY) : setenv(CAPTURE_ENV_ONLY, only, 1));
     return failed ? -1 : 0;
@@ -315,7 +315,6 @@ static void trace_summary(const char *path, const struct trace_totals *t,
             path, report->program, report->pid, t->ops, t->threads,
             t->threads == 1 ? "thread" : "threads", t->end_live_objects, t->end_live_bytes, lost);
     print_odd("live at the start", report->inherited_objects);
-    print_odd("inversions put right", report->inversions);
     print_odd("given out while live", report->odd.double_allocs);
     print_odd("frees of unknown addresses", report->odd.unknown_frees);
     print_odd("reallocs of unknown addresses", report->odd.unknown_reallocs);

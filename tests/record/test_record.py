@@ -300,7 +300,7 @@ class RecordTest(unittest.TestCase):
 
     def test_signal_handlers_allocate_in_the_middle_of_a_record(self):
         # An allocator that a handler may call, so that only the recorder has something to lose.
-        for clock in ("--clock=no", "--clock=yes", "--order=counter"):
+        for clock in ("--clock=no", "--clock=each"):
             r = self.record(self.bin / "handlers", options=[clock],
                             env={"LD_PRELOAD": str(self.bin / "bump_plugin")})
             rounds, handled = map(int, r.out.split())
@@ -319,13 +319,29 @@ class RecordTest(unittest.TestCase):
         freed = {w[1] for _, w in calls if w[0] == "free"}
         self.assertTrue(all(w[1] in freed for _, w in calls if w[0] == "alloc" and w[2] in ("501", "502")))
 
-    def test_order_by_a_counter_where_there_is_no_clock_for_it(self):
-        r = self.record(self.bin / "churn", options=["--order=counter", "--clock=yes"])
-        self.assertEqual(r.meta()["order"], "counter")
-        self.assertEqual(r.meta()["inversions_repaired"], "0")
-        clocks = [int(w[-1][6:]) for _, w in r.ops() if w[-1].startswith("clock=")]
-        self.assertEqual(clocks, sorted(clocks))
-        self.assertGreater(clocks[-1], 1000000)
+    def test_clocks(self):
+        for options in (["--clock=yes"], ["--clock=each"]):
+            r = self.record(self.bin / "churn", options=options)
+            clocks = [int(w[-1][6:]) for _, w in r.ops() if w[-1].startswith("clock=")]
+            self.assertEqual(clocks, sorted(clocks))
+            self.assertGreater(clocks[-1], 1000000)
+            self.assertTrue(all(clock % 100 == 0 for clock in clocks))
+        r = self.record(self.bin / "churn")  # --clock=no
+        self.assertFalse(any(w[-1].startswith("clock=") for _, w in r.ops()))
+
+    def test_where_the_time_stamp_counter_is_no_clock(self):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="alloclab-ticks-"))
+        self.addCleanup(shutil.rmtree, folder)
+        env = {**os.environ, "LD_PRELOAD": str(pathlib.Path(ALLOCLAB).resolve().parent / RECORDER),
+               "ALLOCLAB_RECORD_DIR": str(folder), "ALLOCLAB_RECORD_TICKS": "0"}
+        subprocess.run([self.bin / "churn"], env=env, check=True, timeout=60)
+        capture, trace = next(folder.glob("*.capture")), folder / "t.trace"
+        subprocess.run([ALLOCLAB, "trace", "convert", "--strict", "--from", "capture", capture, "-o", trace],
+                       check=True, capture_output=True)
+        text = subprocess.run([ALLOCLAB, "trace", "cat", trace], check=True, capture_output=True,
+                              text=True).stdout
+        self.assertIn("meta clock_source=monotonic,", text)
+        self.assertEqual(text.count("\nalloc "), 3 * 30000)
 
     def test_what_cannot_be_recorded_is_said(self):
         r = self.record(self.bin / "static", status=2)

@@ -3,18 +3,11 @@
  * numbers become numbers by first appearance, and the two records of a realloc one op.
  *
  * The order of the capture, which is that of its stamps, is the order of the trace; a realloc
- * stands where it returned. In a correct program the events of one address alternate between given
- * and released (traces/recorder/capture.h says why), and that is checked here:
- *
- * - A block given out while it is live. Its release is perhaps only stamped a little late: the old
- *   object is kept aside for 0.1 ms, and a release of the address in that time is the old object's:
- *   an inversion, put right. If none comes, the old object is freed.
- * - A release of an address that is not live. Its allocation is perhaps only stamped a little late:
- *   the release is kept for 0.1 ms, and follows the allocation if that comes: an inversion too. If
- *   not, a free is dropped, and a realloc is an allocation.
- *
- * All are counted, and the counts go into the trace. What is not put right comes from calls that the
- * recorder cannot see, such as those of an allocator reached by another name.
+ * stands where it returned. Events of several lanes with the same stamp get an order in which the
+ * events of each address alternate (traces/capture_order.h). Where even so an address is given out
+ * while it is live, the old object is freed first; a release of one that is not live is dropped; a
+ * realloc of one is an allocation. All are counted, and the counts go into the trace. They come from
+ * calls that the recorder cannot see, such as those of an allocator reached by another name.
  *
  * Recording may stop and go on. What was freed in between shows when its address is given out again:
  * the old object is freed there, and counted as unseen.
@@ -35,14 +28,13 @@
 #include <time.h>
 
 #include "traces/address_map.h"
+#include "traces/capture_order.h"
 #include "traces/capture_read.h"
 
 enum {
     MAX_ANCESTORS = 1000,
     NO_NUMBER = -1,
     CLOCK_STEP_NS = 100, /* the trace's clock has this resolution */
-    WAITS_PER_S = 10000, /* an event waits for another one that long */
-    WAIT_COUNT = 4096,   /* the same where stamps are a counter */
 };
 
 struct pending { /* a realloc between its two records */
@@ -60,36 +52,20 @@ struct thread {
     char name[17];
 };
 
-struct wait { /* an event out of order: until its counterpart comes, or `until` */
-    uint64_t address, until;
-    uint64_t id, size; /* of the old object; or of a free */
-    uint32_t thread;
-    uint8_t kind; /* CAPTURE_ALLOC: the old object waits for its release; else a release waits */
-    bool over;
-};
-
-struct waits { /* first in, first out */
-    struct wait *ring;
-    uint64_t first, end;           /* never wrap */
-    uint64_t room;                 /* a power of two */
-    struct address_map by_address; /* -> position */
-};
-
 struct conversion {
     struct capture_reader in;
     struct trace_writer *out; /* NULL: only the live set is wanted */
     const struct capture_options *options;
     struct capture_report *report;
-    struct address_map live;   /* address -> id, size */
-    struct address_map scopes; /* id of an open scope in the capture -> its number */
-    struct waits waits;
-    struct thread *threads; /* by their number in the capture */
+    struct address_map live;    /* address -> id, size */
+    struct address_map scopes;  /* id of an open scope in the capture -> its number */
+    struct capture_group group; /* events with the same stamp */
+    struct thread *threads;     /* by their number in the capture */
     uint32_t thread_room;
     uint64_t objects, scope_count;
     uint64_t objects_at_gap; /* when the recording stopped last */
     int64_t trace_threads;
     uint64_t position; /* of the event at hand, from 1 */
-    uint64_t stamp, wait_for;
     uint64_t clock, clock_start;
     bool clock_started;
     struct error *err;
@@ -165,164 +141,35 @@ static int odd(struct conversion *c, uint64_t *count, const char *what, uint64_t
     return 0;
 }
 
-/* ---- events that wait for their counterpart ---- */
-
-static struct wait *wait_at(const struct waits *w, uint64_t position)
-{
-    return &w->ring[position & (w->room - 1)];
-}
-
-static struct wait *wait_find(const struct waits *w, uint64_t address)
-{
-    if (w->by_address.used == 0)
-        return NULL;
-    const struct address_entry *e = address_map_find(&w->by_address, address);
-    return e ? wait_at(w, address_entry_id(e)) : NULL;
-}
-
-static void wait_end(struct waits *w, struct wait *wait)
-{
-    struct address_entry *e = address_map_find(&w->by_address, wait->address);
-    wait->over = true;
-    if (e)
-        address_map_remove(&w->by_address, e);
-}
-
-/* Twice the room. */
-static int waits_grow(struct conversion *c)
-{
-    struct waits *w = &c->waits, old = *w;
-    uint64_t room = old.room ? 2 * old.room : 64;
-    struct wait *ring = malloc(room * sizeof *ring);
-    if (!ring)
-        return no_memory(c);
-    w->ring = ring;
-    w->room = room;
-    for (uint64_t i = w->first; i < w->end; i++)
-        *wait_at(w, i) = *wait_at(&old, i);
-    free(old.ring);
-    return 0;
-}
-
-/* The waiting is over, and nothing came. */
-static int wait_in_vain(struct conversion *c, struct wait *wait)
-{
-    struct thread *t = thread_of(c, wait->thread);
-    uint64_t address = wait->address, id = wait->id;
-    wait_end(&c->waits, wait);
-    if (wait->kind == CAPTURE_REALLOC_BEGIN)
-        return odd(c, &c->report->odd.unknown_reallocs,
-                   "realloc of an address that is not live:", address);
-    if (wait->kind != CAPTURE_ALLOC)
-        return odd(c, &c->report->odd.unknown_frees,
-                   "free of an address that is not live:", address);
-    if (odd(c, &c->report->odd.double_allocs, "given out while live:", address))
-        return -1;
-    return put(c, t, (struct trace_op){.kind = TRACE_FREE, .object = id});
-}
-
-/* Ends the waiting of all that was to wait until then. */
-static int waits_expire(struct conversion *c, uint64_t now)
-{
-    struct waits *w = &c->waits;
-    while (w->first < w->end && wait_at(w, w->first)->until < now) {
-        struct wait *wait = wait_at(w, w->first);
-        if (!wait->over && wait_in_vain(c, wait))
-            return -1;
-        w->first++;
-    }
-    return 0;
-}
-
-static int wait_add(struct conversion *c, struct wait wait)
-{
-    struct waits *w = &c->waits;
-    struct wait *other = wait_find(w, wait.address);
-    if (other && wait_in_vain(c, other)) /* two at once: the order says nothing any more */
-        return -1;
-    if (w->end - w->first == w->room && waits_grow(c))
-        return -1;
-    wait.until = c->stamp + c->wait_for;
-    *wait_at(w, w->end) = wait;
-    return address_map_add(&w->by_address, wait.address, w->end++, 0) ? 0 : no_memory(c);
-}
-
 /* ---- addresses ---- */
-
-static uint32_t thread_index(const struct conversion *c, const struct thread *t)
-{
-    return (uint32_t)(t - c->threads);
-}
-
-/* The address was given out while live. */
-static int address_given_twice(struct conversion *c, struct thread *t, struct address_entry *e)
-{
-    uint64_t id = address_entry_id(e), address = e->key, size = e->size;
-    address_map_remove(&c->live, e);
-    if (id < c->objects_at_gap) {
-        c->report->unseen_frees++;
-        return put(c, t, (struct trace_op){.kind = TRACE_FREE, .object = id});
-    }
-    return wait_add(c, (struct wait){.kind = CAPTURE_ALLOC,
-                                     .address = address,
-                                     .id = id,
-                                     .size = size,
-                                     .thread = thread_index(c, t)});
-}
 
 /* The address is live from here on. */
 static int address_given(struct conversion *c, struct thread *t, uint64_t address, uint64_t id,
                          uint64_t size)
 {
     struct address_entry *e = address_map_find(&c->live, address);
-    if (e && address_given_twice(c, t, e))
-        return -1;
-    return address_map_add(&c->live, address, id, size) ? 0 : no_memory(c);
-}
-
-/* A release came before its allocation, which has been put just now: object `id`. */
-static int release_follows(struct conversion *c, struct thread *t, struct wait *wait, uint64_t id,
-                           uint64_t size)
-{
-    struct thread *by = thread_of(c, wait->thread);
-    struct wait w = *wait;
-    wait_end(&c->waits, wait);
-    c->report->inversions += c->out != NULL;
-    for (uint32_t i = by->open_count; w.kind == CAPTURE_REALLOC_BEGIN && i--;)
-        if (by->open[i].unknown && by->open[i].address == w.address) {
-            by->open[i].unknown = false;
-            by->open[i].id = id;
-            by->open[i].size = size;
-            return 0;
-        }
-    struct trace_op op = {.kind = TRACE_FREE, .object = id};
-    if (w.kind == CAPTURE_FREE_SIZED) {
-        op.flags = TRACE_SIZED;
-        op.size = w.size;
+    if (e) {
+        struct trace_op op = {.kind = TRACE_FREE, .object = address_entry_id(e)};
+        bool unseen = op.object < c->objects_at_gap;
+        address_map_remove(&c->live, e);
+        c->report->unseen_frees += unseen;
+        if (!unseen && odd(c, &c->report->odd.double_allocs, "given out while live:", address))
+            return -1;
+        if (put(c, t, op))
+            return -1;
     }
-    return put(c, by->gone ? t : by, op);
+    return address_map_add(&c->live, address, id, size) ? 0 : no_memory(c);
 }
 
 /* Puts an op that yields memory at an address. */
 static int put_given(struct conversion *c, struct thread *t, struct trace_op op, uint64_t address)
 {
-    struct wait *wait = wait_find(&c->waits, address);
-    if (!wait || wait->kind == CAPTURE_ALLOC)
-        return address_given(c, t, address, op.object, op.size) || put(c, t, op) ? -1 : 0;
-    return put(c, t, op) || release_follows(c, t, wait, op.object, op.size) ? -1 : 0;
+    return address_given(c, t, address, op.object, op.size) || put(c, t, op) ? -1 : 0;
 }
 
-/* Whose release this is: true, and *id and *size of the object; false: nobody's. */
+/* True if there is an object at the address: it is there no more; *id and *size are its. */
 static bool address_released(struct conversion *c, uint64_t address, uint64_t *id, uint64_t *size)
 {
-    struct wait *wait = wait_find(&c->waits, address);
-    if (wait && wait->kind == CAPTURE_ALLOC) {
-        *id = wait->id;
-        *size = wait->size;
-        wait_end(&c->waits, wait);
-        c->report->inversions += c->out != NULL;
-        return true;
-    }
     struct address_entry *e = address_map_find(&c->live, address);
     if (!e)
         return false;
@@ -361,10 +208,8 @@ static int convert_free(struct conversion *c, struct thread *t, const struct cap
     }
     if (address_released(c, e->address, &op.object, &size))
         return put(c, t, op);
-    return wait_add(c, (struct wait){.kind = e->kind,
-                                     .address = e->address,
-                                     .size = e->size,
-                                     .thread = thread_index(c, t)});
+    return odd(c, &c->report->odd.unknown_frees,
+               "free of an address that is not live:", e->address);
 }
 
 static int convert_realloc_begin(struct conversion *c, struct thread *t,
@@ -383,9 +228,8 @@ static int convert_realloc_begin(struct conversion *c, struct thread *t,
     t->open[t->open_count++] = p;
     if (!p.unknown)
         return 0;
-    return wait_add(c, (struct wait){.kind = CAPTURE_REALLOC_BEGIN,
-                                     .address = e->address,
-                                     .thread = thread_index(c, t)});
+    return odd(c, &c->report->odd.unknown_reallocs,
+               "realloc of an address that is not live:", e->address);
 }
 
 /* The end of a realloc that made an object. */
@@ -468,20 +312,13 @@ static void keep_name(struct thread *t, const struct capture_event *e)
 
 static void clock_follow(struct conversion *c, const struct capture_event *e)
 {
-    const struct capture_header *h = c->in.header;
-    uint64_t now = c->clock_start;
-    if (!h->clock || !c->options->clock)
+    if (!c->options->clock)
         return;
-    if (h->order == CAPTURE_BY_TSC)
-        now = capture_ns(&c->in, e->stamp);
-    else if (e->kind == CAPTURE_CLOCK)
-        now = e->address - h->started.ns;
-    else
-        return;
+    uint64_t now = capture_ns(&c->in, e->clock);
     if (!c->clock_started)
         c->clock_start = now;
     c->clock_started = true;
-    now = (now - c->clock_start) / CLOCK_STEP_NS * CLOCK_STEP_NS;
+    now = now > c->clock_start ? (now - c->clock_start) / CLOCK_STEP_NS * CLOCK_STEP_NS : 0;
     c->clock = now > c->clock ? now : c->clock;
 }
 
@@ -529,24 +366,46 @@ static int thread_end(struct conversion *c, uint32_t number)
     return c->out && t->number != NO_NUMBER ? put_plain(c, TRACE_THREAD_END, t->number) : 0;
 }
 
+static bool is_live(void *conversion, uint64_t address)
+{
+    return address_map_find(&((struct conversion *)conversion)->live, address) != NULL;
+}
+
+/* Converts the events of one stamp, and forgets them. `next` is the thread whose event comes then. */
+static int convert_group(struct conversion *c, uint32_t next)
+{
+    struct capture_group *g = &c->group;
+    if (!capture_group_order(g, is_live, c))
+        return no_memory(c);
+    for (size_t i = 0; i < g->count; i++) {
+        const struct capture_event *e = &g->events[i];
+        struct thread *t = thread_of(c, e->thread);
+        if (!t)
+            return no_memory(c);
+        c->position++;
+        clock_follow(c, e);
+        if (convert_event(c, t, e))
+            return -1;
+    }
+    for (size_t i = 0; i < g->count; i++)
+        if (g->events[i].thread != next && thread_end(c, g->events[i].thread))
+            return -1;
+    g->count = 0;
+    return 0;
+}
+
 static int convert_events(struct conversion *c)
 {
     struct capture_event e;
     int more;
-    const struct capture_header *h = c->in.header;
-    c->wait_for = h->order == CAPTURE_BY_TSC ? h->ticks_per_s / WAITS_PER_S : WAIT_COUNT;
     while ((more = capture_next(&c->in, &e, c->err)) > 0) {
-        struct thread *t = thread_of(c, e.thread);
-        if (!t)
-            return no_memory(c);
-        c->position++;
-        c->stamp = e.stamp;
-        clock_follow(c, &e);
-        if ((c->waits.first < c->waits.end && waits_expire(c, e.stamp)) ||
-            convert_event(c, t, &e) || (t->ended && thread_end(c, e.thread)))
+        bool joins = c->group.count == 0 || c->group.events[0].stamp == e.stamp;
+        if (!joins && convert_group(c, e.thread))
             return -1;
+        if (!capture_group_add(&c->group, &e))
+            return no_memory(c);
     }
-    return more < 0 || waits_expire(c, UINT64_MAX) ? -1 : 0;
+    return more < 0 ? -1 : convert_group(c, 0);
 }
 
 static void conversion_free(struct conversion *c)
@@ -554,8 +413,7 @@ static void conversion_free(struct conversion *c)
     capture_close(&c->in);
     address_map_free(&c->live);
     address_map_free(&c->scopes);
-    address_map_free(&c->waits.by_address);
-    free(c->waits.ring);
+    capture_group_free(&c->group);
     for (uint32_t i = 0; i < c->thread_room; i++)
         free(c->threads[i].open);
     free(c->threads);
@@ -693,6 +551,18 @@ static void command_text(const struct capture_header *h, bool whole, char *text,
     make_printable(text);
 }
 
+/* Where the clock is from, and how many calls of a thread may be between two readings. */
+static const char *clock_source(const struct conversion *c)
+{
+    const struct capture_header *h = c->in.header;
+    if (!c->options->clock)
+        return "none";
+    if (h->each)
+        return h->by_counter ? "tsc, each call" : "monotonic, each call";
+    return h->by_counter ? "tsc, each 16th call or microsecond"
+                         : "monotonic, each 16th call or microsecond";
+}
+
 static int put_meta(struct conversion *c)
 {
     const struct capture_header *h = c->in.header;
@@ -707,7 +577,7 @@ static int put_meta(struct conversion *c)
         trace_set_meta(c->out, "command", command, c->err) ||
         trace_set_meta(c->out, "date", date, c->err) ||
         trace_set_meta(c->out, "recorder", h->recorder, c->err) ||
-        trace_set_meta(c->out, "order", h->order == CAPTURE_BY_TSC ? "tsc" : "counter", c->err))
+        trace_set_meta(c->out, "clock_source", clock_source(c), c->err))
         return -1;
     const struct {
         const char *key;
@@ -717,7 +587,6 @@ static int put_meta(struct conversion *c)
         {"lost_ops", r->lost_records, true},
         {"lost_from_ns", r->lost_at_ns, false},
         {"inversions", r->odd.double_allocs, true},
-        {"inversions_repaired", r->inversions, true},
         {"unknown_frees", r->odd.unknown_frees, true},
         {"unknown_reallocs", r->odd.unknown_reallocs, true},
         {"recorder_ps_per_op", h->record_ps, false},

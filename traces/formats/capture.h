@@ -20,7 +20,6 @@ struct capture_report {
     struct import_report odd;
     uint64_t lost_records;  /* the recorder found no room for them, or they came after one such */
     uint64_t lost_at_ns;    /* after the start: the first of them; 0: none */
-    uint64_t inversions;    /* events of an address in the wrong order, put right */
     uint64_t unseen_frees;  /* of recorded objects, while the recording was stopped */
     uint64_t stops;         /* how often it was */
     uint64_t nested_calls;  /* the allocator's own: not part of the program */

@@ -28,10 +28,14 @@
  * that grows from the program's end and those that are mapped differ in it. A long record holds
  * both as they are. The values before a chunk's first record are in the chunk.
  *
+ * Stamps are readings of one clock that all lanes share and that stands still between two moves. A
+ * lane moves it on after CAPTURE_GROUP records at the latest, and with each record where they are
+ * rare.
+ *
  * Order: what releases an address (free, the begin of a realloc) is stamped before the call, what
- * yields one (alloc, the end of a realloc) after it. So an address is stamped as released before
- * anybody else can be given it, and the records of one address alternate in a correct program, once
- * all lanes are merged by their stamps. Each lane alone is in order.
+ * yields one (alloc, the end of a realloc) after it. So whatever happened before another event has
+ * at most its stamp. Records of different lanes with the same stamp are in no order; the records of
+ * one address alternate in a correct program, and that leaves few possible ones.
  */
 #ifndef ALLOCLAB_CAPTURE_H
 #define ALLOCLAB_CAPTURE_H
@@ -59,7 +63,6 @@ enum capture_kind {
     CAPTURE_SCOPE_SWITCH, /* address = the id, 0 for none */
     CAPTURE_THREAD_END,   /* the thread is ending; a few of its ops may follow */
     CAPTURE_THREAD_NAME,  /* up to 16 bytes, not terminated if 16, in address and size */
-    CAPTURE_CLOCK,        /* address = CLOCK_MONOTONIC in ns, where stamps are no clock */
     CAPTURE_CUT,          /* of a forked child: how far lane `address` of its parent had got: size =
                              sequence << 32 | words */
     CAPTURE_START, /* recording begins, or goes on; what happened since the stop is unknown */
@@ -85,11 +88,6 @@ enum {
     CAPTURE_LONG_WORDS = 4,
 };
 
-enum capture_order {
-    CAPTURE_BY_TSC = 1,     /* the processor's time stamp counter */
-    CAPTURE_BY_COUNTER = 2, /* an atomic counter; CAPTURE_CLOCK records tell the time */
-};
-
 #define CAPTURE_MAGIC         UINT64_C(0x3230504143424c41) /* "ALBCAP02" */
 #define CAPTURE_CHUNK_MAGIC   UINT64_C(0x6b6e756863424c41) /* "ALBchunk"; plus the chunk's offset */
 #define CAPTURE_HEADER_BYTES  ((uint64_t)64 << 10)
@@ -99,7 +97,8 @@ enum capture_order {
 #define CAPTURE_NAME_BYTES    64
 #define CAPTURE_COMMAND_BYTES 32768
 #define CAPTURE_RECORDER      "alloclab-record 2"
-#define CAPTURE_CLOCK_EVERY   16 /* records of a lane between two CAPTURE_CLOCK */
+#define CAPTURE_GROUP         16      /* most records of a lane between two moves of the clock */
+#define CAPTURE_SLOW_PER_S    1000000 /* records that are rarer than that are timed one by one */
 
 struct capture_time {
     uint64_t stamp, ns; /* at the same moment; CLOCK_MONOTONIC */
@@ -123,17 +122,17 @@ struct capture_header {
     uint32_t header_bytes, room_bytes;
     int64_t started_s; /* CLOCK_REALTIME at the start of the capture */
     struct capture_time started;
-    uint64_t ticks_per_s;  /* of the stamps, as measured before the start; 0: they are no clock */
+    uint64_t ticks_per_s;  /* of the stamps, as measured before the start */
     uint64_t lost_records; /* events that found no room, or came before the recorder could start */
     struct capture_time lost; /* the last stamp before the first loss, and when that was; or 0 */
     uint64_t nested_calls;    /* made by the allocator itself inside another call: not recorded */
     uint64_t skipped_calls;   /* not in the sample */
     uint64_t record_ps;       /* what a record costs, measured at the start */
-    uint32_t order;           /* enum capture_order */
+    uint32_t by_counter;      /* stamps are the time stamp counter's; else CLOCK_MONOTONIC in ns */
     uint32_t lanes_at_fork;   /* of the parent; meaningful if parent[0] */
     uint32_t fork_thread;     /* the thread that forked, by the parent's number */
     uint32_t pid;
-    uint32_t clock;         /* 0: stamps of a process with one thread may stand still */
+    uint32_t each;          /* each record is timed */
     uint32_t sample;        /* one object in so many is recorded */
     uint32_t command_bytes; /* NUL-separated arguments */
     uint32_t reserved;
@@ -163,7 +162,7 @@ static inline int capture_sampled(uint64_t address, uint32_t n)
 /* The environment that tells the recorder what to do. */
 #define CAPTURE_ENV_DIR                                                                            \
     "ALLOCLAB_RECORD_DIR" /* absolute path of an existing folder; unset: record nothing */
-#define CAPTURE_ENV_CLOCK "ALLOCLAB_RECORD_CLOCK" /* "no": stamps only for the order */
+#define CAPTURE_ENV_CLOCK "ALLOCLAB_RECORD_CLOCK" /* "each": time each record */
 #define CAPTURE_ENV_ONLY                                                                           \
     "ALLOCLAB_RECORD_ONLY" /* a pid: that process only, in each of its images; or a program's name */
 #define CAPTURE_ENV_START  "ALLOCLAB_RECORD_START"  /* "off": not before a start */
@@ -171,6 +170,6 @@ static inline int capture_sampled(uint64_t address, uint32_t n)
 #define CAPTURE_ENV_SAMPLE "ALLOCLAB_RECORD_SAMPLE" /* N: one object in N */
 #define CAPTURE_ENV_SITES  "ALLOCLAB_RECORD_SITES"  /* set: with return addresses */
 #define CAPTURE_ENV_TICKS                                                                          \
-    "ALLOCLAB_RECORD_TICKS" /* of the time stamp counter a second; 0 or unset: not to be used */
+    "ALLOCLAB_RECORD_TICKS" /* of the time stamp counter a second; 0 or unset: it is no clock */
 
 #endif

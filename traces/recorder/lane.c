@@ -20,6 +20,9 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+#if defined(__x86_64__)
+#include <x86intrin.h>
+#endif
 
 #include "traces/recorder/file.h"
 #include "traces/recorder/sink.h"
@@ -35,10 +38,8 @@ static struct lane no_lane = {.guard = &no_guard};
 static struct block *_Atomic blocks[MAX_BLOCKS];
 static struct block *parents[MAX_BLOCKS + 1]; /* of the process that this one was forked from */
 static _Atomic uint32_t begun;
-static _Atomic uint64_t counter; /* stamps where there is no clock for them */
-
 _Thread_local struct self self = {.lane = &no_lane};
-_Atomic uint8_t lane_stamping;
+_Alignas(64) _Atomic uint64_t lane_clock;
 
 /* ---- stamps ---- */
 
@@ -49,42 +50,43 @@ static uint64_t ns_now(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-uint64_t stamp_rare(const struct lane *lane)
+static uint64_t ticks_now(void)
 {
 #if defined(__x86_64__)
-    if (sink_settings.order == CAPTURE_BY_TSC) {
-        if (__libc_single_threaded && !sink_settings.clock && !sink_settings.fenced)
-            return lane->stamp;
-        sink_settings.fenced = true;
-        atomic_store_explicit(&lane_stamping, STAMP_FENCED, memory_order_relaxed);
-        _mm_lfence();
+    if (sink_settings.ticks_per_s)
         return __rdtsc();
-    }
-#else
-    (void)lane;
 #endif
-    return atomic_fetch_add(&counter, 1) + 1;
+    return ns_now();
+}
+
+/* The clock never runs back, even if processors' counters differ. */
+static uint64_t clock_raise(uint64_t now)
+{
+    uint64_t seen = atomic_load(&lane_clock);
+    while (seen < now && !atomic_compare_exchange_weak(&lane_clock, &seen, now))
+        continue;
+    return seen < now ? now : seen;
+}
+
+/* The next one after a group of records that takes about CAPTURE_GROUP_NS: a thread that makes few
+ * pays for the time of each, one that makes many for that of every 16th. */
+uint64_t lane_clock_move(struct lane *l)
+{
+    uint64_t now = clock_raise(ticks_now()), since = now - l->moved;
+    l->moved = now;
+    if (sink_settings.each || since > l->group * sink_settings.slow)
+        l->group = 1;
+    else if (l->group < CAPTURE_GROUP)
+        l->group *= 2;
+    l->left = l->group;
+    return now;
 }
 
 struct capture_time lane_time(void)
 {
     struct capture_time t = {.ns = ns_now()};
-#if defined(__x86_64__)
-    if (sink_settings.order == CAPTURE_BY_TSC) {
-        t.stamp = __rdtsc();
-        return t;
-    }
-#endif
-    t.stamp = atomic_load(&counter);
+    t.stamp = clock_raise(ticks_now());
     return t;
-}
-
-/* From the time that a second lane has a part in the order, stamps may not stand still. */
-static void stamps_compete(void)
-{
-    sink_settings.fenced = true;
-    if (sink_settings.order == CAPTURE_BY_TSC)
-        atomic_store_explicit(&lane_stamping, STAMP_FENCED, memory_order_relaxed);
 }
 
 /* ---- records ---- */
@@ -150,11 +152,11 @@ static bool lane_begin(struct lane *l)
     l->thread = self.number;
     l->sequence = 0;
     l->used = 0;
-    l->records = 0;
     l->inner = NULL;
     l->address[0] = l->address[1] = 0;
     struct capture_time now = lane_time();
-    l->stamp = now.stamp;
+    l->stamp = l->moved = now.stamp;
+    l->group = l->left = 1;
     l->chunk->lane = l->id;
     l->chunk->thread = l->thread;
     l->chunk->sequence = 0;
@@ -285,10 +287,8 @@ void lanes_forget(void)
 static void put_somewhere(struct lane *l, struct record r)
 {
     while (atomic_load(&l->guard->limit) == 0) {
-        if (!l->inner) {
-            stamps_compete();
+        if (!l->inner)
             l->inner = lane_acquire();
-        }
         if (!l->inner) {
             sink_lost(lane_time().stamp);
             return;
@@ -311,8 +311,6 @@ static void put_blocked(uint32_t limit, struct record r)
     else if (!sink_ready())
         return;
     if (self.lane == &no_lane) {
-        if (lanes_begun() > 0)
-            stamps_compete();
         struct lane *l = lane_acquire();
         if (!l) {
             sink_lost(lane_time().stamp);
@@ -345,11 +343,10 @@ uint64_t lane_cost(void)
         struct capture_chunk head;
         uint64_t words[RECORDS * CAPTURE_LONG_WORDS];
     } room = {0};
-    struct lane l = {.chunk = &room.head};
+    struct lane l = {.chunk = &room.head, .group = 1, .left = 1};
     uint64_t least = UINT64_MAX;
     for (int round = 0; round < ROUNDS; round++) {
         l.used = 0;
-        l.stamp = stamp_now(&l);
         uint64_t before = ns_now();
         for (uint64_t i = 0; i < RECORDS; i++)
             lane_write(&l,

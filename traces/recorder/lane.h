@@ -9,10 +9,12 @@
  * child's first put of any thread takes the slow way, which opens a capture of its own. A put is
  * thus ready for everything at the price of one comparison.
  *
- * Stamps: while the process has one thread, the time stamp counter as it comes, since a lane alone
- * is in order. With several, a fence before it: the counter must be read after the loads by which
- * the thread learned of what another one has done. No fence is needed behind: later stores become
- * visible only after it has been read.
+ * Stamps are read from one word that all threads share, and that whoever has made a few records
+ * sets to the time. So a stamp costs a load: reading a processor's time stamp counter stops many
+ * processors from running ahead, which costs a program that waits for memory far more than the
+ * instruction seems to. Loads are in order: a thread that learned from another one what to release
+ * reads a stamp that is at least the other's. Equal stamps say nothing about the order, and there
+ * are few of them, for each thread moves the clock on after CAPTURE_GROUP records at the latest.
  */
 #ifndef ALLOCLAB_LANE_H
 #define ALLOCLAB_LANE_H
@@ -20,21 +22,11 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/single_threaded.h>
-#if defined(__x86_64__)
-#include <x86intrin.h>
-#endif
 
 #include "traces/recorder/capture.h"
 
 #define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
-
-enum stamping {
-    STAMP_RARE,   /* ask stamp_rare() */
-    STAMP_SINGLE, /* one thread so far */
-    STAMP_FENCED,
-};
 
 struct guard {
     _Alignas(64) _Atomic uint32_t limit; /* words; 0: not now */
@@ -45,7 +37,10 @@ struct lane {
     struct capture_chunk *chunk; /* its room; NULL: none yet */
     uint64_t stamp, address[2];  /* of the last record */
     uint32_t used;               /* words */
+    uint32_t left;               /* records until it moves the clock on */
     uint32_t id, thread, sequence;
+    uint32_t group; /* records between two moves of the clock */
+    uint64_t moved; /* to where, last */
     _Atomic bool claimed;
     _Atomic int ending; /* the thread's id for the kernel: when that is gone, the lane is free */
     struct lane *inner; /* for who interrupts a put into this one */
@@ -70,9 +65,10 @@ enum {
 };
 
 extern _Thread_local struct self self;
-extern _Atomic uint8_t lane_stamping; /* enum stamping */
+extern _Atomic uint64_t lane_clock;
 
-uint64_t stamp_rare(const struct lane *lane);
+/* Sets the clock to the time; the stamp is that. */
+__attribute__((noinline)) uint64_t lane_clock_move(struct lane *lane);
 
 /* The put could not have the lane, or found `limit` words used. Keeps errno. */
 __attribute__((noinline, cold)) void lane_put_slow(uint32_t limit, struct record r);
@@ -80,18 +76,12 @@ __attribute__((noinline, cold)) void lane_put_slow(uint32_t limit, struct record
 __attribute__((noinline, cold)) void lane_write_long(struct lane *l, const struct record *r,
                                                      uint64_t stamp, uint32_t at);
 
-static inline uint64_t stamp_now(const struct lane *lane)
+static inline uint64_t stamp_now(struct lane *lane)
 {
-#if defined(__x86_64__)
-    uint8_t how = atomic_load_explicit(&lane_stamping, memory_order_relaxed);
-    if (LIKELY(how == STAMP_SINGLE && __libc_single_threaded))
-        return __rdtsc();
-    if (LIKELY(how == STAMP_FENCED)) {
-        _mm_lfence();
-        return __rdtsc();
-    }
-#endif
-    return stamp_rare(lane);
+    if (UNLIKELY(--lane->left == 0))
+        return lane_clock_move(lane);
+    atomic_thread_fence(memory_order_acquire); /* after what the call has read; free on x86-64 */
+    return atomic_load_explicit(&lane_clock, memory_order_acquire);
 }
 
 /* Stores one word and what it leaves behind, and counts it: the compiler keeps this order. */

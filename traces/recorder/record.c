@@ -535,20 +535,20 @@ RECORDER_EXPORT uint64_t alloclab_record_scope_begin(void)
     if (!marks_count())
         return 0;
     uint64_t id = atomic_fetch_add(&scopes, 1) + 1;
-    sink_put((struct record){.kind = CAPTURE_SCOPE_BEGIN, .address = id});
+    sink_mark((struct record){.kind = CAPTURE_SCOPE_BEGIN, .address = id});
     return id;
 }
 
 RECORDER_EXPORT void alloclab_record_scope_end(uint64_t id)
 {
     if (id != 0 && marks_count())
-        sink_put((struct record){.kind = CAPTURE_SCOPE_END, .address = id});
+        sink_mark((struct record){.kind = CAPTURE_SCOPE_END, .address = id});
 }
 
 RECORDER_EXPORT void alloclab_record_scope_switch(uint64_t id)
 {
     if (marks_count())
-        sink_put((struct record){.kind = CAPTURE_SCOPE_SWITCH, .address = id});
+        sink_mark((struct record){.kind = CAPTURE_SCOPE_SWITCH, .address = id});
 }
 
 RECORDER_EXPORT void alloclab_record_thread_name(const char *name)
@@ -557,7 +557,7 @@ RECORDER_EXPORT void alloclab_record_thread_name(const char *name)
     if (!name || !sink_ready())
         return;
     memcpy(words, name, strnlen(name, sizeof words));
-    sink_put((struct record){.kind = CAPTURE_THREAD_NAME, .address = words[0], .size = words[1]});
+    sink_mark((struct record){.kind = CAPTURE_THREAD_NAME, .address = words[0], .size = words[1]});
 }
 
 RECORDER_EXPORT void alloclab_record_switch(int on)

@@ -72,7 +72,7 @@ static void thread_ends(void *arg)
         pthread_setspecific(thread_key, &self) == 0)
         return;
     if (sink_ready() && self.number != 0) {
-        sink_put((struct record){.kind = CAPTURE_THREAD_END});
+        sink_mark((struct record){.kind = CAPTURE_THREAD_END});
         lane_ends();
     }
 }
@@ -140,29 +140,28 @@ static void settings_read(struct capture_header *h)
     const char *clock = environment(CAPTURE_ENV_CLOCK), *ticks = environment(CAPTURE_ENV_TICKS);
     const char *in = environment(CAPTURE_ENV_SAMPLE);
     unsigned long sample = in ? strtoul(in, NULL, 10) : 1;
-    sink_settings = (struct sink_settings){.order = CAPTURE_BY_COUNTER,
-                                           .clock = !clock || strcmp(clock, "no") != 0,
-                                           .sites = environment(CAPTURE_ENV_SITES) != NULL,
-                                           .sample = sample > 1 ? (uint32_t)sample : 1};
-    h->ticks_per_s = ticks ? strtoull(ticks, NULL, 10) : 0;
+    uint64_t per_s = 0;
 #if defined(__x86_64__)
-    if (h->ticks_per_s)
-        sink_settings.order = CAPTURE_BY_TSC;
+    per_s = ticks ? strtoull(ticks, NULL, 10) : 0;
+#else
+    (void)ticks;
 #endif
-}
-
-/* How stamps are made from here on: the process has one thread. */
-static void stamps_start(void)
-{
-    sink_settings.fenced = false;
-    bool plain = sink_settings.order == CAPTURE_BY_TSC && sink_settings.clock;
-    atomic_store(&lane_stamping, plain ? STAMP_SINGLE : STAMP_RARE);
+    sink_settings = (struct sink_settings){
+        .ticks_per_s = per_s,
+        .slow = (per_s ? per_s : 1000000000) / CAPTURE_SLOW_PER_S,
+        .each = clock && strcmp(clock, "each") == 0,
+        .sites = environment(CAPTURE_ENV_SITES) != NULL,
+        .sample = sample > 1 ? (uint32_t)sample : 1,
+    };
+    h->ticks_per_s = per_s ? per_s : 1000000000;
+    h->by_counter = per_s != 0;
+    h->each = sink_settings.each;
+    h->sample = sink_settings.sample;
 }
 
 static void aside_start(bool off)
 {
-    bool special = sink_settings.order == CAPTURE_BY_COUNTER || sink_settings.sample > 1 ||
-                   sink_settings.sites;
+    bool special = sink_settings.sample > 1 || sink_settings.sites;
     atomic_fetch_or(&sink_aside, (special ? SINK_SPECIAL : 0) | (off ? SINK_OFF : 0));
     atomic_fetch_and(&sink_aside, (uint8_t)~SINK_NOT_STARTED);
 }
@@ -247,16 +246,6 @@ static struct capture_header *capture_open(const char *dir)
     return h;
 }
 
-/* What the settings came to be. */
-static void header_settle(struct capture_header *h)
-{
-    stamps_start();
-    h->order = sink_settings.order;
-    h->clock = sink_settings.clock;
-    h->sample = sink_settings.sample;
-    h->started = lane_time();
-}
-
 static void put_cut(const struct lane *lane)
 {
     sink_put((struct record){.kind = CAPTURE_CUT,
@@ -289,8 +278,11 @@ static bool child_start(void)
     header->lanes_at_fork = lanes;
     header->fork_thread = self.number;
     memcpy(header->parent, parent, sizeof parent);
+    header->by_counter = of_parent->by_counter;
+    header->each = of_parent->each;
+    header->sample = of_parent->sample;
     munmap(of_parent, CAPTURE_HEADER_BYTES);
-    header_settle(header);
+    header->started = lane_time();
     return true;
 }
 
@@ -309,7 +301,7 @@ static bool image_start(void)
         return false;
     }
     settings_read(header);
-    header_settle(header);
+    header->started = lane_time();
     header->record_ps = lane_cost();
     toggle_install();
     return true;
@@ -395,9 +387,12 @@ bool sink_ready(void)
 
 void sink_put(struct record r)
 {
-    if (sink_settings.order == CAPTURE_BY_COUNTER &&
-        self.lane->records++ % CAPTURE_CLOCK_EVERY == 0)
-        lane_put((struct record){.kind = CAPTURE_CLOCK, .address = lane_time().ns});
+    lane_put(r);
+}
+
+void sink_mark(struct record r)
+{
+    self.lane->left = 1;
     lane_put(r);
 }
 
@@ -406,9 +401,9 @@ void sink_switch(bool on)
     if (!sink_ready())
         return;
     if (on && (atomic_fetch_and(&sink_aside, (uint8_t)~SINK_OFF) & SINK_OFF))
-        sink_put((struct record){.kind = CAPTURE_START});
+        sink_mark((struct record){.kind = CAPTURE_START});
     else if (!on && !(atomic_fetch_or(&sink_aside, SINK_OFF) & SINK_OFF))
-        sink_put((struct record){.kind = CAPTURE_STOP});
+        sink_mark((struct record){.kind = CAPTURE_STOP});
 }
 
 bool sink_is_full(void)

@@ -19,14 +19,14 @@ enum sink_aside {                       /* why a call does not go the short way 
                   SINK_NOT_STARTED = 1, /* or never to be */
                   SINK_UNRESOLVED = 2,  /* the next definitions are not known yet */
                   SINK_OFF = 4,         /* between a stop and a start */
-                  SINK_SPECIAL = 8,     /* samples, sites, or stamps that are no clock */
+                  SINK_SPECIAL = 8,     /* samples, or sites */
 };
 
 struct sink_settings {
-    enum capture_order order;
-    bool clock;
-    bool fenced; /* stamps of several lanes have to compare */
-    bool sites;  /* where calls come from is wanted */
+    uint64_t ticks_per_s; /* of the time stamp counter; 0: CLOCK_MONOTONIC is used */
+    uint64_t slow;        /* ticks: records that far apart are timed one by one */
+    bool each;            /* all are */
+    bool sites;           /* where calls come from is wanted */
     uint32_t sample;
 };
 
@@ -41,6 +41,7 @@ bool sink_ready(void);
 /* Appends one event of the calling thread, or counts it as lost. Only after sink_ready(). Keeps
  * errno. */
 void sink_put(struct record r);
+void sink_mark(struct record r); /* the same at a time of its own: in order with other threads */
 
 void sink_count_nested(void);  /* a call made by the allocator itself: counted, not recorded */
 void sink_count_skipped(void); /* a call on an object that is not in the sample */

@@ -1,0 +1,32 @@
+/*
+ * capture_order.h - a possible order of events that have the same stamp (traces/recorder/capture.h):
+ * each lane's in its own order, and those of each address alternating between given and released.
+ */
+#ifndef ALLOCLAB_CAPTURE_ORDER_H
+#define ALLOCLAB_CAPTURE_ORDER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "traces/capture_read.h"
+
+struct capture_group { /* zeroed memory is an empty one */
+    struct capture_event *events, *sorted;
+    struct capture_place *places; /* of each event */
+    size_t count, room;
+};
+
+/* Adds an event; false if there is no memory. */
+bool capture_group_add(struct capture_group *g, const struct capture_event *e);
+
+/*
+ * Sorts events that are grouped by lanes. `is_live` tells what is live before the group. If no order
+ * is possible, or none is found, as they are. False if there is no memory.
+ */
+bool capture_group_order(struct capture_group *g, bool (*is_live)(void *arg, uint64_t address),
+                         void *arg);
+
+void capture_group_free(struct capture_group *g);
+
+#endif
