@@ -62,7 +62,7 @@ $(BUILD)/record_%: tests/bench/record_%.c $(BUILD)/flags
 	@mkdir -p $(@D); $(CC) $(CFLAGS) -fno-builtin -MF $@.d -o $@ $<
 
 $(BUILD)/record_shim.so: tests/bench/record_shim.c $(BUILD)/flags
-	@mkdir -p $(@D); $(CC) $(PIC_CFLAGS) -fno-builtin -MF $@.d -shared -o $@ $< -ldl
+	@mkdir -p $(@D); $(CC) $(PIC_CFLAGS) -fvisibility=default -fno-builtin -MF $@.d -shared -o $@ $< -ldl
 
 bench-record: alloclab $(BUILD)/record_handover $(BUILD)/record_pairs $(BUILD)/record_shim.so | test-deps ## what recording costs, beside the bare program, heaptrack and libmemusage; BLOCKS=N, ONLY=sqlite,perl
 	@ALLOCLAB=$(ALLOCLAB) BUILD=$(BUILD) $(PYTHON) tests/bench/record.py $(if $(BLOCKS),--blocks $(BLOCKS)) \

@@ -1,19 +1,19 @@
 /*
  * capture_order.c - orders a group by trying: of the lanes' next events whose address is in the state
  * that it needs, the one that the clock has first, as long as there is one; else back to the last
- * choice. A true order exists
+ * choice that had to do with the addresses that the lanes then wait for. A true order exists
  * for what a correct program did, so that trying ends soon: nearly always no choice is taken back.
  *
- * An event whose address is in the wrong state, and that no other lane's events of this group could
- * put right, is let through: it is odd (the recorder cannot see all calls), and waiting would not
- * help. A limit on the number of steps bounds what odd captures can cost.
+ * Addresses whose events cannot alternate, because there are too many of one kind, are odd (the
+ * recorder cannot see all calls), and put no condition on the order. A limit on the number of steps
+ * bounds what other odd captures can cost.
  */
 #include "traces/capture_order.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { STEPS_AN_EVENT = 256 };
+enum { STEPS_AN_EVENT = 4096 };
 
 struct capture_place {
     uint64_t address;
@@ -21,6 +21,9 @@ struct capture_place {
     uint32_t slot;        /* of the event's address; events of one address share it */
     uint32_t lane;        /* the lane chosen at this depth, by its index */
     uint32_t begin, next; /* by a lane's index: its first event, and the one at hand */
+    int32_t given;        /* by slot: how many more gives than releases */
+    bool odd;             /* by slot: they cannot alternate */
+    bool blocks;          /* by slot: a lane that is stuck waits for it */
     bool live;            /* by slot */
     bool before;          /* by depth: `live` of the slot before the step */
 };
@@ -101,8 +104,13 @@ static bool slots_make(struct capture_group *g, bool (*is_live)(void *arg, uint6
         if (slots[p[i].event] == i)
             p[i].live = p[i].address && is_live(arg, p[i].address);
     }
-    for (size_t i = 0; i < g->count; i++)
+    for (size_t i = 0; i < g->count; i++) {
+        enum effect effect = effect_of(&g->events[i]);
         p[i].slot = slots[i];
+        p[slots[i]].given += effect == GIVES ? 1 : effect == RELEASES ? -1 : 0;
+    }
+    for (size_t i = 0; i < g->count; i++)
+        p[i].odd = p[i].given + p[i].live < 0 || p[i].given + p[i].live > 1;
     free(slots);
     return true;
 }
@@ -120,28 +128,13 @@ static uint32_t lanes_make(struct capture_group *g)
     return lanes;
 }
 
-/* True if another lane has an event to come that does this to the slot. */
-static bool others_will(const struct capture_group *g, uint32_t lanes, uint32_t me, uint32_t slot,
-                        enum effect effect)
-{
-    for (uint32_t l = 0; l < lanes; l++)
-        for (uint32_t i = g->places[l].next; l != me && i < g->places[l + 1].begin; i++)
-            if (g->places[i].slot == slot && effect_of(&g->events[i]) == effect)
-                return true;
-    return false;
-}
-
 /* True if the lane's next event may come now. */
-static bool may_come(const struct capture_group *g, uint32_t lanes, uint32_t lane)
+static bool may_come(const struct capture_group *g, uint32_t lane)
 {
     uint32_t i = g->places[lane].next;
-    if (i == g->places[lane + 1].begin)
-        return false;
     enum effect effect = effect_of(&g->events[i]);
-    uint32_t slot = g->places[i].slot;
-    if (effect == NEITHER || g->places[slot].live == (effect == RELEASES))
-        return true;
-    return !others_will(g, lanes, lane, slot, effect == GIVES ? RELEASES : GIVES);
+    const struct capture_place *slot = &g->places[g->places[i].slot];
+    return effect == NEITHER || slot->odd || slot->live == (effect == RELEASES);
 }
 
 /* Takes the lane's next event as number `depth`. */
@@ -165,6 +158,21 @@ static uint32_t step_back(struct capture_group *g, size_t depth)
     return lane;
 }
 
+/* What the lanes that are stuck wait for: only steps that had to do with it are worth another try. */
+static void blocks_mark(struct capture_group *g, uint32_t lanes)
+{
+    struct capture_place *p = g->places;
+    for (uint32_t l = 0; l < lanes; l++)
+        if (p[l].next != p[l + 1].begin && !may_come(g, l))
+            p[p[p[l].next].slot].blocks = true;
+}
+
+static void blocks_forget(struct capture_group *g)
+{
+    for (size_t i = 0; i < g->count; i++)
+        g->places[i].blocks = false;
+}
+
 /* The lane whose event may come now and is the next one after `than` by the clock; or `lanes`. */
 static uint32_t lane_choose(const struct capture_group *g, uint32_t lanes, uint64_t than_clock,
                             uint32_t than_lane)
@@ -176,7 +184,7 @@ static uint32_t lane_choose(const struct capture_group *g, uint32_t lanes, uint6
             continue;
         uint64_t clock = g->events[g->places[l].next].clock;
         bool later = clock > than_clock || (clock == than_clock && l >= than_lane);
-        if (later && clock < best_clock && may_come(g, lanes, l)) {
+        if (later && clock < best_clock && may_come(g, l)) {
             best = l;
             best_clock = clock;
         }
@@ -194,18 +202,26 @@ bool capture_group_order(struct capture_group *g, bool (*is_live)(void *arg, uin
     uint32_t lanes = lanes_make(g), after = 0;
     uint64_t steps = g->count * STEPS_AN_EVENT, clock = 0;
     size_t depth = 0;
+    bool stuck = false;
     while (depth < g->count && steps--) {
         uint32_t lane = lane_choose(g, lanes, clock, after);
         if (lane < lanes) {
             step(g, depth++, lane);
             clock = after = 0;
-        } else if (depth == 0) {
-            return true; /* no order is possible */
-        } else {
-            lane = step_back(g, --depth);
-            clock = g->sorted[depth].clock;
-            after = lane + 1;
+            if (stuck)
+                blocks_forget(g);
+            stuck = false;
+            continue;
         }
+        blocks_mark(g, lanes);
+        stuck = true;
+        do {
+            if (depth == 0)
+                return true; /* no order is possible */
+            lane = step_back(g, --depth);
+        } while (!g->places[g->places[g->places[lane].next].slot].blocks);
+        clock = g->sorted[depth].clock;
+        after = lane + 1;
     }
     if (depth == g->count)
         memcpy(g->events, g->sorted, g->count * sizeof *g->events);
