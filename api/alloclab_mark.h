@@ -36,6 +36,7 @@ extern uint64_t alloclab_record_scope_begin(void) __attribute__((weak));
 extern void alloclab_record_scope_end(uint64_t) __attribute__((weak));
 extern void alloclab_record_scope_switch(uint64_t) __attribute__((weak));
 extern void alloclab_record_thread_name(const char *) __attribute__((weak));
+extern void alloclab_record_switch(int) __attribute__((weak));
 
 #if defined(__x86_64__) && !defined(__ILP32__)
 #define ALLOCLAB_MARK_FIND(function, address)                                                      \
@@ -78,6 +79,15 @@ static inline void alloclab_thread_name(const char *name)
     ALLOCLAB_MARK_FIND(alloclab_record_thread_name, mark);
     if (__builtin_expect(mark != 0, 0))
         mark(name);
+}
+
+/* Stops the recording (0) or lets it go on (1); `alloclab record --start=off` begins stopped. */
+static inline void alloclab_recording(int on)
+{
+    void (*mark)(int);
+    ALLOCLAB_MARK_FIND(alloclab_record_switch, mark);
+    if (__builtin_expect(mark != 0, 0))
+        mark(on);
 }
 
 #ifdef __cplusplus

@@ -42,13 +42,18 @@ enum { DONE = 0, UNTRUE = 1, REFUSED = 2 }; /* exit status */
 struct request {
     char *trace; /* FILE */
     bool children, keep, clock, whole_command;
-    bool each; /* call is timed */
+    bool each;            /* call is timed */
+    bool off;             /* until it is started */
+    int signal;           /* starts and stops; 0: none */
+    unsigned long sample; /* one object in so many */
+    const char *only;     /* a program's name; NULL: all */
     uint64_t ticks_per_s;
     char **command;
     char library[PATH_MAX], folder[PATH_MAX]; /* the recorder; where the captures go */
 };
 
 static const char usage[] = "record [-o FILE] [--children=record|skip] [--clock=yes|each|no] "
+                            "[--start=on|off] [--signal=NAME] [--only=PROGRAM] [--sample=1/N] "
                             "[--disclose=command] [--keep-capture] -- CMD ARGS";
 
 /* ---- what the user asked for ---- */
@@ -68,9 +73,48 @@ static int switch_take(const char *arg, const char *name, const char *on, const 
     return 1;
 }
 
+/* Takes "--signal=USR2". As switch_take(). */
+static int signal_take(struct request *r, const char *arg, struct error *err)
+{
+    static const char option[] = "--signal=";
+    if (strncmp(arg, option, sizeof option - 1) != 0)
+        return 0;
+    for (int i = 1; i < NSIG; i++)
+        if (sigabbrev_np(i) && !strcmp(sigabbrev_np(i), arg + sizeof option - 1))
+            r->signal = i;
+    if (r->signal == 0 || r->signal == SIGKILL || r->signal == SIGSTOP)
+        return error_set(err, "%s: name a signal that can be caught, as in --signal=USR2", arg);
+    return 1;
+}
+
+/* Takes "--sample=1/N". As switch_take(). */
+static int sample_take(struct request *r, const char *arg, struct error *err)
+{
+    static const char option[] = "--sample=";
+    char *end;
+    if (strncmp(arg, option, sizeof option - 1) != 0)
+        return 0;
+    if (strncmp(arg + sizeof option - 1, "1/", 2) == 0) {
+        r->sample = strtoul(arg + sizeof option + 1, &end, 10);
+        if (*end == 0 && r->sample >= 1 && r->sample <= 1000000)
+            return 1;
+    }
+    return error_set(err, "%s: say --sample=1/N, N from 1 to 1000000", arg);
+}
+
 static int option_take(struct request *r, const char *arg, struct error *err)
 {
     int taken = switch_take(arg, "--children", "record", "skip", &r->children, err);
+    if (taken == 0)
+        taken = switch_take(arg, "--start", "off", "on", &r->off, err);
+    if (taken == 0)
+        taken = signal_take(r, arg, err);
+    if (taken == 0)
+        taken = sample_take(r, arg, err);
+    if (taken == 0 && strncmp(arg, "--only=", 7) == 0 && arg[7]) {
+        r->only = arg + 7;
+        taken = 1;
+    }
     if (taken == 0 && !strcmp(arg, "--clock=each"))
         taken = r->clock = r->each = true;
     if (taken == 0)
@@ -200,15 +244,27 @@ static void signals_set(void (*handler)(int))
         sigaction(caught[i], &action, NULL);
 }
 
+/* NULL: not set. */
+static int setenv_if(const char *name, const char *value)
+{
+    return value ? setenv(name, value, 1) : unsetenv(name);
+}
+
 static int environment_set(const struct request *r)
 {
+    char signal[16], sample[24];
+    snprintf(signal, sizeof signal, "%d", r->signal);
+    snprintf(sample, sizeof sample, "%lu", r->sample);
     char only[16], ticks[24];
     snprintf(only, sizeof only, "%d", (int)getpid());
     snprintf(ticks, sizeof ticks, "%" PRIu64, r->ticks_per_s);
     int failed = preload_add(r->library) || setenv(CAPTURE_ENV_DIR, r->folder, 1) ||
                  setenv(CAPTURE_ENV_CLOCK, r->each ? "each" : "some", 1) ||
                  setenv(CAPTURE_ENV_TICKS, ticks, 1) ||
-                 (r->children ? unsetenv(CAPTURE_ENV_ONLY) : setenv(CAPTURE_ENV_ONLY, only, 1));
+                 setenv_if(CAPTURE_ENV_ONLY, r->children ? r->only : only) ||
+                 setenv_if(CAPTURE_ENV_START, r->off ? "off" : NULL) ||
+                 setenv_if(CAPTURE_ENV_SIGNAL, r->signal ? signal : NULL) ||
+                 setenv_if(CAPTURE_ENV_SAMPLE, r->sample > 1 ? sample : NULL);
     return failed ? -1 : 0;
 }
 
@@ -315,6 +371,8 @@ static void trace_summary(const char *path, const struct trace_totals *t,
             path, report->program, report->pid, t->ops, t->threads,
             t->threads == 1 ? "thread" : "threads", t->end_live_objects, t->end_live_bytes, lost);
     print_odd("live at the start", report->inherited_objects);
+    print_odd("not in the sample", report->skipped_calls);
+    print_odd("freed while stopped", report->unseen_frees);
     print_odd("given out while live", report->odd.double_allocs);
     print_odd("frees of unknown addresses", report->odd.unknown_frees);
     print_odd("reallocs of unknown addresses", report->odd.unknown_reallocs);

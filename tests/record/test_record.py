@@ -92,7 +92,7 @@ class RecordTest(unittest.TestCase):
         if any([job.wait() for job in jobs]):
             raise RuntimeError("a test program does not compile")
 
-    def record(self, *command, options=(), env={}, status=0):
+    def record(self, *command, options=(), env={}, status=0, odd=0):
         folder = pathlib.Path(tempfile.mkdtemp(prefix="alloclab-record-"))
         self.addCleanup(shutil.rmtree, folder)
         recording = Recording(folder, command, ("--clock=no", *options), env)
@@ -106,7 +106,7 @@ class RecordTest(unittest.TestCase):
             for n in range(len(recording.paths)):
                 meta = recording.meta(n)
                 for key in ("lost_ops", "inversions", "unknown_frees", "unknown_reallocs"):
-                    self.assertEqual(meta[key], "0", key)
+                    self.assertEqual(meta[key], str(odd) if key == "unknown_frees" else "0", key)
         return recording
 
     def test_every_entry_point_is_noted_once(self):
@@ -318,6 +318,27 @@ class RecordTest(unittest.TestCase):
         self.assertEqual(sum(w[0] == "thread_end" for _, w in r.ops()), 400)
         freed = {w[1] for _, w in calls if w[0] == "free"}
         self.assertTrue(all(w[1] in freed for _, w in calls if w[0] == "alloc" and w[2] in ("501", "502")))
+
+    def test_start_and_stop_by_a_call_and_by_a_signal(self):
+        r = self.record(self.bin / "parts", options=["--start=off", "--signal=USR2"], status=0, odd=1)
+        allocs = [w[2] for _, w in r.calls() if w[0] == "alloc"]
+        self.assertEqual(allocs, ["302", "303", "305"])
+        self.assertEqual((r.meta()["unknown_frees"], r.meta()["stops"]), ("1", "2"))
+        self.assertEqual(subprocess.run([self.bin / "parts", "bare"], timeout=10).returncode, 0)
+
+    def test_a_sample_has_whole_objects_or_none(self):
+        whole = self.record(self.bin / "churn")
+        r = self.record(self.bin / "churn", options=["--sample=1/8"])
+        self.assertEqual(r.meta()["sample"], "8")
+        calls, skipped = len(r.calls()), int(r.meta()["skipped_calls"])
+        self.assertLess(calls, len(whole.calls()) / 2)
+        self.assertGreater(calls, 0)
+        self.assertGreater(skipped, calls)
+        self.assertLessEqual(len(r.live()), len(whole.live()))
+
+    def test_one_program_of_many(self):
+        r = self.record("sh", "-c", f"{self.bin / 'killed'}; true", options=["--only=killed"])
+        self.assertEqual([r.meta(n)["program"] for n in range(len(r.paths))], ["killed"])
 
     def test_clocks(self):
         for options in (["--clock=yes"], ["--clock=each"]):
