@@ -262,10 +262,6 @@ static void spread_find(struct capture_lane *l)
     while (w < l->end) {
         unsigned kind = *w & 15;
         uint64_t since = bits(*w, CAPTURE_KIND_BITS, CAPTURE_STAMP_BITS);
-        if (kind == CAPTURE_SITE) {
-            w++;
-            continue;
-        }
         if (kind == CAPTURE_LONG)
             since = l->end - w > 1 && w[1] > stamp ? w[1] - stamp : 0;
         l->spread++;
@@ -303,11 +299,6 @@ static int lane_next(struct capture_reader *r, struct capture_lane *l, struct er
     struct capture_event *e = &l->next;
     *e = (struct capture_event){.thread = e->thread, .lane = e->lane};
     e->offset = (uint64_t)((const char *)l->word - (const char *)r->header);
-    if ((*l->word & 15) == CAPTURE_SITE) {
-        e->site = *l->word++ >> CAPTURE_KIND_BITS;
-        if (l->word == l->end)
-            return word_bad(r, e, CAPTURE_SITE, err);
-    }
     e->clock = clock_next(l);
     bool is_long = (*l->word & 15) == CAPTURE_LONG;
     if ((is_long ? decode_long : decode_short)(r, l, err))

@@ -16,7 +16,6 @@
 struct capture_event {
     uint64_t stamp, address, size;
     uint64_t clock;  /* ticks: between two stamps of a lane its events are spread evenly */
-    uint64_t site;   /* 0: none */
     uint64_t offset; /* in the file, for messages */
     uint32_t thread, lane;
     uint8_t kind; /* enum capture_kind: one that is not a short form of another */

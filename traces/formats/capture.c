@@ -181,8 +181,7 @@ static bool address_released(struct conversion *c, uint64_t address, uint64_t *i
 
 static int convert_alloc(struct conversion *c, struct thread *t, const struct capture_event *e)
 {
-    struct trace_op op = {
-        .kind = TRACE_ALLOC, .align_log2 = e->align_log2, .size = e->size, .site = e->site};
+    struct trace_op op = {.kind = TRACE_ALLOC, .align_log2 = e->align_log2, .size = e->size};
     if (e->kind != CAPTURE_ALLOC)
         op.kind = e->kind == CAPTURE_CALLOC ? TRACE_CALLOC : TRACE_ALIGNED;
     if (e->flags & CAPTURE_FAILED) {
@@ -236,8 +235,7 @@ static int convert_realloc_begin(struct conversion *c, struct thread *t,
 static int put_realloc_new(struct conversion *c, struct thread *t, const struct capture_event *e,
                            const struct pending *old)
 {
-    struct trace_op op = {
-        .kind = TRACE_REALLOC, .flags = TRACE_NULL, .size = old->asked, .site = e->site};
+    struct trace_op op = {.kind = TRACE_REALLOC, .flags = TRACE_NULL, .size = old->asked};
     bool failed = e->flags & CAPTURE_FAILED;
     if (failed && old->asked == 0 && old->unknown)
         return 0; /* it freed what we do not know */
@@ -263,8 +261,7 @@ static int convert_realloc_end(struct conversion *c, struct thread *t,
         return -1;
     if (old.unknown || old.address == 0)
         return put_realloc_new(c, t, e, &old);
-    struct trace_op op = {
-        .kind = TRACE_REALLOC, .object = old.id, .size = old.asked, .site = e->site};
+    struct trace_op op = {.kind = TRACE_REALLOC, .object = old.id, .size = old.asked};
     if (e->flags & CAPTURE_LEFT)
         return put(c, t, (struct trace_op){.kind = TRACE_FREE, .object = old.id});
     if (!failed)

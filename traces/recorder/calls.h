@@ -14,7 +14,6 @@ struct call_state {    /* of a thread */
     const void *noted; /* the last block noted as given out */
     const void *sized_address;
     size_t sized_bytes; /* the hint of a sized delete for the free of that address */
-    const void *site;   /* who called the operator that will call malloc or free */
 };
 
 extern _Thread_local struct call_state call_state;
@@ -30,8 +29,8 @@ static inline void call_leave(bool was_inside)
     call_state.inside = was_inside;
 }
 
-/* Notes it, if it is in the sample, with where the call came from if that is wanted. */
-void call_note(struct record r, const void *caller);
+/* Notes it, if it is in the sample. */
+void call_note(struct record r);
 
 /*
  * The next definition of a C++ operator: after us in the search order; or, in a program that is not

@@ -19,7 +19,6 @@
  *     short, with a size     kind 4 | stamp 17 | region 1 | size 16 | address 26 bits (from bit 0)
  *     short, without         kind 4 | stamp 17 | region 1 | address 42
  *     short, of NULL         kind 4 | stamp 17 | size 43
- *     site                   kind 4 | value 60: of the record that follows
  *     long                   kind 4 | its kind 8 | flags 8 | log2 of the alignment 8; then three
  *                            words: stamp, address, size
  *
@@ -54,7 +53,6 @@ enum capture_kind {
     CAPTURE_FREE_SIZED,    /* size = as the program gave it */
     CAPTURE_FREE_NULL,     /* short form of free(NULL) */
     CAPTURE_REALLOC_NULL,  /* short form of the begin of realloc(NULL, size) */
-    CAPTURE_SITE,
     CAPTURE_LONG = 15,
     /* these are long */
     CAPTURE_ALIGNED,     /* with the alignment */
@@ -168,7 +166,6 @@ static inline int capture_sampled(uint64_t address, uint32_t n)
 #define CAPTURE_ENV_START  "ALLOCLAB_RECORD_START"  /* "off": not before a start */
 #define CAPTURE_ENV_SIGNAL "ALLOCLAB_RECORD_SIGNAL" /* its number: starts and stops */
 #define CAPTURE_ENV_SAMPLE "ALLOCLAB_RECORD_SAMPLE" /* N: one object in N */
-#define CAPTURE_ENV_SITES  "ALLOCLAB_RECORD_SITES"  /* set: with return addresses */
 #define CAPTURE_ENV_TICKS                                                                          \
     "ALLOCLAB_RECORD_TICKS" /* of the time stamp counter a second; 0 or unset: it is no clock */
 

@@ -52,8 +52,7 @@ static void note_new(void *p, size_t size, size_t align, const void *caller)
                               .flags = p ? 0 : CAPTURE_FAILED,
                               .align_log2 = (uint8_t)call_align_log2(align),
                               .address = (uintptr_t)p,
-                              .size = size},
-              caller);
+                              .size = size});
     call_leave(was_inside);
 }
 
@@ -65,8 +64,7 @@ static bool note_delete(void *p, bool sized, size_t size, const void *caller, bo
     bool hint = p && sized;
     call_note((struct record){.kind = hint ? CAPTURE_FREE_SIZED : CAPTURE_FREE,
                               .address = (uintptr_t)p,
-                              .size = hint ? size : 0},
-              caller);
+                              .size = hint ? size : 0});
     return true;
 }
 
@@ -81,7 +79,6 @@ static bool note_delete(void *p, bool sized, size_t size, const void *caller, bo
         static struct operator next;                                                               \
         void *(*call)PARAMS;                                                                       \
         *(void **)&call = operator_next(&next, symbol, __builtin_return_address(0));               \
-        call_state.site = __builtin_return_address(0);                                             \
         call_state.noted = NULL;                                                                   \
         void *p = call ARGS;                                                                       \
         if (atomic_load_explicit(&next.allocators, memory_order_relaxed))                          \

@@ -54,13 +54,13 @@ struct self { /* what a thread knows of itself */
 };
 
 struct record {
-    uint64_t address, size, site;
+    uint64_t address, size;
     enum capture_kind kind;
     uint8_t flags, align_log2;
 };
 
 enum {
-    LANE_MOST_WORDS = CAPTURE_LONG_WORDS + 1, /* of one put */
+    LANE_MOST_WORDS = CAPTURE_LONG_WORDS, /* of one put */
     LANE_LIMIT = (int)CAPTURE_CHUNK_WORDS - LANE_MOST_WORDS + 1,
 };
 
@@ -100,9 +100,6 @@ static inline void lane_commit(struct lane *l, uint32_t at, uint64_t word, uint6
 static inline __attribute__((always_inline)) void lane_write(struct lane *l, const struct record r)
 {
     uint32_t at = l->used;
-    if (r.site) {
-        ((uint64_t *)(l->chunk + 1))[at++] = CAPTURE_SITE | r.site << CAPTURE_KIND_BITS;
-    }
     uint64_t stamp = stamp_now(l), since = stamp - l->stamp;
     unsigned region = r.address >> 45 & 1;
     uint64_t apart = r.address - l->address[region];

@@ -212,7 +212,6 @@ bool call_is_allocators(void *function)
 
 /* Between a call's arrival and its return. */
 struct call {
-    const void *caller;
     bool was_inside, noted;
 };
 
@@ -223,22 +222,18 @@ static bool is_wanted(const void *p)
     return sink_settings.sample == 1 || capture_sampled((uintptr_t)p, sink_settings.sample);
 }
 
-void call_note(struct record r, const void *caller)
+void call_note(struct record r)
 {
     if (!is_wanted((const void *)r.address)) {
         sink_count_skipped();
         return;
-    }
-    if (sink_settings.sites) {
-        r.site = (uintptr_t)(call_state.site ? call_state.site : caller);
-        call_state.site = NULL;
     }
     sink_put(r);
 }
 
 static inline struct call call_begin(const void *caller)
 {
-    struct call c = {.caller = caller};
+    struct call c = {0};
     c.noted = call_enter(caller, &c.was_inside);
     return c;
 }
@@ -255,8 +250,7 @@ static void *note_result(const struct call *c, enum capture_kind kind, size_t al
                               .flags = p ? 0 : CAPTURE_FAILED,
                               .align_log2 = (uint8_t)call_align_log2(align),
                               .address = (uintptr_t)p,
-                              .size = size},
-              c->caller);
+                              .size = size});
     return p;
 }
 
@@ -323,13 +317,12 @@ RECORDER_EXPORT void *calloc(size_t count, size_t size)
  * In a sample an object may come in, or leave, by being moved: then its realloc is noted as the
  * allocation or the release that it is for the sample.
  */
-static void *realloc_sampled(void *p, size_t size, const void *caller)
+static void *realloc_sampled(void *p, size_t size)
 {
     bool was = is_wanted(p);
     if (was)
         call_note(
-            (struct record){.kind = CAPTURE_REALLOC_BEGIN, .address = (uintptr_t)p, .size = size},
-            caller);
+            (struct record){.kind = CAPTURE_REALLOC_BEGIN, .address = (uintptr_t)p, .size = size});
     void *q = next.realloc(p, size);
     struct record end = {.kind = CAPTURE_REALLOC_END, .address = (uintptr_t)q, .size = size};
     if (!q)
@@ -339,17 +332,16 @@ static void *realloc_sampled(void *p, size_t size, const void *caller)
     if (was)
         sink_put(end);
     else if (q && !end.flags)
-        call_note((struct record){.kind = CAPTURE_ALLOC, .address = (uintptr_t)q, .size = size},
-                  caller);
+        call_note((struct record){.kind = CAPTURE_ALLOC, .address = (uintptr_t)q, .size = size});
     else
         sink_count_skipped();
     return q;
 }
 
-static void *realloc_noted(void *p, size_t size, const void *caller)
+static void *realloc_noted(void *p, size_t size)
 {
-    call_note((struct record){.kind = CAPTURE_REALLOC_BEGIN, .address = (uintptr_t)p, .size = size},
-              caller);
+    call_note(
+        (struct record){.kind = CAPTURE_REALLOC_BEGIN, .address = (uintptr_t)p, .size = size});
     void *q = next.realloc(p, size);
     sink_put((struct record){.kind = CAPTURE_REALLOC_END,
                              .flags = q ? 0 : CAPTURE_FAILED,
@@ -378,8 +370,7 @@ static __attribute__((noinline, cold)) void *realloc_aside(void *p, size_t size,
     struct call c = call_begin(caller);
     if (!c.noted)
         return next.realloc(p, size);
-    void *q = sink_settings.sample > 1 ? realloc_sampled(p, size, caller)
-                                       : realloc_noted(p, size, caller);
+    void *q = sink_settings.sample > 1 ? realloc_sampled(p, size) : realloc_noted(p, size);
     call_state.inside = c.was_inside;
     return q;
 }
@@ -406,14 +397,12 @@ RECORDER_EXPORT void *reallocarray(void *p, size_t count, size_t size)
     size_t bytes;
     if (!__builtin_mul_overflow(count, size, &bytes))
         return realloc(p, bytes);
-    struct call c = {.caller = CALLER};
+    struct call c = {0};
     if (!early())
         c = call_begin(CALLER);
     if (c.noted && is_wanted(p)) {
-        call_note((struct record){.kind = CAPTURE_REALLOC_BEGIN,
-                                  .address = (uintptr_t)p,
-                                  .size = SIZE_MAX},
-                  CALLER);
+        call_note((struct record){
+            .kind = CAPTURE_REALLOC_BEGIN, .address = (uintptr_t)p, .size = SIZE_MAX});
         sink_put((struct record){
             .kind = CAPTURE_REALLOC_END, .flags = CAPTURE_FAILED, .size = SIZE_MAX});
     }
@@ -488,7 +477,7 @@ static __attribute__((noinline, cold)) void free_aside(void *p, const void *call
     early();
     struct call c = call_begin(caller);
     if (c.noted)
-        call_note(release_of(p), caller);
+        call_note(release_of(p));
     next.free(p);
     if (c.noted)
         call_state.inside = c.was_inside;

@@ -150,7 +150,6 @@ static void settings_read(struct capture_header *h)
         .ticks_per_s = per_s,
         .slow = (per_s ? per_s : 1000000000) / CAPTURE_SLOW_PER_S,
         .each = clock && strcmp(clock, "each") == 0,
-        .sites = environment(CAPTURE_ENV_SITES) != NULL,
         .sample = sample > 1 ? (uint32_t)sample : 1,
     };
     h->ticks_per_s = per_s ? per_s : 1000000000;
@@ -161,7 +160,7 @@ static void settings_read(struct capture_header *h)
 
 static void aside_start(bool off)
 {
-    bool special = sink_settings.sample > 1 || sink_settings.sites;
+    bool special = sink_settings.sample > 1;
     atomic_fetch_or(&sink_aside, (special ? SINK_SPECIAL : 0) | (off ? SINK_OFF : 0));
     atomic_fetch_and(&sink_aside, (uint8_t)~SINK_NOT_STARTED);
 }

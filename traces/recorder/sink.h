@@ -19,14 +19,13 @@ enum sink_aside {                       /* why a call does not go the short way 
                   SINK_NOT_STARTED = 1, /* or never to be */
                   SINK_UNRESOLVED = 2,  /* the next definitions are not known yet */
                   SINK_OFF = 4,         /* between a stop and a start */
-                  SINK_SPECIAL = 8,     /* samples, or sites */
+                  SINK_SPECIAL = 8,     /* samples */
 };
 
 struct sink_settings {
     uint64_t ticks_per_s; /* of the time stamp counter; 0: CLOCK_MONOTONIC is used */
     uint64_t slow;        /* ticks: records that far apart are timed one by one */
     bool each;            /* all are */
-    bool sites;           /* where calls come from is wanted */
     uint32_t sample;
 };
 
