@@ -1,7 +1,7 @@
 """test_make.py - the Makefile in a copy of the tree: what a change rebuilds, what a sanitized build leaves alone, what
 help lists, and `make new NAME=x`, whose result compiles, registers, passes and is linted clean.
 
-run.py: modes=release
+run.py: modes=release timeout=300
 """
 
 import os
