@@ -148,16 +148,9 @@ def draw_workload(case, rows, dropped, measured, labels):
 
 
 def draw(folder, out):
-    results = style.rows_of_pass(style.read_results(folder), folder, "memory")
     measured = read_classes(folder)
-    labels = style.label_series(r.series for r in results)
-    cases = style.group_by(results, lambda r: r.case)
-    names = style.case_slugs(cases)
-    for case, rows in cases.items():
-        rows, dropped = style.applicable(rows)
-        if rows:
-            out.save(draw_workload(case, rows, dropped, measured.get(case[:2], {}), style.shorten(labels, 40)),
-                     "classes-" + names[case])
+    for case, rows, dropped, labels, slug in style.pages_of_pass(folder, "memory", 40):
+        out.save(draw_workload(case, rows, dropped, measured.get(case[:2], {}), labels), "classes-" + slug)
 
 
 if __name__ == "__main__":

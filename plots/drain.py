@@ -147,16 +147,10 @@ def draw_workload(case, rows, dropped, curves, before, labels):
 
 
 def draw(folder, out):
-    results = style.rows_of_pass(style.read_results(folder), folder, "drain")
     curves, before = read_curves(folder), read_before(folder)
-    labels = style.label_series(r.series for r in results)
-    cases = style.group_by(results, lambda r: r.case)
-    names = style.case_slugs(cases)
-    for case, rows in cases.items():
-        rows, dropped = style.applicable(rows)
-        if rows:
-            out.save(draw_workload(case, rows, dropped, curves.get(case[:2], {}), before.get(case[:2], {}),
-                                   style.shorten(labels, 32)), "drain-" + names[case])
+    for case, rows, dropped, labels, slug in style.pages_of_pass(folder, "drain", 32):
+        out.save(draw_workload(case, rows, dropped, curves.get(case[:2], {}), before.get(case[:2], {}), labels),
+                 "drain-" + slug)
 
 
 if __name__ == "__main__":

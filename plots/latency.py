@@ -145,17 +145,10 @@ def draw_workload(case, rows, dropped, measured, worst, labels):
 
 
 def draw(folder, out):
-    results = style.rows_of_pass(style.read_results(folder), folder, "latency")
     measured, worst = read_buckets(folder), worst_of(folder)
-    labels = style.label_series(r.series for r in results)
-    cases = style.group_by(results, lambda r: r.case)
-    names = style.case_slugs(cases)
-    for case, rows in cases.items():
-        rows, dropped = style.applicable(rows)
-        if rows:
-            shown = {s: v for s, v in worst.get(case[:2], {}).items() if any(r.series == s for r in rows)}
-            out.save(draw_workload(case, rows, dropped, measured.get(case[:2], {}), shown, style.shorten(labels, 56)),
-                     "latency-" + names[case])
+    for case, rows, dropped, labels, slug in style.pages_of_pass(folder, "latency", 56):
+        shown = {s: v for s, v in worst.get(case[:2], {}).items() if any(r.series == s for r in rows)}
+        out.save(draw_workload(case, rows, dropped, measured.get(case[:2], {}), shown, labels), "latency-" + slug)
 
 
 if __name__ == "__main__":

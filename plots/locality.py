@@ -161,16 +161,9 @@ def draw_workload(case, rows, dropped, quantities, machine, labels):
 
 
 def draw(folder, out):
-    results = style.rows_of_pass(style.read_results(folder), folder, "locality")
     quantities, machine = read_quantities(folder), read_machine(folder)
-    labels = style.label_series(r.series for r in results)
-    cases = style.group_by(results, lambda r: r.case)
-    names = style.case_slugs(cases)
-    for case, rows in cases.items():
-        rows, dropped = style.applicable(rows)
-        if rows:
-            out.save(draw_workload(case, rows, dropped, quantities, machine, style.shorten(labels, 40)),
-                     "locality-" + names[case])
+    for case, rows, dropped, labels, slug in style.pages_of_pass(folder, "locality", 40):
+        out.save(draw_workload(case, rows, dropped, quantities, machine, labels), "locality-" + slug)
 
 
 if __name__ == "__main__":

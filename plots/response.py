@@ -69,16 +69,10 @@ def draw_workload(case, rows, dropped, measured, labels):
 
 
 def draw(folder, out):
-    results = style.rows_of_pass(style.read_results(folder), folder, "open")
     measured = read_times(folder)
-    labels = style.label_series(r.series for r in results)
-    cases = style.group_by(results, lambda r: r.case)
-    names = style.case_slugs(cases)
-    for case, rows in cases.items():
-        rows, dropped = style.applicable(rows)
-        if rows and case[:2] in measured:
-            out.save(draw_workload(case, rows, dropped, measured[case[:2]], style.shorten(labels, 56)),
-                     "response-" + names[case])
+    for case, rows, dropped, labels, slug in style.pages_of_pass(folder, "open", 56):
+        if case[:2] in measured:
+            out.save(draw_workload(case, rows, dropped, measured[case[:2]], labels), "response-" + slug)
 
 
 if __name__ == "__main__":

@@ -215,6 +215,19 @@ def applicable(rows):
     return [r for r in rows if r.status != "not_applicable"], reasons
 
 
+def pages_of_pass(folder, what, width):
+    """Of each workload of a pass that applied to some design: its case, the rows that apply, why the others do not, the
+    session's labels in at most so many characters, and the workload's name as part of a file's."""
+    results = rows_of_pass(read_results(folder), folder, what)
+    labels = shorten(label_series(r.series for r in results), width)
+    cases = group_by(results, lambda r: r.case)
+    slugs = case_slugs(cases)
+    for case, rows in cases.items():
+        rows, dropped = applicable(rows)
+        if rows:
+            yield case, rows, dropped, labels, slugs[case]
+
+
 def left_out(reasons, labels):
     """The lines (one or none) that say which series a page does not draw, by reason."""
     groups = group_by(reasons, lambda s: reasons[s])
