@@ -27,6 +27,12 @@ struct address_entry *address_map_find(const struct address_map *map, uint64_t k
     }
 }
 
+void address_map_expect(const struct address_map *map, uint64_t key)
+{
+    if (map->room)
+        __builtin_prefetch(&map->slots[home_of(map, key)]);
+}
+
 static void place(struct address_map *map, const struct address_entry *entry)
 {
     size_t i = home_of(map, entry->key);

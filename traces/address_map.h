@@ -26,6 +26,9 @@ struct address_map { /* zeroed memory is an empty map */
 
 struct address_entry *address_map_find(const struct address_map *map, uint64_t key); /* or NULL */
 
+/* Says that the key will be asked for soon, so that its slot is on the way from memory. */
+void address_map_expect(const struct address_map *map, uint64_t key);
+
 /* Adds a key that is not there; false if there is no memory. */
 bool address_map_add(struct address_map *map, uint64_t key, uint64_t id, uint64_t size);
 

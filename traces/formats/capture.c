@@ -401,6 +401,7 @@ static int convert_events(struct conversion *c)
             return -1;
         if (!capture_group_add(&c->group, &e))
             return no_memory(c);
+        address_map_expect(&c->live, e.address);
     }
     return more < 0 ? -1 : convert_group(c, 0);
 }
