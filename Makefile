@@ -1,7 +1,7 @@
 # Makefile - builds, tests, draws. `make help` lists the targets; a comment after ## is a target's help line.
 #
-# Everything registered is registered by being there: allocators/*.c, workloads/*.c, traces/formats/*.c and
-# harness/commands/*.c. Their lists are generated here and rewritten only when they change.
+# Everything registered is registered by being there: allocators/*.c, workloads/*.c, traces/formats/*.c,
+# traces/transforms/*.c and harness/commands/*.c. Their lists are generated here and rewritten only when they change.
 # MODE=asan and MODE=tsan build the same suite under sanitizers, each in a build folder of its own.
 
 MODE    ?= release
@@ -30,9 +30,10 @@ LIBS   := -lzstd -lxxhash -lz -lpfm -lm -pthread
 ALLOCATORS := $(sort $(notdir $(basename $(wildcard allocators/*.c))))
 WORKLOADS  := $(sort $(notdir $(basename $(wildcard workloads/*.c))))
 FORMATS    := $(sort $(notdir $(basename $(wildcard traces/formats/*.c))))
+TRANSFORMS := $(sort $(notdir $(basename $(wildcard traces/transforms/*.c))))
 COMMANDS   := $(sort $(notdir $(basename $(wildcard harness/commands/*.c))))
 
-LIB_SRC  := $(wildcard allocators/*.c allocators/lib/*.c api/pool/*.c traces/*.c traces/formats/*.c workloads/*.c \
+LIB_SRC  := $(wildcard allocators/*.c allocators/lib/*.c api/pool/*.c traces/*.c traces/formats/*.c traces/transforms/*.c workloads/*.c \
               workloads/lib/*.c harness/*.c)
 CMD_SRC  := $(wildcard harness/commands/*.c)
 REC_SRC  := $(wildcard traces/recorder/*.c)
@@ -84,10 +85,10 @@ $(BUILD)/designs.c: FORCE
 	@mkdir -p $(@D); scripts/registry.sh designs "$(ALLOCATORS)" > $@.new; $(keep_or_replace)
 
 $(BUILD)/registry.c: FORCE
-	@mkdir -p $(@D); scripts/registry.sh rest "$(WORKLOADS)" "$(FORMATS)" "$(COMMANDS)" > $@.new; $(keep_or_replace)
+	@mkdir -p $(@D); scripts/registry.sh rest "$(WORKLOADS)" "$(FORMATS)" "$(COMMANDS)" "$(TRANSFORMS)" > $@.new; $(keep_or_replace)
 
 # The header comments are the manual that `alloclab describe` prints.
-MANUAL_SRC := $(sort $(wildcard allocators/*.c workloads/*.c traces/formats/*.c))
+MANUAL_SRC := $(sort $(wildcard allocators/*.c workloads/*.c traces/formats/*.c traces/transforms/*.c))
 
 $(BUILD)/manual.c: $(MANUAL_SRC) scripts/manual.sh FORCE
 	@mkdir -p $(@D); scripts/manual.sh $(MANUAL_SRC) > $@.new; $(keep_or_replace)

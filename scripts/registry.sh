@@ -1,5 +1,5 @@
 #!/bin/sh
-# registry.sh designs NAMES | registry.sh rest WORKLOADS FORMATS COMMANDS - prints a C file with tables of what is
+# registry.sh designs NAMES | registry.sh rest WORKLOADS FORMATS COMMANDS TRANSFORMS - prints a C file with tables of what is
 # registered: that of the designs, which the pool library has as well, or those that only the command line needs.
 table() { # type array prefix names
     for n in $4; do echo "extern const struct $1 $3_$n;"; done
@@ -16,7 +16,9 @@ if [ "$1" = designs ]; then
 fi
 echo '#include "harness/build.h"'
 echo '#include "harness/registry.h"'
+echo '#include "traces/transforms/transform.h"'
 echo "const char *const build_commit = \"$(git describe --always --dirty 2>/dev/null || echo unknown)\";"
 table workload workloads workload "$2"
 table trace_format trace_formats trace_format "$3"
 table command commands command "$4"
+table trace_transform trace_transforms trace_transform "$5"

@@ -10,7 +10,7 @@ import unittest
 
 ALLOCLAB = os.path.abspath(os.environ["ALLOCLAB"])
 USAGE_GEN = "usage: alloclab gen WORKLOAD[:opt=v,..] [--seed N] -o FILE"
-USAGE_LIST = "usage: alloclab list [allocators|rivals|workloads|metrics|formats|counters]"
+USAGE_LIST = "usage: alloclab list [allocators|rivals|workloads|metrics|formats|transforms|counters]"
 
 
 def stems(folder):
@@ -118,6 +118,7 @@ class List(CliTest):
         self.assertEqual(self.names("allocators"), stems("allocators"))
         self.assertEqual(self.names("workloads"), stems("workloads"))
         self.assertEqual(self.names("formats"), stems("traces/formats"))
+        self.assertEqual(self.names("transforms"), stems("traces/transforms"))
 
     def test_metrics_have_all_columns(self):
         lines = self.ok("list", "metrics").splitlines()
@@ -127,13 +128,12 @@ class List(CliTest):
 
     def test_all_lists_at_once(self):
         together = self.names()
-        self.assertEqual(
-            together, [n for kind in ("allocators", "rivals", "workloads", "metrics", "formats", "counters") for n in self.names(kind)]
-        )
+        kinds = "allocators", "rivals", "workloads", "metrics", "formats", "transforms", "counters"
+        self.assertEqual(together, [n for kind in kinds for n in self.names(kind)])
 
     def test_errors(self):
         self.refused(
-            "alloclab list: no list 'metric': there are allocators, rivals, workloads, metrics, formats, counters; "
+            "alloclab list: no list 'metric': there are allocators, rivals, workloads, metrics, formats, transforms, counters; "
             "did you mean 'metrics'?",
             "list", "metric",
         )  # fmt: skip
@@ -142,11 +142,11 @@ class List(CliTest):
 
 class Describe(CliTest):
     def test_everything_registered_has_a_manual(self):
-        for folder in "allocators", "workloads", "traces/formats":
+        for folder in "allocators", "workloads", "traces/formats", "traces/transforms":
             for name in stems(folder):
                 with self.subTest(name=name):
                     text = self.ok("describe", name)
-                    self.assertRegex(text, rf"(?m)^{name} \((allocator|workload|trace format)\): \S")
+                    self.assertRegex(text, rf"(?m)^{name} \((allocator|workload|trace format|transform of traces)\): \S")
                     self.assertRegex(text, rf"(?m)^Manual\n\n{name}\.c - \S")
 
     def test_manual_is_the_header_comment_and_needs_no_source_tree(self):
@@ -175,7 +175,7 @@ class Describe(CliTest):
         self.assertEqual(done.returncode, 2)
         self.assertRegex(
             done.stderr,
-            r"^alloclab describe: no allocator, workload or trace format 'prodcon': there are .*prodcons.*; "
+            r"^alloclab describe: no allocator, workload, trace format or transform 'prodcon': there are .*prodcons.*; "
             r"did you mean 'prodcons'\?\n$",
         )
 

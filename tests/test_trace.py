@@ -294,10 +294,11 @@ class Command(TraceTest):
 
     def test_usage(self):
         usage = ("usage: alloclab trace info [--brief] [--csv DIR] FILE.. | trace cat|check FILE.. | trace convert [--from FORMAT] "
-                 "[--to FORMAT] [--strict] [--stable-sites] [--salvage] IN -o OUT | trace diff [--top N] [--csv] A B")
+                 "[--to FORMAT] [--strict] [--stable-sites] [--salvage] IN -o OUT | trace diff [--top N] [--csv] A B | trace "
+                 "TRANSFORM [--OPTION VALUE].. IN.. -o OUT")
         rows = [
-            ([], "info, cat, check, convert or diff is expected, not "),
-            (["look"], "info, cat, check, convert or diff is expected, not look"),
+            ([], "info, cat, check, convert, diff or a transform is expected, not "),
+            (["look"], "info, cat, check, convert, diff or a transform is expected, not look"),
             (["info"], "which file?"),
             (["info", "--strict", "x"], "info does not take --strict"),
             (["convert", "x"], "convert takes one input file, and -o OUT"),

@@ -154,7 +154,7 @@ static int totals_check(const struct trace_reader *r, struct error *err)
 /* After the last record of a block nothing may be left over. */
 static int block_done(struct trace_reader *r, struct error *err)
 {
-    if (r->at == 0)
+    if (!r->loaded)
         return 0;
     if (!r->columns[LAYOUT_CLOCK].present)
         r->clock = 0;
@@ -193,6 +193,7 @@ __attribute__((noinline)) static int block_load(struct trace_reader *r, struct e
     if (base_check(r, &r->columns[LAYOUT_BASE], err))
         return -1;
     r->failed = false;
+    r->loaded = true;
     r->at++;
     r->code = codes->next;
     r->records += block->records;
@@ -379,7 +380,35 @@ int trace_rewind(struct trace_reader *r, struct error *err)
     r->trimmed = 0;
     r->left = r->run = 0;
     r->objects = r->scopes = r->threads = r->clock = r->records = 0;
-    r->failed = false;
+    r->failed = r->loaded = false;
     r->offset = LAYOUT_HEADER_BYTES;
     return 0;
+}
+
+bool trace_place_at(const struct trace_reader *r, uint64_t block, struct trace_place *place)
+{
+    if (r->torn || block >= r->count)
+        return false;
+    const uint8_t *base = r->table.next + 8 * (ROW_FIELDS * block + ROW_BASE);
+    *place = (struct trace_place){.records = load64(base + 8 * BASE_RECORD),
+                                  .objects = load64(base + 8 * BASE_OBJECT),
+                                  .scopes = load64(base + 8 * BASE_SCOPE),
+                                  .threads = load64(base + 8 * BASE_THREAD),
+                                  .clock_ns = load64(base + 8 * BASE_CLOCK)};
+    return true;
+}
+
+void trace_seek(struct trace_reader *r, uint64_t block)
+{
+    struct trace_place place;
+    if (!trace_place_at(r, block, &place))
+        return;
+    r->at = block;
+    r->left = r->run = 0;
+    r->objects = place.objects;
+    r->scopes = place.scopes;
+    r->threads = place.threads;
+    r->clock = place.clock_ns;
+    r->records = place.records;
+    r->failed = r->loaded = false;
 }

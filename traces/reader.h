@@ -47,6 +47,7 @@ struct trace_reader {
     unsigned rare; /* shapes that trace_next leaves to record_read; SHAPE_OP: no op at all */
     bool extras;   /* the block has a clock or a site column */
     bool failed;   /* damage was found: there is no going on */
+    bool loaded;   /* a block has been loaded since the last rewind or seek */
     uint64_t scopes, threads, clock;
     struct stream streams[LAYOUT_OPS_TAGS];
     struct column columns[LAYOUT_OPS_TAGS];

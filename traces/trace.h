@@ -82,6 +82,7 @@ struct trace_totals { /* kept by the writer, stored in the index */
 /* ---- writing ---- */
 
 struct trace_writer;
+struct trace_reader;
 
 /* Writes to PATH.part, and renames at trace_finish, so that nothing that existed is lost. NULL on
  * error. */
@@ -100,14 +101,14 @@ int trace_set_meta(struct trace_writer *w, const char *key, const char *value, s
  * number of scopes, not with the ops.
  */
 int trace_put(struct trace_writer *w, const struct trace_op *op, struct error *err);
+/* All pairs of a trace that is being read. */
+int trace_copy_meta(const struct trace_reader *in, struct trace_writer *w, struct error *err);
 const struct trace_totals *trace_writer_totals(const struct trace_writer *w);
 /* Index, flush, rename; frees w in any case. */
 int trace_finish(struct trace_writer *w, struct error *err);
 void trace_abandon(struct trace_writer *w); /* removes the unfinished file, frees w */
 
 /* ---- reading ---- */
-
-struct trace_reader;
 
 enum trace_open_flag {
     TRACE_SALVAGE = 1,   /* accept a torn tail: read the blocks that are whole */
@@ -133,6 +134,17 @@ uint64_t trace_index_offset(const struct trace_reader *r); /* 0 if torn */
 /* The i-th meta pair, false past the end; strings live as long as the reader. */
 bool trace_meta_at(const struct trace_reader *r, unsigned i, const char **key, const char **value);
 const char *trace_meta(const struct trace_reader *r, const char *key); /* NULL if absent */
+
+/*
+ * What the index says of the i-th block: how many records, objects, scopes and threads come before
+ * it, and the clock of the record before it. False past the last block, and of a torn file.
+ */
+struct trace_place {
+    uint64_t records, objects, scopes, threads, clock_ns;
+};
+bool trace_place_at(const struct trace_reader *r, uint64_t block, struct trace_place *place);
+/* The next op is the first of that block, which trace_place_at() knows. Nothing before it is read. */
+void trace_seek(struct trace_reader *r, uint64_t block);
 void trace_close(struct trace_reader *r);
 
 /* ---- small helpers ---- */

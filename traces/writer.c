@@ -278,6 +278,15 @@ int trace_set_meta(struct trace_writer *w, const char *key, const char *value, s
     return 0;
 }
 
+int trace_copy_meta(const struct trace_reader *in, struct trace_writer *w, struct error *err)
+{
+    const char *key, *value;
+    int failed = 0;
+    for (unsigned i = 0; !failed && trace_meta_at(in, i, &key, &value); i++)
+        failed = trace_set_meta(w, key, value, err);
+    return failed;
+}
+
 const struct trace_totals *trace_writer_totals(const struct trace_writer *w)
 {
     return &w->rules.totals;

@@ -1,6 +1,6 @@
 /*
- * describe.c - `alloclab describe NAME`: everything about one allocator, workload or trace format:
- * what it is, what it promises, its options, and its manual, which is the header comment of its
+ * describe.c - `alloclab describe NAME`: everything about one allocator, workload, trace format
+ * or transform: what it is, what it promises, its options, and its manual, which is the header comment of its
  * file.
  */
 #include <stdio.h>
@@ -9,6 +9,7 @@
 #include "harness/manual.h"
 #include "harness/registry.h"
 #include "harness/spec.h"
+#include "harness/trace_transform.h"
 
 #define USAGE "describe NAME"
 
@@ -143,8 +144,10 @@ static int unknown_name(const char *name)
         names[n++] = workloads[i]->name;
     for (size_t i = 0; trace_formats[i] && n < 255; i++)
         names[n++] = trace_formats[i]->name;
+    for (size_t i = 0; trace_transforms[i] && n < 255; i++)
+        names[n++] = trace_transforms[i]->name;
     struct error err;
-    spec_unknown("allocator, workload or trace format", name, names, &err);
+    spec_unknown("allocator, workload, trace format or transform", name, names, &err);
     fprintf(stderr, "alloclab describe: %s\n", err.text);
     return 2;
 }
@@ -158,7 +161,8 @@ static int describe_main(int argc, char **argv)
     const struct allocator *a = allocator_find(argv[1]);
     const struct workload *w = workload_find(argv[1]);
     const struct trace_format *f = trace_format_find(argv[1]);
-    if (!a && !w && !f)
+    const struct trace_transform *t = trace_transform_find(argv[1]);
+    if (!a && !w && !f && !t)
         return unknown_name(argv[1]);
     if (a) {
         head_print("allocator", a->name, a->summary, a->source);
@@ -176,12 +180,18 @@ static int describe_main(int argc, char **argv)
         head_print("trace format", f->name, f->summary, NULL);
         manual_print("traces/formats", f->name);
     }
+    if (t) {
+        head_print("transform of traces", t->name, t->summary, NULL);
+        options_print(t->options);
+        manual_print("traces/transforms", t->name);
+    }
     return 0;
 }
 
 COMMAND(describe) = {
     .name = "describe",
     .usage = USAGE,
-    .summary = "the manual of an allocator, a workload or a trace format, with all its options",
+    .summary =
+        "the manual of an allocator, a workload, a trace format or a transform, with its options",
     .main = describe_main,
 };

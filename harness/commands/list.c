@@ -10,8 +10,9 @@
 #include "harness/preload.h"
 #include "harness/registry.h"
 #include "harness/spec.h"
+#include "traces/transforms/transform.h"
 
-#define USAGE "list [allocators|rivals|workloads|metrics|formats|counters]"
+#define USAGE "list [allocators|rivals|workloads|metrics|formats|transforms|counters]"
 
 static void row_print(const char *name, const char *summary)
 {
@@ -60,6 +61,12 @@ static void list_formats(void)
     }
 }
 
+static void list_transforms(void)
+{
+    for (size_t i = 0; trace_transforms[i]; i++)
+        row_print(trace_transforms[i]->name, trace_transforms[i]->summary);
+}
+
 /* Each event of each set, tried here. */
 static void list_counters(void)
 {
@@ -91,6 +98,7 @@ static const struct {
     {"workloads", "Workloads", list_workloads},
     {"metrics", "Metrics: name, unit, which is better, how it is found, definition", list_metrics},
     {"formats", "Forms of a trace, besides alloclab's own", list_formats},
+    {"transforms", "What makes a trace out of others (alloclab trace NAME)", list_transforms},
     {"counters",
      "Counters, by set (run --counters), and whether they count here; besides them any event that "
      "libpfm4 knows",

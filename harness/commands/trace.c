@@ -20,6 +20,7 @@
 #include "harness/spec.h"
 #include "harness/trace_diff.h"
 #include "harness/trace_info.h"
+#include "harness/trace_transform.h"
 #include "traces/check.h"
 #include "traces/formats/text.h"
 #include "traces/layout.h"
@@ -29,7 +30,7 @@
 #define USAGE                                                                                      \
     "trace info [--brief] [--csv DIR] FILE.. | trace cat|check FILE.. | trace convert [--from "    \
     "FORMAT] [--to FORMAT] [--strict] [--stable-sites] [--salvage] IN -o OUT | trace diff "        \
-    "[--top N] [--csv] A B"
+    "[--top N] [--csv] A B | trace TRANSFORM [--OPTION VALUE].. IN.. -o OUT"
 
 struct request { /* the command line */
     const char *verb, *from, *to, *output, *top, *folder;
@@ -214,12 +215,9 @@ static int writer_fill(struct trace_writer *w, const struct request *q,
 
 static int trace_copy(struct trace_reader *in, struct trace_writer *out, struct error *err)
 {
-    const char *key, *value;
     struct trace_op op;
     struct error why;
-    int got = 1;
-    for (unsigned i = 0; got > 0 && trace_meta_at(in, i, &key, &value); i++)
-        got = trace_set_meta(out, key, value, err) ? -1 : 1;
+    int got = trace_copy_meta(in, out, err) ? -1 : 1;
     while (got > 0 && (got = trace_next(in, &op, err)) > 0)
         if (trace_put(out, &op, &why))
             got = error_set(err, "%.500s: offset %" PRIu64 ": %.400s", trace_name(in),
@@ -365,6 +363,9 @@ static int request_parse(struct request *q, int argc, char **argv)
 
 static int trace_main(int argc, char **argv)
 {
+    const struct trace_transform *transform = argc > 1 ? trace_transform_find(argv[1]) : NULL;
+    if (transform)
+        return trace_transform_main(transform, argc - 1, argv + 1);
     struct request q = {.verb = argc > 1 ? argv[1] : "", .from = "auto", .to = OWN, .top = TOP};
     int status;
     struct error err;
@@ -374,7 +375,8 @@ static int trace_main(int argc, char **argv)
     bool known = !strcmp(q.verb, "info") || !strcmp(q.verb, "cat") || !strcmp(q.verb, "check") ||
                  !strcmp(q.verb, "convert") || !strcmp(q.verb, "diff");
     if (!known)
-        status = usage("info, cat, check, convert or diff is expected, not ", q.verb, "");
+        status =
+            usage("info, cat, check, convert, diff or a transform is expected, not ", q.verb, "");
     else if (request_parse(&q, argc, argv))
         status = 2;
     else if (!strcmp(q.verb, "convert"))
@@ -392,6 +394,6 @@ static int trace_main(int argc, char **argv)
 COMMAND(trace) = {
     .name = "trace",
     .usage = USAGE,
-    .summary = "look into traces, check and compare them, convert them from and to other forms",
+    .summary = "look into traces, check and compare them, convert and transform them",
     .main = trace_main,
 };

@@ -1,0 +1,471 @@
+"""test_trace_transform.py - `alloclab trace cut|merge|scale|shuffle|thin|anonymise|scopes`: small traces against what a person
+worked out, and what must hold of any result on recordings; each result passes `trace check`, and some the oracle."""
+
+import collections
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import test_trace_spec as spec  # noqa: E402
+from test_trace_info import SAMPLES, Naive  # noqa: E402
+
+HEAD = "alloclab trace text 1\n"
+SMALL = HEAD + """meta program=x
+meta thread.0.name=main
+meta thread.1.name=helper
+live 0 7
+alloc 1 10 clock=10 site=5
+thread 1
+scope_begin 0 clock=20
+alloc 2 20 clock=30
+thread 0
+realloc 1 15 clock=40
+scope_begin 1 clock=50
+thread 1
+scope_begin 2 clock=60
+free 1 clock=70
+alloc 3 30 clock=80
+thread 0
+free 2 clock=90
+scope_end 1 clock=100
+alloc - 99 failed clock=110
+thread 1
+scope_end 2 clock=120
+scope_end 0 clock=130
+free 3 clock=140
+free 0 clock=150
+"""
+
+
+class Transform(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="alloclab-transform-")
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def run_cli(self, *arguments):
+        return subprocess.run([spec.ALLOCLAB, *arguments], capture_output=True, text=True, timeout=120, check=False)
+
+    def ok(self, *arguments):
+        done = self.run_cli(*arguments)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), arguments)
+        return done.stdout
+
+    def trace(self, text, name="in.trace"):
+        with open(self.path("in.txt"), "w", encoding="utf-8") as file:
+            file.write(text)
+        self.ok("trace", "convert", self.path("in.txt"), "-o", self.path(name))
+        return self.path(name)
+
+    def made(self, workload, name="in.trace"):
+        self.ok("gen", workload, "-o", self.path(name))
+        return self.path(name)
+
+    def transform(self, name, *arguments):
+        """The result as lines of text without the meta pairs, as {meta}, and the report."""
+        out = self.path("out.trace")
+        report = self.ok("trace", name, *arguments, "-o", out)
+        self.ok("trace", "check", out)
+        lines = self.ok("trace", "cat", out).splitlines()[1:]
+        meta = dict(line[5:].split("=", 1) for line in lines if line.startswith("meta "))
+        self.assertEqual(meta["transform"].split("; ")[-1].split()[0], name)
+        report = dict(line.split(None, 1) for line in report.splitlines())
+        return [line for line in lines if not line.startswith("meta ")], meta, report
+
+    def oracle(self, *designs):
+        done = self.run_cli("check", "-a", ",".join(designs), "-w", self.path("out.trace"))
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertRegex(done.stdout, r"(?m)^ok ")
+
+    def expect(self, text, name, *arguments):
+        lines, meta, report = self.transform(name, *arguments)
+        self.assertEqual(lines, text.strip().splitlines())
+        return meta, report
+
+    def refused(self, message, *arguments):
+        """With the message, and without an output or a part of it."""
+        done = self.run_cli("trace", *arguments)
+        self.assertEqual((done.returncode, done.stdout), (2, ""), arguments)
+        self.assertIn(message, done.stderr)
+        self.assertFalse([name for name in os.listdir(self.folder) if name.startswith("no.trace")])
+
+
+class Small(Transform):
+    """Results that were worked out by hand."""
+
+    def test_cut_ops(self):
+        meta, report = self.expect("""
+live 0 7
+live 1 15
+live 2 20
+scope_begin 0
+thread 1
+scope_begin 1
+thread 0
+scope_begin 2
+free 1 clock=10
+alloc 3 30 clock=20
+thread 1
+free 2 clock=30
+scope_end 1 clock=40""", "cut", "--ops", "6:11", self.trace(SMALL))
+        self.assertEqual(report["live_at_start"], "3")
+        self.assertEqual(meta["thread.1.name"], "main")
+
+    def test_cut_touched(self):
+        expected = """
+live 0 0
+live 1 0
+scope_begin 0
+free 0 clock=10
+alloc 2 30 clock=20
+thread 1
+free 1 clock=30"""
+        meta, _ = self.expect(expected, "cut", "--ops", "6:11", "--live", "touched", self.trace(SMALL))
+        self.assertEqual((meta["thread.0.name"], meta["thread.1.name"]), ("helper", "main"))
+        self.expect("scope_begin 0\nalloc 0 30 clock=20", "cut", "--ops", "6:11", "--live", "none", self.trace(SMALL))
+
+    def test_cut_time(self):
+        by_time, _, _ = self.transform("cut", "--time", "60:110", self.trace(SMALL))
+        by_ops, _, _ = self.transform("cut", "--ops", "6:11", self.trace(SMALL))
+        self.assertEqual(by_time, by_ops)
+        self.assertEqual(self.transform("cut", "--ops", ":", self.trace(SMALL))[0], SMALL.splitlines()[4:])
+
+    def test_cut_thread(self):
+        self.expect("""
+live 0 7
+live 1 15
+scope_begin 0
+alloc 2 20 clock=10
+scope_begin 1 clock=40
+free 1 clock=50
+alloc 3 30 clock=60
+scope_end 1 clock=100
+scope_end 0 clock=110
+free 3 clock=120
+free 0 clock=130""", "cut", "--thread", "1", self.trace(SMALL))
+        self.expect("""
+live 0 20
+live 1 7
+alloc 2 10 clock=10 site=5
+realloc 2 15 clock=40
+scope_begin 0 clock=50
+free 0 clock=90
+scope_end 0 clock=100
+alloc - 99 failed clock=110""", "cut", "--thread", "0", self.trace(SMALL))
+
+    def test_merge(self):
+        other = self.trace(HEAD + "meta program=y\nmeta site.5.name=f\nlive 0 1\nalloc 1 2 clock=45 site=5\n"
+                           "free 1 clock=1000\n", "other.trace")
+        meta, report = self.expect("""
+live 0 7
+thread 1
+live 1 1
+thread 0
+alloc 2 10 clock=10 site=1
+thread 2
+scope_begin 0 clock=20
+alloc 3 20 clock=30
+thread 0
+realloc 2 15 clock=40
+thread 1
+alloc 4 2 clock=45 site=2
+thread 0
+scope_begin 1 clock=50
+thread 2
+scope_begin 2 clock=60
+free 2 clock=70
+alloc 5 30 clock=80
+thread 0
+free 3 clock=90
+scope_end 1 clock=100
+alloc - 99 failed clock=110
+thread 2
+scope_end 2 clock=120
+scope_end 0 clock=130
+free 5 clock=140
+free 0 clock=150
+thread 1
+free 4 clock=1000""", "merge", self.trace(SMALL), other)
+        self.assertEqual(report["merged_by"], "clock")
+        self.assertEqual({k: v for k, v in meta.items() if k != "transform"}, {
+            "input.0.program": "x", "input.1.program": "y", "thread.0.name": "main", "thread.2.name": "helper",
+            "site.2.name": "f"})
+
+    def test_merge_by_record(self):
+        a = self.trace(HEAD + "alloc 0 1\nfree 0\nalloc 1 2\n", "a.trace")
+        b = self.trace(HEAD + "alloc 0 3\nfree 0\n", "b.trace")
+        _, report = self.expect("alloc 0 1\nthread 1\nalloc 1 3\nthread 0\nfree 0\nthread 1\nfree 1\nthread 0\nalloc 2 2",
+                                "merge", a, b)
+        self.assertEqual(report["merged_by"], "record")
+        self.refused("has no clock: merge --by record", "merge", "--by", "clock", a, b, "-o", self.path("no.trace"))
+
+    def test_scale(self):
+        source = self.trace(HEAD + "meta thread.0.name=m\nalloc 0 8 clock=5 site=3\nscope_begin 0\nscope_end 0\nfree 0\n")
+        meta, _ = self.expect("""
+alloc 0 8 clock=5 site=3
+thread 1
+alloc 1 8 clock=5 site=3
+thread 0
+scope_begin 0
+thread 1
+scope_begin 1
+thread 0
+scope_end 0
+thread 1
+scope_end 1
+thread 0
+free 0
+thread 1
+free 1""", "scale", "--by", "2", source)
+        self.assertEqual((meta["thread.0.name"], meta["thread.1.name"]), ("m", "m 2"))
+
+    def test_shuffle(self):
+        """Of two objects the first has two orders; both keep each object's size with its life of one birth or none."""
+        source = self.trace(HEAD + "live 0 9\nalloc 1 10\nscope_begin 0\nalloc 2 20\nrealloc 2 25\nfree -\nfree 2\nfree 1 10\n"
+                            "free 0\n")
+        found = set()
+        for seed in range(20):
+            lines, _, report = self.transform("shuffle", "--seed", str(seed), source)
+            self.assertEqual(report["seed"], str(seed))
+            found.add("\n".join(lines))
+        same = "live 0 9\nalloc 1 10\nalloc 2 20\nfree -\n"
+        swapped = "live 0 9\nalloc 1 20\nrealloc 1 25\nfree 1\nalloc 2 10\nfree -\n"
+        self.assertEqual(len(found), 2)
+        for text in found:
+            self.assertTrue(text.startswith(same) or text.startswith(swapped), text)
+            self.assertEqual(sorted(text.splitlines()[-1:]), ["free 2 10"] if text.startswith(swapped) else
+                             text.splitlines()[-1:])
+
+    def test_thin(self):
+        source = self.trace(SMALL)
+        self.assertEqual(self.transform("thin", "--one-in", "1", source)[0], SMALL.splitlines()[4:])
+        lines, _, report = self.transform("thin", "--one-in", "1000000000000", source)
+        self.assertEqual((report["objects"], report["ops"]), ("0", "0"))
+        self.assertEqual([line.split()[0] for line in lines if line.startswith("scope")],
+                         ["scope_begin"] * 3 + ["scope_end"] * 3)
+
+    def test_anonymise(self):
+        source = self.trace(SMALL.replace("meta program=x", "meta program=secret\nmeta lost_ops=3\nmeta inversions=secret"))
+        lines, meta, _ = self.transform("anonymise", "--clock", "100", source)
+        self.assertEqual(lines[:2] + lines[-2:], ["live 0 7", "alloc 1 10 site=1", "free 3 clock=100", "free 0 clock=100"])
+        self.assertEqual(meta, {"lost_ops": "3", "transform": "anonymise clock=100 sites=yes"})
+        out = self.ok("trace", "anonymise", "--clock", "0", "--sites", "no", source, "-o", self.path("out.trace"))
+        self.assertIn("discloses          meta: lost_ops, which says \"3\"\n", out)
+        self.assertNotIn("clock: when", out)
+        self.assertNotIn("site", out.replace("sites=no", ""))
+        with open(self.path("out.trace"), "rb") as file:
+            self.assertNotIn(b"secret", file.read())
+
+    def test_scopes(self):
+        source = self.trace(HEAD + """alloc 0 8
+alloc 1 8
+alloc 2 8
+free 1
+alloc 3 8
+alloc 4 8
+free 4
+free 3
+thread 1
+free 2
+thread 0
+alloc 5 8
+free 5
+alloc 6 100
+free 6
+""")
+        _, report = self.expect("""
+alloc 0 8
+scope_begin 0
+alloc 1 8
+alloc 2 8
+free 1
+scope_begin 1
+alloc 3 8
+alloc 4 8
+free 4
+free 3
+scope_end 1
+thread 1
+free 2
+scope_end 0
+thread 0
+alloc 5 8
+free 5
+alloc 6 100
+free 6""", "scopes", "--least", "2", "--bytes", "99", source)
+        self.assertEqual([report[k] for k in ("scopes", "frees", "covered_frees", "covered_share")],
+                         ["2", "6", "4", "0.6667"])
+        _, _, report = self.transform("scopes", "--least", "1", "--bytes", "31", source)
+        self.assertEqual((report["scopes"], report["covered_frees"]), ("4", "4"),
+                         "4; 3 and 4; 2 to 4; 5: the one from 1 on asks for 32")
+        self.refused("has scopes of its own", "scopes", self.trace(SMALL), "-o", self.path("no.trace"))
+
+    def test_history(self):
+        source = self.trace(SMALL)
+        self.ok("trace", "thin", "--one-in", "2", source, "-o", self.path("thin.trace"))
+        _, meta, _ = self.transform("scale", self.path("thin.trace"))
+        self.assertEqual(meta["transform"], "thin one-in=2 seed=1; scale by=2")
+
+
+class Refusals(Transform):
+    def test_refusals(self):
+        source, out = self.trace(SMALL), ["-o", self.path("no.trace")]
+        plain = self.trace(HEAD + "alloc 0 1\n", "plain.trace")
+        rows = [
+            (["cut", source, *out], "cut: give one of --ops FROM:TO, --time FROM:TO and --thread N"),
+            (["cut", "--ops", "1:2", "--thread", "0", source, *out], "cut: give one of"),
+            (["cut", "--ops", "2:2", source, *out], "option ops=2:2: give FROM:TO, whole numbers, FROM less than TO"),
+            (["cut", "--ops", "-1:2", source, *out], "give FROM:TO"),
+            (["cut", "--ops", "99:", source, *out], "nothing in this range: the trace has 16 ops of any kind"),
+            (["cut", "--time", "9999:", "--live", "none", source, *out], "and its clock ends before it"),
+            (["cut", "--time", "1:", plain, *out], "has no clock: cut it by --ops"),
+            (["cut", "--thread", "2", source, *out], "has threads 0 to 1"),
+            (["cut", "--live", "some", source, *out], "option live=some: give one of all|touched|none"),
+            (["merge", source, *out], "takes 2 or more input files"),
+            (["scale", "--by", "0", source, *out], "option by=0"),
+            (["scale", source, source, *out], "takes 1 input file"),
+            (["scale", source], "no file given for the result, with -o"),
+            (["scale", source, "-o"], "a value is missing after -o"),
+            (["scale", "--to", "3", source, *out], 'unknown option "to": it has by'),
+            (["scale", "-x", source, *out], "unknown option -x"),
+            (["thin", self.path("missing"), *out], "missing: cannot open"),
+        ]
+        for arguments, message in rows:
+            with self.subTest(message):
+                self.refused(message, *arguments)
+        self.assertIn("one object in so many stays", self.ok("describe", "thin"))
+        self.assertIn("shuffle", self.ok("list", "transforms"))
+
+
+class Invariants(Transform):
+    """What must hold of the results on longer traces, of several threads, with scopes and reallocs."""
+
+    TRACES = ["request:requests=40,threads=3", "mstress:generations=3,threads=3,steps=400", "random:ops=8k,live=300"]
+
+    def naive(self, path):
+        return Naive(spec.Trace(path).ops)
+
+    def levels(self, naive):
+        """By call: what is live after it."""
+        return [(objects, size) for _, _, objects, size, _ in naive.levels]
+
+    def test_cut_keeps_the_live_set(self):
+        rng = random.Random(8)
+        for workload in self.TRACES:
+            source = self.made(workload)
+            ops = spec.Trace(source).ops
+            for live in ("all", "touched", "none"):
+                a, b = sorted(rng.sample(range(len(ops)), 2))
+                self.transform("cut", "--ops", f"{a}:{b}", "--live", live, source)
+                cut = spec.Trace(self.path("out.trace"))
+                kinds = collections.Counter(op[1] for op in ops[a:b])
+                made = collections.Counter(op[1] for op in cut.ops)
+                with self.subTest((workload, a, b, live)):
+                    if live == "all":
+                        before = Naive(ops[:a])
+                        self.assertEqual(made[spec.LIVE], sum(o["end"] is None for o in before.objects.values()))
+                        whole = self.levels(Naive(ops[:b]))
+                        self.assertEqual(self.levels(Naive(cut.ops))[-1], whole[-1])
+                    for kind in (spec.ALLOC, spec.CALLOC, spec.ALIGNED):
+                        self.assertEqual(made[kind], kinds[kind])
+                    if live != "none":
+                        self.assertEqual(made[spec.FREE], kinds[spec.FREE])
+                    self.oracle("segfit")
+
+    def test_pieces_are_the_whole(self):
+        """Cuts at the blocks of the index and beside them: their calls are those of the trace."""
+        source = self.made("prodcons:ops=90k")
+        ops = spec.Trace(source).ops
+        bounds = [0, 32767, 32768, 65537, len(ops)]
+        for live in ("touched", "none"):
+            count = 0
+            for a, b in zip(bounds, bounds[1:]):
+                self.transform("cut", "--ops", f"{a}:{b}", "--live", live, source)
+                cut = spec.Trace(self.path("out.trace")).ops
+                wanted = [(op[1], op[4]) for op in ops[a:b] if op[1] == spec.ALLOC]
+                self.assertEqual([(op[1], op[4]) for op in cut if op[1] == spec.ALLOC], wanted)
+                count += sum(op[1] == spec.FREE for op in cut)
+            if live == "touched":
+                self.assertEqual(count, sum(op[1] == spec.FREE for op in ops))
+
+    def test_shuffle_keeps_the_objects(self):
+        for workload in self.TRACES:
+            source = self.made(workload)
+            before = self.naive(source)
+            self.transform("shuffle", "--seed", "5", source)
+            after = self.naive(self.path("out.trace"))
+            with self.subTest(workload):
+                self.assertEqual(after.calls, before.calls)
+                self.assertEqual(*(collections.Counter((tuple(o["steps"]), bool(o["end"])) for o in n.objects.values())
+                                   for n in (before, after)))
+                self.assertEqual(*(sum(1 for o in n.dead if o["thread"] != o["end"]["by"]) for n in (before, after)))
+                if before.calls > 1000:
+                    self.assertNotEqual([o["size"] for o in before.objects.values()],
+                                        [o["size"] for o in after.objects.values()])
+                self.oracle("segfit")
+            first = self.ok("trace", "cat", self.path("out.trace"))
+            self.transform("shuffle", "--seed", "5", source)
+            self.assertEqual(self.ok("trace", "cat", self.path("out.trace")), first)
+
+    def test_scale_and_merge_add_up(self):
+        for workload in self.TRACES:
+            source = self.made(workload)
+            one = spec.Trace(source)
+            self.transform("scale", "--by", "3", source)
+            scaled = spec.Trace(self.path("out.trace"))
+            for name, single, triple in zip(spec.TOTALS, one.totals, scaled.totals):
+                if "peak" not in name:
+                    self.assertEqual(triple, 3 * single, name)
+            self.transform("merge", "--by", "record", source, source, source)
+            merged = spec.Trace(self.path("out.trace"))
+            self.assertEqual(merged.totals, scaled.totals)
+            self.oracle("segfit")
+
+    def test_thin_is_all_or_nothing(self):
+        for workload in self.TRACES:
+            source = self.made(workload)
+            before = self.naive(source)
+            self.transform("thin", "--one-in", "4", "--seed", "3", source)
+            after = self.naive(self.path("out.trace"))
+            left = collections.Counter(tuple(o["steps"]) for o in before.objects.values())
+            left.subtract(tuple(o["steps"]) for o in after.objects.values())
+            self.assertGreaterEqual(min(left.values()), 0, "an object is there with all its ops")
+            share = len(after.objects) / len(before.objects)
+            self.assertLess(abs(share - 0.25), 5 * (0.25 * 0.75 / len(before.objects)) ** 0.5)
+            self.oracle("segfit")
+
+    def test_scopes_hold_what_they_promise(self):
+        """Every object that was made in an inferred scope is dead when it ends; a design with scopes plays it."""
+        for sample in "sqlite", "gcc":
+            source = self.path("in.trace")
+            self.ok("trace", "cut", "--ops", "100000:120000", os.path.join(SAMPLES, sample + ".trace"), "-o", source)
+            _, _, report = self.transform("scopes", "--least", "3", source)
+            ops = spec.Trace(self.path("out.trace")).ops
+            stacks, live, covered = collections.defaultdict(list), {}, 0
+            for thread, kind, flags, number, _, _, scope, _, _ in ops:
+                if kind == spec.BEGIN:
+                    stacks[thread].append(scope)
+                elif kind == spec.END:
+                    owner = next(t for t, stack in stacks.items() if stack and stack[-1] == scope)
+                    stacks[owner].pop()
+                    self.assertNotIn(scope, {s for within in live.values() for s in within})
+                elif kind <= spec.ALIGNED and not flags & spec.FAILED:
+                    live[number] = list(stacks[thread])
+                    covered += bool(stacks[thread])
+                elif kind == spec.FREE and number is not None:
+                    live.pop(number, None)
+            self.assertEqual(int(report["covered_frees"]), covered)
+            self.assertGreater(covered, 0)
+            self.oracle("arena", "segfit")
+
+
+if __name__ == "__main__":
+    unittest.main()
