@@ -56,7 +56,7 @@ class KilledTest(unittest.TestCase):
         print(f"seed {seed}")
         rng = random.Random(seed)
         for run in range(100 if FULL else 8):
-            threads, delay = run % MOST_THREADS + 1, rng.random() ** 3 * (0.3 if FULL else 0.06)
+            threads, delay = run % MOST_THREADS + 1, rng.random() ** 3 * 0.06
             lines, returned = self.kill_one(threads, delay)
             meta = dict(line[5:].split("=", 1) for line in lines if line.startswith("meta "))
             for key in ("lost_ops", "inversions", "unknown_frees", "unknown_reallocs"):
