@@ -20,6 +20,7 @@ from collections import namedtuple
 
 try:
     import matplotlib
+    import matplotlib.collections
     import matplotlib.colors
     import matplotlib.lines
     import matplotlib.ticker
@@ -169,6 +170,18 @@ def read_recordings(folder, name, numbers, may_be_empty=()):
         found.setdefault((workload, threads), {})[allocator, options, release] = {
             c: table.number[c][start:end] for c in numbers}
     return found, table
+
+
+About = namedtuple("About", "name ops")
+
+
+def read_about(folder):
+    """What the summary.csv of `alloclab trace info --csv` says of the trace: the name of its file, and its ops."""
+    table = Table(os.path.join(folder, "summary.csv"), ["key", "value"], [])
+    figures = dict(zip(table.text["key"], table.text["value"]))
+    if not re.fullmatch(r"[0-9]{1,18}", figures.get("ops", "")) or not figures.get("file"):
+        table.fail(1, "it does not say the trace's file and ops", "run `alloclab trace info --csv` again")
+    return About(one_line(os.path.basename(figures["file"])), int(figures["ops"]))
 
 
 # Groups that stand apart from the ranking, in the order in which figures show them.
@@ -462,6 +475,12 @@ def plain_log_ticks(axis, low, high):
     axis.set_major_locator(matplotlib.ticker.FixedLocator(ticks))
     axis.set_minor_locator(matplotlib.ticker.NullLocator())
     axis.set_major_formatter(lambda v, _: count_text(v) if v >= 1000 else f"{v:g}")
+
+
+def ticks_within(axis, low, high):
+    """Only those ticks of the axis that lie within its limits."""
+    ticks = [t for t in axis.get_major_locator().tick_values(low, high) if low <= t <= high]
+    axis.set_major_locator(matplotlib.ticker.FixedLocator(ticks))
 
 
 def axis_limit(maxima, ratio=6.0):
