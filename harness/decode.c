@@ -44,7 +44,7 @@ struct decoder {
     struct ring_chunk *chunk; /* being filled */
     uint64_t *words;
     struct plan_run *runs;
-    uint64_t word_count;
+    uint64_t word_count, ops_before;          /* of the chunk; in the pass before it */
     uint32_t run_count, run_room, run_thread; /* run_thread: of the last run */
     unsigned part;                            /* enum plan_part, or past the last */
     bool made_start;                          /* the part before the first call is not empty */
@@ -55,6 +55,7 @@ struct decoder {
 static bool chunk_claim(struct decoder *d)
 {
     d->word_count = d->run_count = 0;
+    d->ops_before = d->plan.ops;
     d->run_thread = NO_THREAD;
     if (!d->ring)
         return true;
@@ -77,6 +78,7 @@ static void chunk_publish(struct decoder *d, bool last)
     d->chunk->last = last;
     d->chunk->runs = d->run_count;
     d->chunk->words = (uint32_t)d->word_count;
+    d->chunk->ops = (uint32_t)(d->plan.ops - d->ops_before);
     ring_publish(d->ring);
 }
 

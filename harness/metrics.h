@@ -129,7 +129,8 @@
       "does not come through the door")                                                            \
     X(handed_out_bytes, "bytes", none, exact,                                                      \
       "requested bytes of all blocks handed out; of a realloc in place its growth")                \
-    X(passes_count, "count", none, timed, "steady passes that ns_per_op is the median of")         \
+    X(passes_count, "count", none, timed,                                                          \
+      "steady passes that ns_per_op is the median of (streamed: or the mean)")                     \
     X(harness_bytes, "bytes", none, exact,                                                         \
       "the plan and the replay's tables, as the cell maps them")                                   \
     X(walks_count, "count", none, exact, "walks at which sum(walk) == C was found true")           \
@@ -285,7 +286,8 @@
 
 #define METRICS_CPU(X)                                                                             \
     X(cold_user_ns_per_op, "ns", lower, sampled,                                                   \
-      "CPU time of the cold pass outside the kernel, of all threads together, / (ops * copies)")   \
+      "CPU time of the cold pass outside the kernel, of all threads together, / (ops * copies); "  \
+      "empty where ops are streamed, as the other CPU times are")                                  \
     X(cold_system_ns_per_op, "ns", lower, sampled,                                                 \
       "CPU time of the cold pass in the kernel (page faults, calls of the door); as "              \
       "cold_user_ns_per_op")                                                                       \

@@ -172,7 +172,6 @@ static enum observe_result part_stream(struct observe *o, enum plan_part part)
             return OBSERVE_NO_MEMORY;
         result = chunk_walk(o, chunk);
         last = chunk->last;
-        ring_release(o->replay.ring);
     }
     return result;
 }

@@ -247,8 +247,10 @@ bool replay_runs(struct replay *r, uint64_t from, uint64_t to)
 const struct ring_chunk *replay_chunk(struct replay *r, enum plan_part part)
 {
     uint64_t start = clock_now_ns();
-    const struct ring_chunk *chunk = ring_next(r->ring);
+    uint64_t waits = r->ring->waits;
+    const struct ring_chunk *chunk = ring_take(r->ring);
     r->decode_wait_ns += clock_now_ns() - start;
+    r->since_wait = waits == r->ring->waits ? r->since_wait + 1 : 0;
     if (!chunk || chunk->part == part)
         return chunk;
     ring_fail(r->ring, "the decoder and the cell are at different parts of the pass");
@@ -276,9 +278,12 @@ static bool part_stream(struct replay *r, enum plan_part part)
             return false;
         uint64_t start = clock_now_ns();
         done = chunk_replay(r, chunk);
-        r->chunks_ns += clock_now_ns() - start;
+        uint64_t took = clock_now_ns() - start;
+        bool warm = !r->ring->waits || r->since_wait >= r->ring->shape.chunks / 2;
+        r->chunks_ns += took;
+        r->warm_ns += warm ? took : 0;
+        r->warm_ops += warm ? chunk->ops : 0;
         last = chunk->last;
-        ring_release(r->ring);
     }
     return done;
 }

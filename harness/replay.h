@@ -54,9 +54,12 @@ struct replay {
     void *arrive_ctx;
     int failed; /* an allocation returned NULL; set and read by all threads of a parallel replay */
     size_t tables_bytes;
-    struct ring *ring;       /* that the words come through; NULL: the plan has them */
-    uint64_t chunks_ns;      /* of the ring, spent so far on replaying them */
-    uint64_t decode_wait_ns; /* and on waiting until they were there */
+    struct ring *ring; /* that the words come through; NULL: the plan has them */
+    /* Of the ring's chunks: replaying them so far, and the wait until they were there; and those
+       replayed with caches as a replay without waits has them: since the start, or from half a ring
+       after the last wait on. */
+    uint64_t chunks_ns, decode_wait_ns, warm_ns, warm_ops;
+    uint32_t since_wait; /* chunks */
 };
 
 /* Takes what a call returned; NULL ends the replay, of the other threads too, at its next check. */
@@ -93,8 +96,8 @@ bool replay_runs(struct replay *r, uint64_t from, uint64_t to);
    chunk by chunk. False: as above, or the ring has failed (ring_failure()). */
 bool replay_part(struct replay *r, enum plan_part part);
 
-/* For loops of their own: waits for the part's next chunk, to be given back by ring_release().
-   NULL: the ring has failed. */
+/* For loops of their own: waits for the part's next chunk, which lasts until the next call. NULL: the
+   ring has failed. */
 const struct ring_chunk *replay_chunk(struct replay *r, enum plan_part part);
 
 /* Parallel replay of one recorded thread's words up to `end`; false as above. */

@@ -80,9 +80,12 @@ int ring_map(struct ring *ring, int fd, enum ring_side side, struct error *err)
     if (side == RING_WATCHER)
         return 0;
     int rights = side == RING_PRODUCER ? PROT_READ | PROT_WRITE : PROT_READ;
-    ring->chunks =
-        mmap(NULL, ring->bytes - HEAD_BYTES, rights, MAP_SHARED | MAP_POPULATE, fd, HEAD_BYTES);
-    if (ring->chunks != MAP_FAILED)
+    ring->chunks = mmap(NULL, ring->bytes - HEAD_BYTES, rights, MAP_SHARED, fd, HEAD_BYTES);
+    void *copy = side == RING_CONSUMER ? mmap(NULL, ring->chunk_bytes, PROT_READ | PROT_WRITE,
+                                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0)
+                                       : NULL;
+    ring->copy = copy;
+    if (ring->chunks != MAP_FAILED && copy != MAP_FAILED)
         return 0;
     error_set(err, "ring: cannot map %llu bytes: %s", (unsigned long long)ring->bytes,
               strerror(errno));
@@ -94,6 +97,8 @@ void ring_unmap(struct ring *ring)
 {
     if (ring->chunks)
         munmap(ring->chunks, ring->bytes - HEAD_BYTES);
+    if (ring->copy)
+        munmap(ring->copy, ring->chunk_bytes);
     munmap(ring->shared, HEAD_BYTES);
 }
 
@@ -115,13 +120,14 @@ static struct ring_chunk *chunk_at(const struct ring *ring, uint32_t number)
 
 struct ring_chunk *ring_claim(struct ring *ring)
 {
-    for (;;) {
+    for (uint32_t most = ring->shape.chunks - 1;; most = ring->shape.chunks / 2) {
         uint32_t taken = atomic_load_explicit(&ring->shared->taken, memory_order_acquire);
         uint32_t full = ring->mine - taken;
         if (full > ring->shape.chunks)
             return NULL;
-        if (full < ring->shape.chunks)
+        if (full <= most)
             return chunk_at(ring, ring->mine);
+        word_wake(&ring->shared->filled);
         word_sleep(&ring->shared->taken, taken);
     }
 }
@@ -129,26 +135,44 @@ struct ring_chunk *ring_claim(struct ring *ring)
 void ring_publish(struct ring *ring)
 {
     atomic_store_explicit(&ring->shared->filled, ++ring->mine, memory_order_release);
-    word_wake(&ring->shared->filled);
 }
 
-const struct ring_chunk *ring_next(struct ring *ring)
+/* Waits for a chunk that is ready; NULL: there will be none. */
+static const struct ring_chunk *chunk_await(struct ring *ring)
 {
-    for (;;) {
+    for (uint32_t least = 1;; least = ring->shape.chunks) {
         const char *failed = ring_failure(ring); /* looked for before: what was made first counts */
         uint32_t filled = atomic_load_explicit(&ring->shared->filled, memory_order_acquire);
-        if (filled != ring->mine)
+        uint32_t ready = filled - ring->mine;
+        if (ready >= least || (failed && ready))
             return chunk_at(ring, ring->mine);
         if (failed)
             return NULL;
+        ring->waits += least == 1 && ring->mine;
         word_sleep(&ring->shared->filled, filled);
     }
 }
 
-void ring_release(struct ring *ring)
+static void chunk_give_back(struct ring *ring)
 {
+    uint32_t filled = atomic_load_explicit(&ring->shared->filled, memory_order_relaxed);
     atomic_store_explicit(&ring->shared->taken, ++ring->mine, memory_order_release);
-    word_wake(&ring->shared->taken);
+    if (filled - ring->mine == ring->shape.chunks / 2)
+        word_wake(&ring->shared->taken);
+}
+
+const struct ring_chunk *ring_take(struct ring *ring)
+{
+    const struct ring_chunk *chunk = chunk_await(ring);
+    struct ring_chunk *copy = ring->copy;
+    if (!chunk)
+        return NULL;
+    *copy = *chunk;
+    memcpy(ring_runs(copy), ring_runs(chunk), chunk->runs * sizeof(struct plan_run));
+    memcpy(ring_words(ring, copy), ring_words(ring, chunk),
+           (chunk->words + PLAN_PREFETCH) * sizeof(uint64_t));
+    chunk_give_back(ring);
+    return copy;
 }
 
 void ring_fail(struct ring *ring, const char *why)

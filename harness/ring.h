@@ -9,9 +9,16 @@
  * thread. An op and what belongs to it are never parted. The last chunk of each part says so, so a
  * part that is empty is one empty chunk.
  *
+ * A replay that is to cost what it costs with the plan in memory must find its words where it would
+ * find them then, and its own caches as it left them. So the consumer copies a chunk, before its
+ * time is taken, to a place that is always the same and fits a cache; and who waits, waits long: who
+ * found the ring empty, until it is full; who found it full, until half of it is free. A replay that
+ * slept after every chunk would start each with cold caches, beside a decoder that always runs; and
+ * it takes millions of ops until a large heap is in the caches again (way.c says what is counted).
+ *
  * Threads: one producer, one consumer. `filled` counts the chunks that were made and is the
  * producer's to write; its release makes the chunk visible to the consumer's acquire. `taken`
- * counts those that were used up and is the consumer's; its release tells that nothing of the chunk
+ * counts those that were copied and is the consumer's; its release tells that nothing of the chunk
  * will be read any more. Whoever waits sleeps on the other's counter (futex). The consumer lies in
  * the reach of the design under test: it has the chunks read-only, and a `taken` that cannot be is
  * refused by the producer.
@@ -28,14 +35,15 @@ struct ring_shape {
     uint64_t slots, threads; /* what the words may name: the producer refuses more */
 };
 
-#define RING_CHUNKS 16
-#define RING_WORDS  (UINT32_C(1) << 16)
-#define RING_RUNS   (UINT32_C(1) << 14) /* most runs of a chunk */
+#define RING_CHUNKS 8192
+#define RING_WORDS  (UINT32_C(1) << 11)
+#define RING_RUNS   (UINT32_C(1) << 8) /* most runs of a chunk */
 
 struct ring_chunk {
-    uint32_t part; /* enum plan_part */
-    uint32_t last; /* of its part */
+    _Alignas(64) uint32_t part; /* enum plan_part */
+    uint32_t last;              /* of its part */
     uint32_t runs, words;
+    uint32_t ops; /* calls of the trace */
 };
 
 struct ring { /* one side's view */
@@ -43,7 +51,9 @@ struct ring { /* one side's view */
     char *chunks;
     uint64_t chunk_bytes, bytes; /* bytes: of all, in the memfd */
     struct ring_shape shape;
-    uint32_t mine; /* chunks that this side has made or used up */
+    struct ring_chunk *copy; /* the consumer's, of the chunk at hand */
+    uint32_t mine;           /* chunks that this side has made or copied */
+    uint64_t waits;          /* of the consumer, that for the first chunk apart */
 };
 
 /* Makes the memfd, which exec inherits; 0 or -1 with a message. */
@@ -62,14 +72,14 @@ static inline struct plan_run *ring_runs(const struct ring_chunk *chunk)
 uint64_t *ring_words(const struct ring *ring, const struct ring_chunk *chunk);
 uint32_t ring_runs_max(const struct ring *ring);
 
-/* Producer: waits for a chunk to fill, and hands it over. NULL: the ring was written over. */
+/* Producer: waits for a chunk to fill, and hands it over. NULL: the ring was written over. Who makes
+   no more says so by ring_fail(), or the rest would be waited for. */
 struct ring_chunk *ring_claim(struct ring *ring);
 void ring_publish(struct ring *ring);
 
-/* Consumer: waits for the next chunk, and gives it back. NULL: the ring has failed, and all chunks
- * made before have been used up. */
-const struct ring_chunk *ring_next(struct ring *ring);
-void ring_release(struct ring *ring);
+/* Consumer: waits for the next chunk and copies it; the copy lasts until the next call. NULL: the
+   ring has failed, and all chunks made before have been taken. */
+const struct ring_chunk *ring_take(struct ring *ring);
 
 /* Anybody: there will be no more chunks, for this reason; the first one stays. */
 void ring_fail(struct ring *ring, const char *why);

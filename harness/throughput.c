@@ -4,7 +4,8 @@
  * and the steady figure is the median of the others. What was live when the recording started is
  * made before the clock starts; the epilogue follows after it has stopped. Of a trace that is
  * decoded while it is replayed, the clock runs for the words that are there and stands while the
- * replay waits for more.
+ * replay waits for more; the steady figure is the median of the passes that no wait disturbed, or if
+ * there was none, of a long trace, the mean of the parts that none did (way.h).
  *
  * A parallel replay (parallel.h) is timed from the common start of all threads to the end of the
  * last; what they waited for each other is reported beside it and not taken off.
@@ -28,7 +29,9 @@ struct timing {
     struct cpu_time cold_cpu, steady_cpu;          /* in the first pass; in all others */
     uint64_t kept, stride, steady_ns[KEPT_PASSES]; /* every stride-th pass */
     uint64_t total_ns;                             /* of all steady passes */
-    uint64_t decode_wait_ns;                       /* in all of them */
+    uint64_t decode_wait_ns;                       /* in all of them and those in parts */
+    uint64_t part_passes;                          /* of which only parts count, see way.h */
+    double part_ns, part_ops;                      /* these parts, added up */
 };
 
 /* Notes a steady pass. When the table is full, every other one in it makes room, so that short
@@ -110,6 +113,14 @@ static void lanes_note(const struct cell_setup *setup, const struct parallel *pa
         parallel_lane(parallel, i, &setup->outcome->lane[i]);
 }
 
+/* A steady pass of which `counted` ops count. */
+static void part_note(struct timing *timing, double took, double counted, double ops)
+{
+    timing->part_passes++;
+    timing->part_ns += took * counted / ops;
+    timing->part_ops += counted;
+}
+
 /* Of a pass, all copies together. */
 static double ops_replayed(const struct cell_setup *setup)
 {
@@ -128,11 +139,15 @@ static bool passes_run(const struct cell_setup *setup, struct way *way, const st
         outcome_set(setup->outcome, METRIC_cold_ns_per_op,
                     (double)timing->cold_ns / ops_replayed(setup));
     uint64_t waited = way->replay.decode_wait_ns, start = clock_now_ns();
-    while (timing->cold_ns && (!timing->passes || clock_now_ns() - start < wanted)) {
+    while (timing->cold_ns &&
+           ((!timing->passes && !(timing->part_ops > 0)) || clock_now_ns() - start < wanted)) {
         uint64_t took = pass_run(setup, way, NULL, &timing->steady_cpu);
         if (!took)
             return false;
-        steady_note(timing, took);
+        if (!setup->ring || way->counted_ops == setup->plan->ops)
+            steady_note(timing, took);
+        else
+            part_note(timing, (double)took, (double)way->counted_ops, ops_replayed(setup));
         timing->total_ns += took;
         if (way->parallel)
             lanes_note(setup, way->parallel);
@@ -192,14 +207,16 @@ static void timing_report(const struct cell_setup *setup, struct timing *timing)
     o->status = OUTCOME_OK;
     if (!setup->plan->ops) /* nothing to divide by: not measured */
         return;
-    double ops = ops_replayed(setup), steady = median_ns(timing) / ops;
+    double ops = ops_replayed(setup);
+    double steady = timing->passes ? median_ns(timing) / ops : timing->part_ns / timing->part_ops;
     outcome_set(o, METRIC_ns_per_op, steady);
     outcome_set(o, METRIC_mops_per_s, 1000 / steady);
-    cpu_report(o, timing, ops);
-    outcome_set(o, METRIC_passes_count, (double)timing->passes);
-    if (setup->ring)
-        outcome_set(o, METRIC_decode_wait_ns,
-                    (double)timing->decode_wait_ns / (double)timing->passes);
+    uint64_t passes = timing->passes + timing->part_passes;
+    outcome_set(o, METRIC_passes_count, (double)(timing->passes ? timing->passes : passes));
+    if (setup->ring) /* and the process's CPU time is not the replay's alone */
+        outcome_set(o, METRIC_decode_wait_ns, (double)timing->decode_wait_ns / (double)passes);
+    else
+        cpu_report(o, timing, ops);
 }
 
 void throughput_pass(const struct cell_setup *setup)

@@ -11,6 +11,7 @@ struct way {
     struct parallel *parallel; /* NULL = serial */
     parallel_around *around;   /* NULL = not called; of a serial replay for lane 0 */
     void *around_ctx;
+    uint64_t counted_ops; /* of a pass through a ring, see way_run() */
 };
 
 /* As the setup says, on the heap; false: the outcome says why not. */
@@ -20,8 +21,14 @@ void way_close(struct way *way);
  * the clock, so that nothing is between it and the ops. */
 void way_around(struct way *way, parallel_around *around, void *ctx);
 
-/* A pass: what was live at the start; the trace, its time in ns, or 0 if memory ran out; and the
- * epilogue. False: memory ran out. */
+/*
+ * A pass: what was live at the start; the trace, its time in ns, or 0 if memory ran out; and the
+ * epilogue. False: memory ran out.
+ *
+ * Of a pass through a ring, the time is that of its warm chunks (replay.h), brought up to all its
+ * ops; `counted_ops` says how many of these it was taken from. If there were none, it is that of all
+ * chunks.
+ */
 bool way_begin(struct way *way);
 uint64_t way_run(struct way *way);
 bool way_end(struct way *way);
