@@ -1,8 +1,9 @@
 /*
  * replay.c - the loop. Its cost is measured with the null design and shown beside every figure, so
  * it is kept to: read a word, prefetch the slot of a later one (the slot, never the object: that
- * would do the allocator's work), one branch between alloc and free, one call. Everything else is
- * in rare_word(), out of line.
+ * would do the allocator's work), one branch between alloc and free, one call. A realloc of an object
+ * of the current scope is the third form, since recordings hold many. Everything else is in
+ * rare_word(), out of line.
  *
  * The touch policy and parallel replay are compile-time constants of an inlined body, so no variant
  * pays for another. The test of the result for NULL stands for the one that any program makes.
@@ -146,8 +147,7 @@ static const uint64_t *op_word(struct replay *r, struct cursor *c, struct heap *
     return p;
 }
 
-/* All that is neither a plain alloc nor a plain free. Most of it has no prefix: a realloc or calloc
-   in the current scope takes the short way. */
+/* All that is neither a plain alloc nor a plain free, nor a realloc without a prefix. */
 static __attribute__((noinline)) const uint64_t *rare_word(struct replay *r,
                                                            struct replay_thread *t,
                                                            struct cursor *c, const uint64_t *p,
@@ -157,14 +157,6 @@ static __attribute__((noinline)) const uint64_t *rare_word(struct replay *r,
     unsigned kind = PLAN_KIND(*p);
     if (kind == PLAN_NOP || kind == PLAN_DROP)
         return p + 1;
-    if (kind == PLAN_RARE && PLAN_RARE_KIND(p[1]) == PLAN_RARE_REALLOC) {
-        void **slot = &r->slots[PLAN_SLOT(*p)];
-        void *made = realloc_call(r, c->free_view, c->alloc_view, *slot, PLAN_LOW(*p), p[1]);
-        replay_note(r, made);
-        if (made)
-            *slot = made;
-        return p + 2;
-    }
     if (kind <= PLAN_RARE)
         return op_word(r, c, c->alloc_view, p);
     p = prefix_read(r, t, c, p, &prefix);
@@ -213,6 +205,14 @@ static inline __attribute__((always_inline)) bool words_run(struct replay *r,
             uint32_t known = size_mask | -(PLAN_KIND(word) - PLAN_FREE);
             free(c.free_view, *slot, PLAN_LOW(word) & known);
             p++;
+        } else if (PLAN_KIND(word) == PLAN_RARE && PLAN_RARE_KIND(p[1]) == PLAN_RARE_REALLOC) {
+            void *made = realloc_call(r, c.free_view, c.alloc_view, *slot, PLAN_LOW(word), p[1]);
+            if (__builtin_expect(!made, 0)) {
+                replay_note(r, made);
+                return false;
+            }
+            *slot = made;
+            p += 2;
         } else {
             p = rare_word(r, t, &c, p, parallel);
             if (__builtin_expect(replay_failed(r), 0))
