@@ -88,7 +88,7 @@ class Stream(unittest.TestCase):
             for column in EXACT - {"escaped_objects", "escaped_bytes", "harness_bytes"}:
                 self.assertEqual(serial[column], stream[column], f"{column} of {stream['allocator']} on {stream['workload']}")
             if stream["status"] == "ok":
-                self.assertGreater(int(stream["decoder_bytes"]), 8 << 20, "the ring at least")
+                self.assertGreater(int(stream["decoder_bytes"]), 1 << 20, "a process, and what it used of the ring")
 
     def test_timed_row(self):
         got = run("run", "-o", self.out, "-r", "1", "-a", "segfit", "-w", "request:requests=300", "--replay", "stream", "--passes",
