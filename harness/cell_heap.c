@@ -200,6 +200,18 @@ bool cell_heap_open(struct cell_heap *h, const struct cell_setup *setup, bool ob
     return false;
 }
 
+bool cell_replay_open(struct cell_heap *h, struct replay *replay, const struct cell_setup *setup,
+                      bool observe, enum touch touch)
+{
+    struct error err;
+    if (!cell_heap_open(h, setup, observe))
+        return false;
+    if (!replay_open(replay, setup->plan, setup->spec->design, h->heap, touch, &err))
+        return true;
+    outcome_fail(setup->outcome, OUTCOME_OOM, "%s", err.text);
+    return false;
+}
+
 void cell_heap_tick(struct cell_heap *h, const struct cell_setup *setup, uint64_t op)
 {
     h->clock_ns = op * VIRTUAL_NS_PER_OP;

@@ -165,15 +165,10 @@ void drain_pass(const struct cell_setup *setup)
     struct drain d = {.setup = setup,
                       .design = setup->spec->design,
                       .every = (setup->plan->ops + setup->plan->start_objects) / PEAK_SAMPLES + 1};
-    struct error err;
     d.baseline = resident_of(setup);
-    if (!cell_heap_open(&d.h, setup, false))
-        return;
     d.o = (struct observe){.hooks = &drain_hooks, .ctx = &d};
-    if (replay_open(&d.o.replay, setup->plan, d.design, d.h.heap, TOUCH_NONE, &err)) {
-        outcome_fail(setup->outcome, OUTCOME_OOM, "%s", err.text);
+    if (!cell_replay_open(&d.h, &d.o.replay, setup, false, TOUCH_NONE))
         return;
-    }
     d.baseline += d.o.replay.tables_bytes;
     if (drain_replay(&d)) {
         wait_out(&d);

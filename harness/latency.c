@@ -160,13 +160,8 @@ static bool heap_replay(struct pass *p, const struct cell_setup *setup, bool des
 {
     struct cell_heap h;
     struct replay replay;
-    struct error err;
-    if (!cell_heap_open(&h, setup, false))
+    if (!cell_replay_open(&h, &replay, setup, false, setup->touch))
         return false;
-    if (replay_open(&replay, setup->plan, setup->spec->design, h.heap, setup->touch, &err)) {
-        outcome_fail(setup->outcome, OUTCOME_OOM, "%s", err.text);
-        return false;
-    }
     p->os = h.os;
     p->loop.replay = &replay;
     bool done = latency_replay_run(&p->loop);

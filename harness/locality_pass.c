@@ -43,13 +43,8 @@ static __attribute__((noinline)) void heap_replay(const struct cell_setup *setup
 {
     struct cell_heap h;
     struct replay replay;
-    struct error err;
-    if (!cell_heap_open(&h, setup, false))
+    if (!cell_replay_open(&h, &replay, setup, false, setup->touch))
         return;
-    if (replay_open(&replay, setup->plan, setup->spec->design, h.heap, setup->touch, &err)) {
-        outcome_fail(setup->outcome, OUTCOME_OOM, "%s", err.text);
-        return;
-    }
     outcome_set(setup->outcome, METRIC_harness_bytes,
                 (double)(setup->plan->bytes + replay.tables_bytes));
     bool warm = plan_replay(&replay, replay_runs);

@@ -438,7 +438,6 @@ static bool replay_main(struct memory *m)
 
 static bool replay_once(struct memory *m, enum stage stage)
 {
-    struct error err;
     m->stage = stage;
     m->requested_now = m->usable_now = m->committed_now = m->handed_out = m->highest = 0;
     m->lowest = UINTPTR_MAX;
@@ -448,13 +447,9 @@ static bool replay_once(struct memory *m, enum stage stage)
     if (!resident_mark(&m->marked))
         m->marked = 0;
     m->baseline = resident_of(m->setup);
-    if (!cell_heap_open(&m->h, m->setup, true))
-        return false;
     m->o = (struct observe){.hooks = &memory_hooks, .ctx = m};
-    if (replay_open(&m->o.replay, m->setup->plan, m->design, m->h.heap, TOUCH_NONE, &err)) {
-        outcome_fail(m->setup->outcome, OUTCOME_OOM, "%s", err.text);
+    if (!cell_replay_open(&m->h, &m->o.replay, m->setup, true, TOUCH_NONE))
         return false;
-    }
     m->o.replay.one_view = stage == STAGE_ALONE;
     m->o.replay.ring = m->setup->ring;
     m->baseline += m->o.replay.tables_bytes;

@@ -61,6 +61,10 @@ int door_parse(const char *text, struct os_config *config, struct error *err);
 bool cell_heap_open(struct cell_heap *h, const struct cell_setup *setup, bool observe);
 void cell_heap_close(struct cell_heap *h, const struct cell_setup *setup);
 
+/* The same with a serial replay of the cell's plan over the heap. */
+bool cell_replay_open(struct cell_heap *h, struct replay *replay, const struct cell_setup *setup,
+                      bool observe, enum touch touch);
+
 /* Moves the virtual clock to the op, and lets the design do its background work when a tick is due.
  */
 void cell_heap_tick(struct cell_heap *h, const struct cell_setup *setup, uint64_t op);

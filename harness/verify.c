@@ -252,13 +252,8 @@ static void verify_serial(struct verify *v)
 {
     struct verify_thread t = {
         .v = v, .blocks = v->blocks, .o = {.hooks = &verify_hooks, .ctx = &t}, .where = ""};
-    struct error err;
-    if (!cell_heap_open(&v->h, v->setup, true))
+    if (!cell_replay_open(&v->h, &t.o.replay, v->setup, true, TOUCH_NONE))
         return;
-    if (replay_open(&t.o.replay, v->setup->plan, v->design, v->h.heap, TOUCH_NONE, &err)) {
-        outcome_fail(v->setup->outcome, OUTCOME_OOM, "%s", err.text);
-        return;
-    }
     t.o.replay.ring = v->setup->ring;
     if (verify_replay(&t))
         verify_end(v);
