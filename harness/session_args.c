@@ -11,6 +11,7 @@
 
 #include "allocators/lib/os_policy.h"
 #include "api/dropin.h"
+#include "harness/args.h"
 #include "harness/counter_probe.h"
 #include "harness/dropin.h"
 #include "harness/pass.h"
@@ -86,6 +87,30 @@ static int floor_add(struct session *s, struct error *err)
         if (allocators[i]->traits & ALLOCATOR_FAKE && contender_add(s, allocators[i]->name, err))
             return -1;
     return 0;
+}
+
+int session_options(struct session *s, void *arguments, const char *const names[],
+                    option_take_fn *take, int argc, char **argv, struct error *err)
+{
+    struct args args = {.argc = argc, .argv = argv, .at = 1};
+    int option;
+    while ((option = args_next(&args, names, err)) >= 0)
+        if (take(s, arguments, option, args.value, err))
+            return -1;
+    return option == ARGS_BAD ? -1 : 0;
+}
+
+const char *session_base(const struct session *s, const char *asked, const char *usual,
+                         struct error *err)
+{
+    const char *wanted = asked ? asked : usual;
+    for (unsigned i = 0; i < s->contender_count; i++)
+        if (!strcmp(s->contenders[i].text, wanted))
+            return wanted;
+    if (!asked || !*asked)
+        return "";
+    error_set(err, "--base: '%s' is not among the allocators of -a", asked);
+    return NULL;
 }
 
 int session_contenders(struct session *s, const char *text, bool floor, struct error *err)

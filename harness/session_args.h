@@ -1,11 +1,23 @@
 /*
- * session_args.h - the options that `alloclab run` and `alloclab check` share, from the command
- * line into a session.
+ * session_args.h - what the subcommands that measure share of their command lines, on its way into a
+ * session.
  */
 #ifndef ALLOCLAB_SESSION_ARGS_H
 #define ALLOCLAB_SESSION_ARGS_H
 
 #include "harness/session.h"
+
+/* Reads all options of a subcommand: `take` gets each one's index in `names` (see args.h) and its
+ * text, and the subcommand's own arguments. */
+typedef int option_take_fn(struct session *s, void *arguments, int option, char *text,
+                           struct error *err);
+int session_options(struct session *s, void *arguments, const char *const names[],
+                    option_take_fn *take, int argc, char **argv, struct error *err);
+
+/* --base: `asked` must be a contender; NULL = `usual` if that takes part, else "", the first that is
+ * ranked. NULL with a message: it is not there. */
+const char *session_base(const struct session *s, const char *asked, const char *usual,
+                         struct error *err);
 
 /* The contenders of "SPEC,SPEC", rivals among them; text NULL = every registered design. With
  * `floor`, null is added if it is missing. Settles s->via, and who runs on which library. */

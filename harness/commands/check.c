@@ -5,7 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "harness/args.h"
 #include "harness/registry.h"
 #include "harness/session_args.h"
 
@@ -39,9 +38,10 @@ static const char *const arg_names[] = {[ARG_ALLOCATORS] = "-a",   [ARG_TARGETS]
                                         [ARG_DOOR] = "--door",     [ARG_REPLAY] = "--replay",
                                         [ARG_COPIES] = "--copies", NULL};
 
-static int option_take(struct session *s, struct arguments *a, int option, char *text,
+static int option_take(struct session *s, void *arguments, int option, char *text,
                        struct error *err)
 {
+    struct arguments *a = arguments;
     static const char *const replays[] = {"serial", "parallel", NULL};
     int choice = 0;
     switch (option) {
@@ -71,12 +71,7 @@ static int option_take(struct session *s, struct arguments *a, int option, char 
 static int arguments_read(struct session *s, struct arguments *a, int argc, char **argv,
                           struct error *err)
 {
-    struct args args = {.argc = argc, .argv = argv, .at = 1};
-    int option;
-    while ((option = args_next(&args, arg_names, err)) >= 0)
-        if (option_take(s, a, option, args.value, err))
-            return -1;
-    if (option == ARGS_BAD)
+    if (session_options(s, a, arg_names, option_take, argc, argv, err))
         return -1;
     if (!a->targets)
         return error_set(err,

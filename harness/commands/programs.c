@@ -8,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "harness/args.h"
 #include "harness/comparison.h"
 #include "harness/machine.h"
 #include "harness/registry.h"
@@ -39,9 +38,10 @@ struct arguments {
     const char *allocators, *list, *directory, *base;
 };
 
-static int option_take(struct session *s, struct arguments *a, int option, const char *text,
+static int option_take(struct session *s, void *arguments, int option, char *text,
                        struct error *err)
 {
+    struct arguments *a = arguments;
     uint64_t number = 0;
     int result = 0, choice = 0;
     switch (option) {
@@ -77,33 +77,13 @@ static int option_take(struct session *s, struct arguments *a, int option, const
 static int arguments_read(struct session *s, struct arguments *a, int argc, char **argv,
                           struct error *err)
 {
-    struct args args = {.argc = argc, .argv = argv, .at = 1};
-    int option;
-    while ((option = args_next(&args, arg_names, err)) >= 0)
-        if (option_take(s, a, option, args.value, err))
-            return -1;
-    if (option == ARGS_BAD)
+    if (session_options(s, a, arg_names, option_take, argc, argv, err))
         return -1;
     if (!a->allocators || !a->list || !a->directory)
         return error_set(err, "%s is missing; usage: alloclab programs -a SPECS -w LIST -o DIR",
                          !a->allocators ? "-a SPEC,.."
                          : !a->list     ? "-w LIST"
                                         : "-o DIR");
-    return 0;
-}
-
-/* The base is glibc where that takes part, unless another was asked for; "" = the first. */
-static int base_choose(const struct session *s, struct arguments *a, struct error *err)
-{
-    const char *wanted = a->base ? a->base : "glibc";
-    for (unsigned i = 0; i < s->contender_count; i++)
-        if (!strcmp(s->contenders[i].text, wanted)) {
-            a->base = wanted;
-            return 0;
-        }
-    if (a->base)
-        return error_set(err, "--base: '%s' is not among the allocators of -a", a->base);
-    a->base = "";
     return 0;
 }
 
@@ -251,7 +231,8 @@ static int session_execute(struct session *s, struct arguments *a, struct progra
     struct thp_hold hold;
     struct error ending;
     if (arguments_read(s, a, argc, argv, err) || session_door(s, "", err) ||
-        session_contenders(s, a->allocators, false, err) || base_choose(s, a, err) ||
+        session_contenders(s, a->allocators, false, err) ||
+        !(a->base = session_base(s, a->base, "glibc", err)) ||
         programs_read(s, a->list, list, err) || programs_check(s, err) ||
         thp_begin(&hold, s->thp, THP_SWITCH, err))
         return -1;

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "harness/args.h"
 #include "harness/comparison.h"
 #include "harness/machine.h"
 #include "harness/registry.h"
@@ -175,9 +174,10 @@ static int open_take(struct open_config *open, int option, const char *text, str
     return 0;
 }
 
-static int option_take(struct session *s, struct arguments *a, int option, char *text,
+static int option_take(struct session *s, void *arguments, int option, char *text,
                        struct error *err)
 {
+    struct arguments *a = arguments;
     const char **place = text_place(a, option);
     uint64_t number = 0;
     int choice = 0, result = 0;
@@ -241,12 +241,7 @@ static int option_take(struct session *s, struct arguments *a, int option, char 
 static int arguments_read(struct session *s, struct arguments *a, int argc, char **argv,
                           struct error *err)
 {
-    struct args args = {.argc = argc, .argv = argv, .at = 1};
-    int option;
-    while ((option = args_next(&args, arg_names, err)) >= 0)
-        if (option_take(s, a, option, args.value, err))
-            return -1;
-    if (option == ARGS_BAD)
+    if (session_options(s, a, arg_names, option_take, argc, argv, err))
         return -1;
     if (!a->targets || !a->directory)
         return error_set(err, "%s is missing; usage: alloclab run -a SPECS -w TRACES -o DIR",
@@ -265,22 +260,6 @@ static int arguments_read(struct session *s, struct arguments *a, int argc, char
         return error_set(err, "--counters is for --passes counters");
     if (!s->copies_count)
         s->copies[s->copies_count++] = 1;
-    return 0;
-}
-
-/* The base that was asked for must be there; if none was, it is libc where that takes part, else
-   the first that is ranked. */
-static int base_choose(const struct session *s, struct arguments *a, struct error *err)
-{
-    const char *wanted = a->base ? a->base : "libc";
-    for (unsigned i = 0; i < s->contender_count; i++)
-        if (!strcmp(s->contenders[i].text, wanted)) {
-            a->base = wanted;
-            return 0;
-        }
-    if (a->base && a->base[0])
-        return error_set(err, "--base: '%s' is not among the allocators of -a", a->base);
-    a->base = "";
     return 0;
 }
 
@@ -365,7 +344,8 @@ static int session_execute(struct session *s, struct arguments *a, int argc, cha
         return -1;
     if (session_contenders(s, a->allocators, true, err) || session_targets(s, a->targets, err))
         return -1;
-    if (via_judge(s, asked, err) || base_choose(s, a, err) || session_plan(s, err))
+    if (via_judge(s, asked, err) || !(a->base = session_base(s, a->base, "libc", err)) ||
+        session_plan(s, err))
         return -1;
     if (s->passes[PASS_COUNTERS] &&
         session_counters(s, a->counters ? a->counters : "core,cache,tlb,software", err))
