@@ -177,8 +177,7 @@ static int open_take(struct open_config *open, int option, const char *text, str
 static int option_take(struct session *s, void *arguments, int option, char *text,
                        struct error *err)
 {
-    struct arguments *a = arguments;
-    const char **place = text_place(a, option);
+    const char **place = text_place(arguments, option);
     uint64_t number = 0;
     int choice = 0, result = 0;
     if (place) {

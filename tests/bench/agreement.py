@@ -15,9 +15,7 @@ import math
 import os
 import random
 import subprocess
-import sys
 import tempfile
-import time
 
 import rivals
 from rivals import Failed, progress, said
@@ -155,16 +153,7 @@ def bench(arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("traces", nargs="*", metavar="TRACE")
-    parser.add_argument("--blocks", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=int(time.time()) % 100000)
-    arguments = parser.parse_args()
-    if arguments.blocks < 1:
-        parser.error("--blocks: at least 1")
-    try:
-        bench(arguments)
-    except Failed as why:
-        sys.stderr.write(f"bench-agreement: {why}\n")
-        sys.exit(2)
+    rivals.blocks_main("bench-agreement", bench, parser, 20)
 
 
 if __name__ == "__main__":

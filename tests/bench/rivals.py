@@ -204,20 +204,25 @@ def race(arguments):
         verdict_print(design, result, rivals)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("designs", nargs="+", metavar="DESIGN")
-    parser.add_argument("--blocks", type=int, default=10)
+def blocks_main(bench, run, parser, blocks):
+    """A bench of so many blocks in an order drawn by a seed, from its command line; what stops it is exit status 2."""
+    parser.add_argument("--blocks", type=int, default=blocks)
     parser.add_argument("--seed", type=int, default=int(time.time()) % 100000)
-    parser.add_argument("--rows", default=",".join(SMALL + TRACES))
     arguments = parser.parse_args()
     if arguments.blocks < 1:
         parser.error("--blocks: at least 1")
     try:
-        race(arguments)
+        run(arguments)
     except Failed as why:
-        sys.stderr.write(f"bench-rivals: {why}\n")
+        sys.stderr.write(f"{bench}: {why}\n")
         sys.exit(2)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("designs", nargs="+", metavar="DESIGN")
+    parser.add_argument("--rows", default=",".join(SMALL + TRACES))
+    blocks_main("bench-rivals", race, parser, 10)
 
 
 if __name__ == "__main__":

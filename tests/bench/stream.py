@@ -18,12 +18,11 @@ import csv
 import os
 import random
 import subprocess
-import sys
 import tempfile
 import time
 
 from agreement import alloclab, centre_of, command_run, interval
-from rivals import Failed, progress, said
+from rivals import Failed, blocks_main, progress, said
 
 DESIGNS = ["libc", "segfit", "null"]
 SAMPLES = ["gcc", "perl", "redis", "requests", "sqlite"]
@@ -147,22 +146,19 @@ def huge(arguments):
           f"; together {mib(total)}, bar {mib(BAR_BYTES)}: {'met' if total <= BAR_BYTES else 'MISSED'}")
 
 
+def bench(arguments):
+    print(f"seed {arguments.seed}, {arguments.blocks} blocks")
+    if arguments.part != "huge":
+        agreement(arguments)
+    if arguments.part != "agreement":
+        huge(arguments)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--blocks", type=int, default=11)
-    parser.add_argument("--seed", type=int, default=int(time.time()) % 100000)
     parser.add_argument("--ops", type=int, default=1000000000)
     parser.add_argument("--part", choices=["both", "agreement", "huge"], default="both")
-    arguments = parser.parse_args()
-    print(f"seed {arguments.seed}, {arguments.blocks} blocks")
-    try:
-        if arguments.part != "huge":
-            agreement(arguments)
-        if arguments.part != "agreement":
-            huge(arguments)
-    except Failed as why:
-        sys.stderr.write(f"bench-stream: {why}\n")
-        sys.exit(2)
+    blocks_main("bench-stream", bench, parser, 11)
 
 
 if __name__ == "__main__":

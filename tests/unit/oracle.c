@@ -1,5 +1,5 @@
 /*
- * oracle.c - the oracle itself, and the shadow map under it: a correct toy design passes, and each
+ * oracle.c - the oracle itself, and the shadow map under it: a correct design passes, and each
  * of its faults, one at a time, is found and called by its name.
  */
 #include <setjmp.h>
@@ -15,158 +15,7 @@
 
 #include "harness/pass.h"
 #include "harness/shadow.h"
-
-/* ---- a toy: every object in a slot of 1 KiB of one region, slots reused last in first out ---- */
-
-#define SLOT  ((size_t)1024)
-#define SLOTS 4096
-
-enum fault {
-    FAULT_NONE,
-    FAULT_ALIGN,
-    FAULT_OVERLAP,
-    FAULT_INSIDE,
-    FAULT_AROUND,
-    FAULT_CONTENT,
-    FAULT_DIRTY,
-    FAULT_USABLE,
-    FAULT_REALLOC,
-    FAULT_FORGET,
-    FAULT_LAW,
-    FAULT_KIND,
-    FAULT_NO_KIND,
-    FAULT_CHECK,
-    FAULT_LEAK,
-    FAULT_OOM
-};
-
-static enum fault fault;
-
-struct heap {
-    struct os *os;
-    unsigned char *base;
-    unsigned count, free_count, calls;
-    unsigned short free_slots[SLOTS];
-    unsigned char live[SLOTS];
-};
-
-static struct heap *toy_create(const struct alloc_env *env)
-{
-    struct heap *heap = os_map(env->os, sizeof *heap, 0);
-    heap->os = env->os;
-    heap->base = os_map(env->os, SLOT * SLOTS, 0);
-    return heap;
-}
-
-static void toy_destroy(struct heap *heap)
-{
-    struct os *os = heap->os;
-    if (fault != FAULT_LEAK)
-        os_release(os, heap->base, SLOT * SLOTS);
-    os_release(os, heap, sizeof *heap);
-}
-
-static void *toy_alloc(struct heap *heap, size_t size, size_t align)
-{
-    unsigned slot = heap->free_count ? heap->free_slots[--heap->free_count] : heap->count++;
-    unsigned char *p = heap->base + SLOT * slot;
-    (void)align;
-    heap->live[slot] = 1;
-    if (++heap->calls != 500)
-        return p;
-    switch (fault) { /* once, at the 500th alloc */
-    case FAULT_ALIGN:
-        return p + 8;
-    case FAULT_OVERLAP:
-        return heap->base + SLOT * (slot - 1) + 512;
-    case FAULT_INSIDE:
-        return heap->base + 16;
-    case FAULT_AROUND:
-        return p - 16;
-    case FAULT_CONTENT:
-        heap->base[5] ^= 1;
-        return p;
-    case FAULT_OOM:
-        return NULL;
-    default:
-        (void)size;
-        return p;
-    }
-}
-
-static void toy_free(struct heap *heap, void *p, size_t size)
-{
-    unsigned slot = (unsigned)((size_t)((unsigned char *)p - heap->base) / SLOT);
-    (void)size;
-    heap->live[slot] = 0;
-    heap->free_slots[heap->free_count++] = (unsigned short)slot;
-}
-
-static void *toy_zalloc(struct heap *heap, size_t size, size_t align)
-{
-    unsigned char *p = toy_alloc(heap, size, align);
-    if (p)
-        memset(p, 0, fault == FAULT_DIRTY ? size - 1 : size);
-    return p;
-}
-
-static void *toy_realloc(struct heap *heap, void *p, size_t old, size_t size, size_t align)
-{
-    unsigned char *moved = toy_alloc(heap, size, align);
-    size_t kept = old < size ? old : size;
-    if (!moved)
-        return NULL;
-    if (fault == FAULT_FORGET) { /* what lies there already is an earlier object's */
-        toy_free(heap, p, 0);
-        return moved;
-    }
-    memmove(moved, p, fault == FAULT_REALLOC ? kept - 1 : kept);
-    if (fault == FAULT_REALLOC)
-        moved[kept - 1] = (unsigned char)~((unsigned char *)p)[kept - 1];
-    toy_free(heap, p, 0);
-    return moved;
-}
-
-static size_t toy_usable(struct heap *heap, const void *p)
-{
-    (void)heap;
-    (void)p;
-    return fault == FAULT_USABLE ? 8 : SLOT;
-}
-
-static void toy_walk(struct heap *heap, walk_fn *fn, void *arg)
-{
-    struct walk_item meta = {.address = (uintptr_t)heap, .kind = WALK_META};
-    size_t page = os_page_bytes();
-    meta.bytes = (sizeof *heap + page - 1) / page * page - (fault == FAULT_LAW);
-    fn(arg, &meta);
-    for (unsigned i = 0; i < SLOTS; i++) {
-        struct walk_item item = {.address = (uintptr_t)heap->base + SLOT * i,
-                                 .bytes = SLOT,
-                                 .kind =
-                                     heap->live[i] && fault != FAULT_KIND ? WALK_LIVE : WALK_FREE};
-        if (fault == FAULT_NO_KIND)
-            item.kind = (enum walk_kind)77;
-        fn(arg, &item);
-    }
-}
-
-static const char *toy_check(struct heap *heap)
-{
-    return fault == FAULT_CHECK && heap->calls > 600 ? "the toy is broken" : NULL;
-}
-
-static const struct allocator toy = {.name = "toy",
-                                     .traits = ALLOCATOR_REUSES | ALLOCATOR_FINDS_OWNER,
-                                     .create = toy_create,
-                                     .destroy = toy_destroy,
-                                     .alloc = toy_alloc,
-                                     .free = toy_free,
-                                     .zalloc = toy_zalloc,
-                                     .realloc = toy_realloc,
-                                     .usable = toy_usable,
-                                     .walk = toy_walk,
-                                     .check = toy_check};
+#include "tests/lib/faulty.h"
 
 /* ---- a plan: 1000 allocs of 1000 bytes, every other calloc; reallocs; the first object stays to
  * the end ---- */
@@ -206,12 +55,12 @@ static struct outcome outcome;
 
 static void verify(enum fault wanted)
 {
-    const struct spec spec = {.design = &toy, .name = "toy"};
+    const struct spec spec = {.design = &faulty, .name = "faulty"};
     const struct cell_setup setup = {.plan = plan_make(), .spec = &spec, .outcome = &outcome};
     memset(&outcome, 0, sizeof outcome);
-    fault = wanted;
+    faulty_fault = wanted;
     verify_pass(&setup);
-    fault = FAULT_NONE;
+    faulty_fault = FAULT_NONE;
     plan_unmap(setup.plan);
 }
 
@@ -247,7 +96,7 @@ static void every_fault_is_found(void **state)
     expect_found(FAULT_LAW, OUTCOME_FAILED, "sum(walk) is ");
     expect_found(FAULT_KIND, OUTCOME_FAILED, "live, but walk() calls");
     expect_found(FAULT_NO_KIND, OUTCOME_FAILED, "kind 77");
-    expect_found(FAULT_CHECK, OUTCOME_FAILED, "check(): the toy is broken");
+    expect_found(FAULT_CHECK, OUTCOME_FAILED, "check(): the design is broken");
     expect_found(FAULT_LEAK, OUTCOME_FAILED, "after destroy() 4194304 bytes are committed");
     expect_found(FAULT_OOM, OUTCOME_OOM, "the allocator returned NULL");
 }

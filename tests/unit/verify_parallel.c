@@ -1,10 +1,9 @@
 /*
  * verify_parallel.c - the oracle of a parallel replay: designs that keep their promises pass on
- * generated and recorded threads; each fault of a toy design is found and called by its name; and
+ * generated and recorded threads; each fault of a design is found and called by its name; and
  * so is each fault of the order itself, planted in a copy of the plan: a turn that is not waited
  * for, and an order of threads that is not the recorded one.
  */
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,55 +17,10 @@
 #include <cmocka.h>
 
 #include "harness/pass.h"
+#include "tests/lib/faulty.h"
 #include "tests/lib/verified.h"
 
-/* ---- a toy: slots of 1 KiB of one region under one lock ---- */
-
-#define SLOT      ((size_t)1024)
-#define SLOTS     4096
-#define LATE_SIZE 777 /* this alloc returns only when a fault was found */
-
-enum fault {
-    FAULT_NONE,
-    FAULT_ALIGN,
-    FAULT_OVERLAP,
-    FAULT_INSIDE,
-    FAULT_CONTENT,
-    FAULT_DIRTY,
-    FAULT_USABLE,
-    FAULT_REALLOC,
-    FAULT_LAW,
-    FAULT_CHECK,
-    FAULT_LEAK,
-    FAULT_OOM
-};
-
-static enum fault fault;
 static struct outcome outcome;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-
-struct heap {
-    struct os *os;
-    unsigned char *base;
-    unsigned count, free_count, calls;
-    unsigned short free_slots[SLOTS];
-};
-
-static struct heap *toy_create(const struct alloc_env *env)
-{
-    struct heap *heap = os_map(env->os, sizeof *heap, 0);
-    heap->os = env->os;
-    heap->base = os_map(env->os, SLOT * SLOTS, 0);
-    return heap;
-}
-
-static void toy_destroy(struct heap *heap)
-{
-    struct os *os = heap->os;
-    if (fault != FAULT_LEAK)
-        os_release(os, heap->base, SLOT * SLOTS);
-    os_release(os, heap, sizeof *heap);
-}
 
 /* Until something was found, but not for ever. */
 static void found_await(void)
@@ -74,107 +28,6 @@ static void found_await(void)
     for (int i = 0; i < 10000 && !__atomic_load_n(&outcome.status, __ATOMIC_RELAXED); i++)
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 }
-
-static void *slot_take(struct heap *heap)
-{
-    unsigned slot = heap->free_count ? heap->free_slots[--heap->free_count] : heap->count++;
-    unsigned char *p = heap->base + SLOT * slot;
-    if (++heap->calls != 500)
-        return p;
-    switch (fault) { /* once, at the 500th alloc; the first object lives to the end */
-    case FAULT_ALIGN:
-        return p + 8;
-    case FAULT_OVERLAP:
-        return heap->base + 512;
-    case FAULT_INSIDE:
-        return heap->base + 16;
-    case FAULT_CONTENT:
-        heap->base[5] ^= 1;
-        return p;
-    case FAULT_OOM:
-        return NULL;
-    default:
-        return p;
-    }
-}
-
-static void *toy_alloc(struct heap *heap, size_t size, size_t align)
-{
-    (void)align;
-    if (size == LATE_SIZE)
-        found_await();
-    pthread_mutex_lock(&lock);
-    void *p = slot_take(heap);
-    pthread_mutex_unlock(&lock);
-    return p;
-}
-
-static void toy_free(struct heap *heap, void *p, size_t size)
-{
-    (void)size;
-    pthread_mutex_lock(&lock);
-    heap->free_slots[heap->free_count++] =
-        (unsigned short)((size_t)((unsigned char *)p - heap->base) / SLOT);
-    pthread_mutex_unlock(&lock);
-}
-
-static void *toy_zalloc(struct heap *heap, size_t size, size_t align)
-{
-    unsigned char *p = toy_alloc(heap, size, align);
-    if (p)
-        memset(p, 0, fault == FAULT_DIRTY ? size - 1 : size);
-    if (p && fault == FAULT_DIRTY)
-        p[size - 1] = 1;
-    return p;
-}
-
-static void *toy_realloc(struct heap *heap, void *p, size_t old, size_t size, size_t align)
-{
-    unsigned char *moved = toy_alloc(heap, size, align);
-    size_t kept = old < size ? old : size;
-    if (!moved)
-        return NULL;
-    memmove(moved, p, kept);
-    if (fault == FAULT_REALLOC)
-        moved[kept - 1] ^= 1;
-    toy_free(heap, p, 0);
-    return moved;
-}
-
-static size_t toy_usable(struct heap *heap, const void *p)
-{
-    (void)heap, (void)p;
-    return fault == FAULT_USABLE ? 8 : SLOT;
-}
-
-static void toy_walk(struct heap *heap, walk_fn *fn, void *arg)
-{
-    size_t page = os_page_bytes();
-    struct walk_item meta = {.address = (uintptr_t)heap, .kind = WALK_META};
-    struct walk_item all = {
-        .address = (uintptr_t)heap->base, .bytes = SLOT * SLOTS, .kind = WALK_LIVE};
-    meta.bytes = (sizeof *heap + page - 1) / page * page - (fault == FAULT_LAW);
-    fn(arg, &meta);
-    fn(arg, &all);
-}
-
-static const char *toy_check(struct heap *heap)
-{
-    return fault == FAULT_CHECK && heap->calls > 600 ? "the toy is broken" : NULL;
-}
-
-static const struct allocator toy = {.name = "toy",
-                                     .traits = ALLOCATOR_REUSES | ALLOCATOR_FINDS_OWNER |
-                                               ALLOCATOR_SHARED | ALLOCATOR_REMOTE_FREE,
-                                     .create = toy_create,
-                                     .destroy = toy_destroy,
-                                     .alloc = toy_alloc,
-                                     .free = toy_free,
-                                     .zalloc = toy_zalloc,
-                                     .realloc = toy_realloc,
-                                     .usable = toy_usable,
-                                     .walk = toy_walk,
-                                     .check = toy_check};
 
 /* ---- plans of two threads ---- */
 
@@ -235,13 +88,14 @@ static struct plan *plan_make(void)
 
 static void verify_plan(enum fault wanted, struct plan *plan, unsigned copies)
 {
-    const struct spec spec = {.design = &toy, .name = "toy"};
+    const struct spec spec = {.design = &faulty, .name = "faulty"};
     const struct cell_setup setup = {
         .plan = plan, .spec = &spec, .parallel = {.copies = copies}, .outcome = &outcome};
     memset(&outcome, 0, sizeof outcome);
-    fault = wanted;
+    faulty_fault = wanted;
+    faulty_late = found_await;
     verify_pass(&setup);
-    fault = FAULT_NONE;
+    faulty_fault = FAULT_NONE;
     free(plan);
 }
 
@@ -273,12 +127,14 @@ static void faults_of_a_design_are_found(void **state)
     expect_found(FAULT_ALIGN, OUTCOME_FAILED, "not aligned to 16 bytes");
     expect_found(FAULT_OVERLAP, OUTCOME_FAILED, "overlap a live object");
     expect_found(FAULT_INSIDE, OUTCOME_FAILED, "overlap a live object");
+    expect_found(FAULT_AROUND, OUTCOME_FAILED, "overlap a live object");
     expect_found(FAULT_CONTENT, OUTCOME_FAILED, "byte 5 of 1000 is not what the program wrote");
-    expect_found(FAULT_DIRTY, OUTCOME_FAILED, "byte 999 of 1000 zeroed ones is 1");
+    expect_found(FAULT_DIRTY, OUTCOME_FAILED, "byte 999 of 1000 zeroed ones is");
     expect_found(FAULT_USABLE, OUTCOME_FAILED, "usable() is 8 bytes, 1000 were asked for");
     expect_found(FAULT_REALLOC, OUTCOME_FAILED, "byte 899 of 900 is not what the program wrote");
+    expect_found(FAULT_FORGET, OUTCOME_FAILED, "of 900 is not what the program wrote");
     expect_found(FAULT_LAW, OUTCOME_FAILED, "sum(walk) is ");
-    expect_found(FAULT_CHECK, OUTCOME_FAILED, "check(): the toy is broken");
+    expect_found(FAULT_CHECK, OUTCOME_FAILED, "check(): the design is broken");
     expect_found(FAULT_LEAK, OUTCOME_FAILED, "after destroy() 4194304 bytes are committed");
     expect_found(FAULT_OOM, OUTCOME_OOM, "the allocator returned NULL");
 }
@@ -296,7 +152,7 @@ static uint64_t *words_of(struct plan *plan, unsigned thread, uint64_t *count)
 static struct plan *late_plan(bool turn)
 {
     trace_begin();
-    op_put(TRACE_ALLOC, 0, 0, turn ? 776 : LATE_SIZE);
+    op_put(TRACE_ALLOC, 0, 0, turn ? 776 : FAULTY_LATE_SIZE);
     op_put(TRACE_FREE, 1, 0, 0);
     struct plan *plan = trace_plan();
     uint64_t count, *words = words_of(plan, 1, &count), turns = 0;
