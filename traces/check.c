@@ -8,6 +8,7 @@
 
 #include "traces/layout.h"
 #include "traces/rules.h"
+#include "traces/sites.h"
 
 static int totals_compare(const struct trace_reader *r, const struct trace_totals *counted,
                           struct error *err)
@@ -32,7 +33,7 @@ int trace_check(struct trace_reader *r, struct trace_totals *totals, struct erro
     struct trace_rules rules = {0};
     struct trace_op op;
     struct error why;
-    int got = trace_rewind(r, err) ? -1 : 1;
+    int got = !trace_reader_sites(r, err) || trace_rewind(r, err) ? -1 : 1;
     while (got > 0 && (got = trace_next(r, &op, err)) > 0)
         if (trace_rules_put(&rules, &op, &why))
             got = error_set(err, "%.500s: offset %" PRIu64 ": %.400s", trace_name(r),

@@ -7,7 +7,7 @@
 #include "traces/trace.h"
 
 /*
- * Reads all ops from the beginning, holds them against the rules (rules.h), and what they add up to
+ * Reads the table of sites and all ops from the beginning, holds them against the rules (rules.h), and what they add up to
  * against the index, unless the trace is torn. *totals is what was counted. 0, or -1 with file,
  * offset and what is wrong. Memory: 8 bytes an object.
  */

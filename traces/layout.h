@@ -37,6 +37,9 @@ enum {
     LAYOUT_META_BYTES = 1 << 20, /* most bytes of the meta pairs */
     LAYOUT_META_PAIRS = 10000,
     LAYOUT_META_BLOCKS = 64,
+    LAYOUT_SITE_ROWS = 32768,       /* most rows of a block of sites */
+    LAYOUT_STRINGS_BYTES = 1 << 20, /* most bytes of its strings */
+    LAYOUT_ROWS_FIELDS = 10,        /* rows of each kind before the block, and in it */
     LAYOUT_BASE_BYTES =
         4096, /* most bytes of the base column and of the totals: room for more fields */
     LAYOUT_TOTALS_BYTES = 4096,
@@ -48,6 +51,7 @@ enum {
 enum layout_type { /* of a block: four characters, read as a little-endian number */
                    LAYOUT_META = 0x4154454d,  /* "META" */
                    LAYOUT_OPS = 0x2053504f,   /* "OPS " */
+                   LAYOUT_SITES = 0x45544953, /* "SITE" */
                    LAYOUT_INDEX = 0x58444e49, /* "INDX" */
 };
 
@@ -63,10 +67,24 @@ enum layout_tag {
     LAYOUT_SCOPE,  /* 0 = none, else 1 + distance back from the newest scope */
     LAYOUT_CLOCK,  /* zigzag difference to the record before */
     LAYOUT_SITE,
-    LAYOUT_OPS_TAGS,      /* one past the last column of an ops block */
-    LAYOUT_PAIRS = 32,    /* meta block: lines "key=value\n" */
-    LAYOUT_TOTALS = 48,   /* index block: u64 each */
-    LAYOUT_TABLE = 49,    /* index block: a row of u64 a block of ops */
+    LAYOUT_OPS_TAGS,    /* one past the last column of an ops block */
+    LAYOUT_PAIRS = 32,  /* meta block: lines "key=value\n" */
+    LAYOUT_TOTALS = 48, /* index block: u64 each */
+    LAYOUT_TABLE = 49,  /* index block: a row of u64 a block of ops */
+    LAYOUT_ROWS = 64,   /* sites block: rows of each kind before the block, then in it, u64 each */
+    LAYOUT_STRINGS,     /* each ended by a line feed */
+    LAYOUT_MODULE_NAME, /* this and what follows: a varint a row, see sites_rows.h */
+    LAYOUT_MODULE_BUILD,
+    LAYOUT_MODULE_PATH,
+    LAYOUT_PLACE_MODULE,
+    LAYOUT_PLACE_OFFSET,
+    LAYOUT_PLACE_FUNCTION,
+    LAYOUT_PLACE_FILE,
+    LAYOUT_PLACE_LINE,
+    LAYOUT_FRAME_CALLER,
+    LAYOUT_FRAME_PLACE,
+    LAYOUT_SITE_NUMBER,
+    LAYOUT_SITE_FRAME,
     LAYOUT_MUST = 0x8000, /* a reader that does not know a tag with this bit refuses the block */
 };
 

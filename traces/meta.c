@@ -10,9 +10,7 @@
 
 #include "traces/layout.h"
 
-/* Length of the UTF-8 sequence at p, or 0 if there is none that is well-formed and printable on one
- * line. */
-static size_t utf8_bytes(const unsigned char *p, size_t left)
+size_t meta_utf8(const unsigned char *p, size_t left)
 {
     unsigned char c = p[0];
     if (c < 0x80)
@@ -41,7 +39,7 @@ static int pair_check(const char *key, size_t key_bytes, const char *value, size
                              (unsigned char)c);
     }
     for (size_t i = 0; i < value_bytes;) {
-        size_t bytes = utf8_bytes((const unsigned char *)value + i, value_bytes - i);
+        size_t bytes = meta_utf8((const unsigned char *)value + i, value_bytes - i);
         if (bytes == 0)
             return error_set(err,
                              "meta %.*s: byte 0x%02x at %zu is not text: the value must be UTF-8 "

@@ -17,6 +17,10 @@ struct meta {
     size_t bytes; /* of all lines "key=value\n" */
 };
 
+/* Length of the UTF-8 sequence at p, or 0 if there is none that is well-formed and printable on one
+ * line. */
+size_t meta_utf8(const unsigned char *p, size_t left);
+
 /* 0, or -1 with what is wrong with the pair. A key that is there gets the new value. */
 int meta_set(struct meta *meta, const char *key, size_t key_bytes, const char *value,
              size_t value_bytes, struct error *err);

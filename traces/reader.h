@@ -1,7 +1,7 @@
 /*
  * reader.h - what the parts of the reader share; private to traces/. reader_block.c takes one block
- * apart and believes nothing, reader_open.c follows the blocks of a file and its index, reader.c
- * decodes ops.
+ * apart and believes nothing, reader_open.c follows the blocks of a file and its index,
+ * reader_sites.c reads the table of sites, reader.c decodes ops.
  */
 #ifndef ALLOCLAB_READER_H
 #define ALLOCLAB_READER_H
@@ -60,9 +60,12 @@ struct trace_reader {
     unsigned meta_blocks;
     struct trace_totals totals;
     struct meta meta;
-    struct block *blocks;     /* of ops */
-    size_t count, room, at;   /* at: the next block to read */
-    uint64_t offset, records; /* of the block being read; records before its end */
+    struct block *blocks;      /* of ops */
+    size_t count, room, at;    /* at: the next block to read */
+    uint64_t offset, records;  /* of the block being read; records before its end */
+    struct block *site_blocks; /* as many as the table of sites has; read when it is asked for */
+    size_t site_count, site_room;
+    struct sites *sites; /* NULL: not read yet */
     uint64_t index_offset;
     struct column table; /* index rows, unless torn */
     ZSTD_DCtx *zstd;
@@ -85,6 +88,11 @@ int block_checksum(const struct trace_reader *r, const struct block *block, stru
 /* Reads the directory into entries[block->columns]. */
 int block_directory(const struct trace_reader *r, const struct block *block,
                     struct column_entry *entries, struct error *err);
+
+/* Loads one column, by tag, of a block that is not of ops. 0 with c->present false if it is not
+ * there. */
+int column_find(struct trace_reader *r, const struct block *block, unsigned tag, uint64_t limit,
+                struct column *c, struct error *err);
 
 /* Decompresses a column of at most `limit` bytes. */
 int column_load(const struct trace_reader *r, const struct column_entry *e, uint64_t limit,

@@ -142,3 +142,15 @@ int column_load(const struct trace_reader *r, const struct column_entry *e, uint
     c->end = c->buffer + e->raw;
     return 0;
 }
+
+int column_find(struct trace_reader *r, const struct block *block, unsigned tag, uint64_t limit,
+                struct column *c, struct error *err)
+{
+    struct column_entry entries[LAYOUT_MAX_COLUMNS];
+    if (block_directory(r, block, entries, err))
+        return -1;
+    for (unsigned i = 0; i < block->columns; i++)
+        if (entries[i].tag == tag && column_load(r, &entries[i], limit, c, err))
+            return -1;
+    return 0;
+}

@@ -14,6 +14,8 @@
 #include <xxhash.h>
 
 #include "traces/reader.h"
+#include "traces/sites.h"
+#include "traces/table_grow.h"
 
 static int meta_parse(struct trace_reader *r, const struct block *block, const struct column *c,
                       struct error *err)
@@ -29,20 +31,6 @@ static int meta_parse(struct trace_reader *r, const struct block *block, const s
             return reader_refuse(r, block->offset, err, "%.300s", why.text);
         p = line + 1;
     }
-    return 0;
-}
-
-/* Loads one column, by tag, of a block that is not of ops. 0 with c->present false if it is not
- * there. */
-static int column_find(struct trace_reader *r, const struct block *block, unsigned tag,
-                       uint64_t limit, struct column *c, struct error *err)
-{
-    struct column_entry entries[LAYOUT_MAX_COLUMNS];
-    if (block_directory(r, block, entries, err))
-        return -1;
-    for (unsigned i = 0; i < block->columns; i++)
-        if (entries[i].tag == tag && column_load(r, &entries[i], limit, c, err))
-            return -1;
     return 0;
 }
 
@@ -77,6 +65,33 @@ static int block_add(struct trace_reader *r, const struct block *block, struct e
     return 0;
 }
 
+static int site_block_add(struct trace_reader *r, const struct block *block, struct error *err)
+{
+    void *grown = r->site_count == r->site_room
+                      ? table_grow(r->site_blocks, &r->site_room, sizeof *r->site_blocks)
+                      : r->site_blocks;
+    if (!grown)
+        return reader_refuse(r, block->offset, err, "no memory for the list of blocks");
+    r->site_blocks = grown;
+    r->site_blocks[r->site_count++] = *block;
+    return 0;
+}
+
+/* Notes the block, or reads it, by what it is. */
+static int block_note(struct trace_reader *r, const struct block *block, struct error *err)
+{
+    switch (block->type) {
+    case LAYOUT_META:
+        return meta_load(r, block, err);
+    case LAYOUT_OPS:
+        return block_add(r, block, err);
+    case LAYOUT_SITES:
+        return site_block_add(r, block, err);
+    default:
+        return 0;
+    }
+}
+
 /* Follows the blocks from the first up to `limit`, where one must end. */
 static int blocks_walk(struct trace_reader *r, uint64_t limit, struct error *err)
 {
@@ -91,9 +106,7 @@ static int blocks_walk(struct trace_reader *r, uint64_t limit, struct error *err
                 r, at, err, "an index where only the trailer's at %" PRIu64 " is expected", limit);
         if (block.type != LAYOUT_OPS && block_checksum(r, &block, err))
             return -1;
-        if (block.type == LAYOUT_META && meta_load(r, &block, err))
-            return -1;
-        if (block.type == LAYOUT_OPS && block_add(r, &block, err))
+        if (block_note(r, &block, err))
             return -1;
     }
     return 0;
@@ -166,7 +179,7 @@ static int whole_open(struct trace_reader *r, struct error *err)
 static void blocks_forget(struct trace_reader *r)
 {
     meta_free(&r->meta);
-    r->count = r->meta_blocks = 0;
+    r->count = r->meta_blocks = r->site_count = 0;
     r->has_clock = r->has_sites = false;
     r->index_offset = 0;
     r->totals = (struct trace_totals){0};
@@ -184,9 +197,7 @@ static int torn_open(struct trace_reader *r, struct error *err)
         if (block_header(r, at, r->bytes, &block, &why) || block.type == LAYOUT_INDEX ||
             block_checksum(r, &block, &why))
             break;
-        if (block.type == LAYOUT_META && meta_load(r, &block, err))
-            return -1;
-        if (block.type == LAYOUT_OPS && block_add(r, &block, err))
+        if (block_note(r, &block, err))
             return -1;
     }
     return 0;
@@ -276,7 +287,9 @@ void trace_close(struct trace_reader *r)
     if (r->map)
         munmap((void *)r->map, r->bytes);
     meta_free(&r->meta);
+    sites_free(r->sites);
     ZSTD_freeDCtx(r->zstd);
+    free(r->site_blocks);
     free(r->blocks);
     free(r->name);
     free(r);

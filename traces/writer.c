@@ -3,9 +3,10 @@
  * being filled, and a full block is compressed, checksummed and written at once, so that a writer
  * that dies leaves whole blocks.
  *
- * The index and the totals come last. The file is PATH.part until trace_finish renames it. The
- * bytes depend on the ops, the meta pairs and the version of libzstd only: two writers given the
- * same write the same.
+ * What is new in the table of sites goes before each block of ops. The index and the totals come
+ * last. The file is PATH.part until trace_finish renames it. The
+ * bytes depend on the ops, the meta pairs, the sites and the version of libzstd only: two writers
+ * given the same in the same order write the same.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +20,7 @@
 #include "traces/layout.h"
 #include "traces/meta.h"
 #include "traces/rules.h"
+#include "traces/sites_rows.h"
 
 enum { ZSTD_LEVEL = 3 };
 
@@ -38,7 +40,9 @@ struct trace_writer {
     uint64_t base[BASE_FIELDS]; /* of the block */
     uint64_t meta_written;      /* changes of meta that are in the file */
     uint64_t meta_changes;
-    uint8_t *table; /* index rows */
+    struct sites *sites;
+    uint32_t sites_written[SITES_KINDS]; /* rows that are in the file */
+    uint8_t *table;                      /* index rows */
     size_t rows, rows_room;
     uint8_t *out; /* one block, ready to be written */
     size_t out_room;
@@ -153,6 +157,46 @@ static int meta_write(struct trace_writer *w, struct error *err)
     return block_write(w, LAYOUT_META, 1, w->meta.count, end, err);
 }
 
+static int sites_block_write(struct trace_writer *w, const struct sites_column *columns,
+                             int64_t rows, struct error *err)
+{
+    size_t bytes = 0, entry = LAYOUT_BLOCK_BYTES;
+    unsigned count = 0;
+    for (unsigned i = 0; i < SITES_COLUMNS; i++) {
+        bytes += columns[i].used;
+        count += columns[i].used != 0;
+    }
+    if (block_room(w, bytes, err))
+        return -1;
+    size_t end = entry + count * LAYOUT_ENTRY_BYTES;
+    for (unsigned i = 0; i < SITES_COLUMNS; i++) {
+        if (!columns[i].used)
+            continue;
+        end = block_column(w, columns[i].tag, columns[i].data, columns[i].used, entry, end);
+        entry += LAYOUT_ENTRY_BYTES;
+    }
+    return block_write(w, LAYOUT_SITES, count, (uint64_t)rows, end, err);
+}
+
+/* What is new in the table of sites. */
+static int sites_write(struct trace_writer *w, struct error *err)
+{
+    int64_t rows = 1;
+    while (rows > 0) {
+        struct sites_column columns[SITES_COLUMNS] = {{0}};
+        rows = sites_block_fill(w->sites, w->sites_written, columns, err);
+        if (rows > 0 && sites_block_write(w, columns, rows, err))
+            rows = -1;
+        sites_block_free(columns);
+    }
+    return rows < 0 ? -1 : 0;
+}
+
+struct sites *trace_writer_sites(struct trace_writer *w)
+{
+    return w->sites;
+}
+
 static int row_add(struct trace_writer *w, struct error *err)
 {
     if (w->rows == w->rows_room) {
@@ -211,7 +255,7 @@ static int block_flush(struct trace_writer *w, struct error *err)
         bytes += w->columns[tag].any ? w->columns[tag].used : 0;
         columns += w->columns[tag].any != 0;
     }
-    if (block_room(w, bytes, err) || row_add(w, err)) {
+    if (sites_write(w, err) || block_room(w, bytes, err) || row_add(w, err)) {
         w->broken = true;
         return -1;
     }
@@ -320,6 +364,7 @@ static void writer_free(struct trace_writer *w)
         free(w->columns[tag].data);
     trace_rules_free(&w->rules);
     meta_free(&w->meta);
+    sites_free(w->sites);
     ZSTD_freeCCtx(w->zstd);
     free(w->table);
     free(w->out);
@@ -338,7 +383,8 @@ void trace_abandon(struct trace_writer *w)
 int trace_finish(struct trace_writer *w, struct error *err)
 {
     int failed = w->broken ? error_set(err, "%s: an earlier write failed", writer_name(w))
-                           : block_flush(w, err) || meta_write(w, err) || index_write(w, err);
+                           : block_flush(w, err) || sites_write(w, err) || meta_write(w, err) ||
+                                 index_write(w, err);
     if (!failed && w->path) {
         int closed = close(w->fd);
         w->fd = -1;
@@ -360,7 +406,7 @@ int trace_finish(struct trace_writer *w, struct error *err)
 static struct trace_writer *writer_new(int fd, struct error *err)
 {
     struct trace_writer *w = calloc(1, sizeof *w);
-    bool whole = w && (w->zstd = ZSTD_createCCtx());
+    bool whole = w && (w->zstd = ZSTD_createCCtx()) && (w->sites = sites_new());
     for (unsigned tag = 1; whole && tag < LAYOUT_OPS_TAGS; tag++)
         whole = (w->columns[tag].data = malloc(column_bytes[tag] + LAYOUT_VARINT_BYTES)) != NULL;
     if (!whole) {
