@@ -5,15 +5,15 @@
  * for what a correct program did, so that trying ends soon: nearly always no choice is taken back.
  *
  * Addresses whose events cannot alternate, because there are too many of one kind, are odd (the
- * recorder cannot see all calls), and put no condition on the order. A limit on the number of steps
- * bounds what other odd captures can cost.
+ * recorder cannot see all calls), and put no condition on the order. What other odd captures can
+ * cost is bounded over all groups together: a lot to begin with, and a little more with each event.
  */
 #include "traces/capture_order.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { STEPS_AN_EVENT = 4096 };
+enum { EFFORT_AN_EVENT = 256, EFFORT_AT_FIRST = 1 << 28 };
 
 struct capture_place {
     uint64_t address;
@@ -115,6 +115,29 @@ static bool slots_make(struct capture_group *g, bool (*is_live)(void *arg, uint6
     return true;
 }
 
+/* How many events cannot come as they lie, of those on which the order has a condition. */
+static size_t misplaced(struct capture_group *g)
+{
+    struct capture_place *p = g->places;
+    size_t count = 0;
+    for (size_t i = 0; i < g->count; i++)
+        p[i].before = p[i].live;
+    for (size_t i = 0; i < g->count; i++) {
+        enum effect effect = effect_of(&g->events[i]);
+        struct capture_place *slot = &p[p[i].slot];
+        if (effect == NEITHER || slot->odd)
+            continue;
+        count += slot->before != (effect == RELEASES);
+        slot->before = effect == GIVES;
+    }
+    return count;
+}
+
+static bool may_try(const struct capture_group *g)
+{
+    return g->spent / EFFORT_AN_EVENT < g->events_seen + EFFORT_AT_FIRST / EFFORT_AN_EVENT;
+}
+
 /* Where each lane's events begin; the number of lanes. */
 static uint32_t lanes_make(struct capture_group *g)
 {
@@ -199,12 +222,15 @@ bool capture_group_order(struct capture_group *g, bool (*is_live)(void *arg, uin
         return true;
     if (!slots_make(g, is_live, arg))
         return false;
+    size_t impossible = misplaced(g);
     uint32_t lanes = lanes_make(g), after = 0;
-    uint64_t steps = g->count * STEPS_AN_EVENT, clock = 0;
+    uint64_t clock = 0;
     size_t depth = 0;
     bool stuck = false;
-    while (depth < g->count && steps--) {
+    g->events_seen += g->count;
+    while (depth < g->count && may_try(g)) {
         uint32_t lane = lane_choose(g, lanes, clock, after);
+        g->spent += lanes;
         if (lane < lanes) {
             step(g, depth++, lane);
             clock = after = 0;
@@ -214,6 +240,7 @@ bool capture_group_order(struct capture_group *g, bool (*is_live)(void *arg, uin
             continue;
         }
         blocks_mark(g, lanes);
+        g->spent += g->count;
         stuck = true;
         do {
             if (depth == 0)
@@ -223,7 +250,9 @@ bool capture_group_order(struct capture_group *g, bool (*is_live)(void *arg, uin
         clock = g->sorted[depth].clock;
         after = lane + 1;
     }
-    if (depth == g->count)
-        memcpy(g->events, g->sorted, g->count * sizeof *g->events);
+    if (depth < g->count)
+        return true;
+    memcpy(g->events, g->sorted, g->count * sizeof *g->events);
+    g->repaired += impossible;
     return true;
 }

@@ -15,6 +15,8 @@ struct capture_group { /* zeroed memory is an empty one */
     struct capture_event *events, *sorted;
     struct capture_place *places; /* of each event */
     size_t count, room;
+    uint64_t events_seen, spent; /* of all groups so far: on trying, looks at a lane or an event */
+    uint64_t repaired;           /* events that could not have come as they lay, and now can */
 };
 
 /* Adds an event; false if there is no memory. */

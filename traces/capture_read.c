@@ -13,11 +13,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_THREADS = 1 << 24 };
-
 struct capture_piece { /* a chunk */
     uint64_t offset;
-    uint32_t lane, sequence, words;
+    uint32_t lane, sequence, thread, words;
     bool is_room;
 };
 
@@ -61,7 +59,7 @@ static int header_check(const struct capture_reader *r, struct error *err)
 static int map(struct capture_reader *r, struct error *err)
 {
     struct stat status;
-    int fd = open(r->path, O_RDONLY | O_CLOEXEC);
+    int fd = open(r->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &status) != 0) {
         if (fd >= 0)
             close(fd);
@@ -101,10 +99,9 @@ static int piece_add(struct capture_reader *r, uint64_t offset, const struct cap
     r->pieces[r->piece_count++] = (struct capture_piece){.offset = offset,
                                                          .lane = c->lane,
                                                          .sequence = c->sequence,
+                                                         .thread = c->thread,
                                                          .words = (uint32_t)c->words,
                                                          .is_room = c->type == CAPTURE_ROOM};
-    if (c->thread >= r->threads)
-        r->threads = c->thread + 1;
     if (c->written.stamp > r->latest.stamp)
         r->latest = c->written;
     return 0;
@@ -120,7 +117,7 @@ static int pieces_find(struct capture_reader *r, struct error *err)
             continue;
         uint64_t bytes = sizeof *c + c->words * sizeof(uint64_t);
         if (c->words > CAPTURE_CHUNK_WORDS || at + bytes > r->bytes || c->lane == 0 ||
-            c->thread == 0 || c->thread > MAX_THREADS || c->type > CAPTURE_ROOM)
+            c->thread == 0 || c->type > CAPTURE_ROOM)
             return error_set(err, "%s: offset %" PRIu64 ": a damaged chunk", r->path, at);
         step = (bytes + CAPTURE_CELL_BYTES - 1) / CAPTURE_CELL_BYTES * CAPTURE_CELL_BYTES;
         if (c->type == CAPTURE_ROOM)
@@ -142,7 +139,14 @@ static int piece_compare(const void *a, const void *b)
     return (int)y->is_room - (int)x->is_room;
 }
 
-/* Sorts them, leaves out those that a room stands for, and refuses gaps. */
+static int piece_refuse(const struct capture_reader *r, const struct capture_piece *p,
+                        const char *what, struct error *err)
+{
+    return error_set(err, "%s: offset %" PRIu64 ": chunk %" PRIu32 " of lane %" PRIu32 " %s",
+                     r->path, p->offset, p->sequence, p->lane, what);
+}
+
+/* Sorts them, leaves out those that a room stands for, and refuses gaps and lanes of two threads. */
 static int pieces_order(struct capture_reader *r, struct error *err)
 {
     size_t n = 0;
@@ -154,14 +158,49 @@ static int pieces_order(struct capture_reader *r, struct error *err)
         if (goes_on && before->sequence == p->sequence)
             continue;
         if (p->sequence != (goes_on ? before->sequence + 1 : 0))
-            return error_set(
-                err, "%s: offset %" PRIu64 ": chunk %" PRIu32 " of lane %" PRIu32 " follows a gap",
-                r->path, p->offset, p->sequence, p->lane);
+            return piece_refuse(r, p, "follows a gap", err);
+        if (goes_on && before->thread != p->thread)
+            return piece_refuse(r, p, "is of another thread", err);
         r->lane_count += !goes_on;
         r->pieces[n++] = *p;
     }
     r->piece_count = n;
     return 0;
+}
+
+/* ---- threads ---- */
+
+static int compare_numbers(const void *a, const void *b)
+{
+    const uint32_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* The numbers that occur, sorted: so tables of threads are as large as the file makes them, whatever
+ * the numbers are. */
+static int threads_find(struct capture_reader *r, struct error *err)
+{
+    size_t n = 0;
+    r->numbers = malloc((r->lane_count + 1) * sizeof *r->numbers);
+    if (!r->numbers)
+        return no_memory(r, err);
+    for (size_t i = 0; i < r->piece_count; i++)
+        if (r->pieces[i].sequence == 0)
+            r->numbers[n++] = r->pieces[i].thread;
+    if (n)
+        qsort(r->numbers, n, sizeof *r->numbers, compare_numbers);
+    for (size_t i = 0; i < n; i++)
+        if (i == 0 || r->numbers[i] != r->numbers[i - 1])
+            r->numbers[r->threads++] = r->numbers[i];
+    return 0;
+}
+
+uint32_t capture_thread(const struct capture_reader *r, uint32_t number)
+{
+    const uint32_t *at =
+        r->threads ? bsearch(&number, r->numbers, r->threads, sizeof *r->numbers, compare_numbers)
+                   : NULL;
+    return at ? (uint32_t)(at - r->numbers) + 1 : 0;
 }
 
 /* ---- lanes ---- */
@@ -174,7 +213,7 @@ static void piece_enter(const struct capture_reader *r, struct capture_lane *l)
     l->stamp = c->stamp;
     l->address[0] = c->address[0];
     l->address[1] = c->address[1];
-    l->next.thread = c->thread;
+    l->next.thread = capture_thread(r, c->thread);
     l->next.lane = c->lane;
 }
 
@@ -409,7 +448,8 @@ static void clock_set(struct capture_reader *r)
 uint64_t capture_ns(const struct capture_reader *r, uint64_t stamp)
 {
     uint64_t start = r->header->started.stamp;
-    return stamp > start ? (uint64_t)((double)(stamp - start) * r->ns_per_tick) : 0;
+    double ns = stamp > start ? (double)(stamp - start) * r->ns_per_tick : 0;
+    return ns < (double)INT64_MAX ? (uint64_t)ns : INT64_MAX;
 }
 
 /* ---- from the start to the end ---- */
@@ -419,7 +459,8 @@ int capture_open(struct capture_reader *r, const char *path, struct error *err)
     *r = (struct capture_reader){.path = path};
     if (map(r, err))
         return -1;
-    if (header_check(r, err) || pieces_find(r, err) || pieces_order(r, err)) {
+    if (header_check(r, err) || pieces_find(r, err) || pieces_order(r, err) ||
+        threads_find(r, err)) {
         capture_close(r);
         return -1;
     }
@@ -427,26 +468,33 @@ int capture_open(struct capture_reader *r, const char *path, struct error *err)
     return 0;
 }
 
+static int compare_lanes(const void *a, const void *b)
+{
+    const struct capture_cut *x = a, *y = b;
+    return (x->lane > y->lane) - (x->lane < y->lane);
+}
+
+/* How much of a piece is to be read; `cuts` are sorted. */
 static uint32_t words_before(const struct capture_piece *p, const struct capture_cut *cuts,
                              size_t count, uint32_t lanes_begun)
 {
-    if (p->lane > lanes_begun)
+    const struct capture_cut key = {.lane = p->lane};
+    const struct capture_cut *cut =
+        count ? bsearch(&key, cuts, count, sizeof *cuts, compare_lanes) : NULL;
+    if (p->lane > lanes_begun || (cut && p->sequence > cut->sequence))
         return 0;
-    for (size_t i = 0; i < count; i++) {
-        if (cuts[i].lane != p->lane || p->sequence < cuts[i].sequence)
-            continue;
-        if (p->sequence > cuts[i].sequence)
-            return 0;
-        return cuts[i].words < p->words ? (uint32_t)cuts[i].words : p->words;
-    }
-    return p->words;
+    if (!cut || p->sequence < cut->sequence || cut->words >= p->words)
+        return p->words;
+    return (uint32_t)cut->words;
 }
 
-int capture_limit(struct capture_reader *r, const struct capture_cut *cuts, size_t count,
+int capture_limit(struct capture_reader *r, struct capture_cut *cuts, size_t count,
                   uint32_t lanes_begun, struct error *err)
 {
     size_t n = 0;
     uint32_t lane = 0;
+    if (count)
+        qsort(cuts, count, sizeof *cuts, compare_lanes);
     r->lane_count = 0;
     for (size_t i = 0; i < r->piece_count; i++) {
         struct capture_piece p = r->pieces[i];
@@ -469,5 +517,6 @@ void capture_close(struct capture_reader *r)
     free(r->lanes);
     free(r->heap);
     free(r->lanes_left);
+    free(r->numbers);
     *r = (struct capture_reader){0};
 }

@@ -15,10 +15,10 @@
 
 struct capture_event {
     uint64_t stamp, address, size;
-    uint64_t clock;  /* ticks: between two stamps of a lane its events are spread evenly */
-    uint64_t offset; /* in the file, for messages */
-    uint32_t thread, lane;
-    uint8_t kind; /* enum capture_kind: one that is not a short form of another */
+    uint64_t clock;        /* ticks: between two stamps of a lane its events are spread evenly */
+    uint64_t offset;       /* in the file, for messages */
+    uint32_t thread, lane; /* thread: from 1, as capture_thread() numbers them */
+    uint8_t kind;          /* enum capture_kind: one that is not a short form of another */
     uint8_t flags, align_log2;
 };
 
@@ -31,7 +31,8 @@ struct capture_reader { /* the caller reads header, lanes_left and cut_records o
     const struct capture_header *header;
     const char *path;
     uint64_t *lanes_left; /* by thread: lanes that still have events */
-    uint32_t threads;     /* the highest number, and one */
+    uint32_t threads;     /* how many have events */
+    uint32_t *numbers;    /* theirs in the file, sorted */
     uint64_t cut_records; /* left out because they came after the first loss */
     struct capture_piece *pieces;
     struct capture_lane *lanes;
@@ -46,13 +47,16 @@ int capture_open(struct capture_reader *r, const char *path, struct error *err);
 
 /*
  * Before the first event: reads only what the lanes of `cuts`, and all other lanes up to
- * `lanes_begun`, held when a child was forked.
+ * `lanes_begun`, held when a child was forked. Sorts the cuts.
  */
-int capture_limit(struct capture_reader *r, const struct capture_cut *cuts, size_t count,
+int capture_limit(struct capture_reader *r, struct capture_cut *cuts, size_t count,
                   uint32_t lanes_begun, struct error *err);
 
 /* 1: *event is the next one, 0: the end, -1: damaged. */
 int capture_next(struct capture_reader *r, struct capture_event *event, struct error *err);
+
+/* The number of the thread that has this one in the file; 0: it has no events. */
+uint32_t capture_thread(const struct capture_reader *r, uint32_t number);
 
 void capture_close(struct capture_reader *r);
 

@@ -33,6 +33,9 @@
 
 enum {
     MAX_ANCESTORS = 1000,
+    MAX_OPEN = 64,       /* reallocs of a thread that have begun and not ended */
+    MAX_NAMES = 8000,    /* of threads: a trace takes 10000 pairs */
+    MAX_GROUP = 1 << 16, /* events that are put in order together */
     NO_NUMBER = -1,
     CLOCK_STEP_NS = 100, /* the trace's clock has this resolution */
 };
@@ -60,7 +63,7 @@ struct conversion {
     struct address_map live;    /* address -> id, size */
     struct address_map scopes;  /* id of an open scope in the capture -> its number */
     struct capture_group group; /* events with the same stamp */
-    struct thread *threads;     /* by their number in the capture */
+    struct thread *threads;     /* by their number in the reader; 0: one that has no events */
     uint32_t thread_room;
     uint64_t objects, scope_count;
     uint64_t objects_at_gap; /* when the recording stopped last */
@@ -78,23 +81,26 @@ static int no_memory(struct conversion *c)
     return error_set(c->err, "%s: no memory for the tables of a capture of this size", c->in.path);
 }
 
-/* NULL: no memory. */
-static struct thread *thread_of(struct conversion *c, uint32_t number)
+static int threads_make(struct conversion *c)
 {
-    if (number >= c->thread_room) {
-        uint32_t room = 2 * number + 16;
-        struct thread *grown = realloc(c->threads, room * sizeof *grown);
-        if (!grown)
-            return NULL;
-        for (uint32_t i = c->thread_room; i < room; i++)
-            grown[i] = (struct thread){.number = NO_NUMBER};
-        c->threads = grown;
-        c->thread_room = room;
-    }
-    return &c->threads[number];
+    c->threads = calloc((size_t)c->in.threads + 1, sizeof *c->threads);
+    if (!c->threads)
+        return no_memory(c);
+    c->thread_room = c->in.threads + 1;
+    for (uint32_t i = 0; i < c->thread_room; i++)
+        c->threads[i].number = NO_NUMBER;
+    return 0;
 }
 
 /* ---- ops ---- */
+
+static int put_checked(struct conversion *c, const struct trace_op *op)
+{
+    struct error why;
+    return trace_put(c->out, op, &why) ? error_set(c->err, "%s: record %" PRIu64 ": %.400s",
+                                                   c->in.path, c->position, why.text)
+                                       : 0;
+}
 
 static int put_plain(struct conversion *c, uint8_t kind, int64_t thread)
 {
@@ -103,7 +109,7 @@ static int put_plain(struct conversion *c, uint8_t kind, int64_t thread)
                           .object = TRACE_NO_OBJECT,
                           .scope = TRACE_NO_SCOPE,
                           .clock_ns = c->clock};
-    return trace_put(c->out, &op, c->err);
+    return put_checked(c, &op);
 }
 
 static int put(struct conversion *c, struct thread *t, struct trace_op op)
@@ -123,7 +129,7 @@ static int put(struct conversion *c, struct thread *t, struct trace_op op)
         op.size = TRACE_MAX_SIZE;
         c->report->clamped_sizes++;
     }
-    return trace_put(c->out, &op, c->err);
+    return put_checked(c, &op);
 }
 
 /* Counts an oddity; -1 if they are not wanted. */
@@ -215,6 +221,13 @@ static int convert_realloc_begin(struct conversion *c, struct thread *t,
                                  const struct capture_event *e)
 {
     struct pending p = {.address = e->address, .asked = e->size};
+    if (t->open_count == MAX_OPEN) { /* the outermost will never end: its object stays as it was */
+        memmove(t->open, t->open + 1, (MAX_OPEN - 1) * sizeof *t->open);
+        t->open_count--;
+        if (odd(c, &c->report->odd.unreturned_calls, "a realloc that never ends, before",
+                e->address))
+            return -1;
+    }
     if (t->open_count == t->open_room) {
         uint32_t room = 2 * t->open_room + 1;
         struct pending *grown = realloc(t->open, room * sizeof *grown);
@@ -277,7 +290,10 @@ static int convert_realloc_end(struct conversion *c, struct thread *t,
 static int convert_scope(struct conversion *c, struct thread *t, const struct capture_event *e)
 {
     struct trace_op op = {.object = TRACE_NO_OBJECT};
+    struct address_entry *entry = address_map_find(&c->scopes, e->address);
     if (e->kind == CAPTURE_SCOPE_BEGIN) {
+        if (entry)
+            return odd(c, &c->report->odd_marks, "a scope begins that is open:", e->address);
         op.kind = TRACE_SCOPE_BEGIN;
         op.scope = c->scope_count++;
         return address_map_add(&c->scopes, e->address, op.scope, 0) ? put(c, t, op) : no_memory(c);
@@ -287,7 +303,6 @@ static int convert_scope(struct conversion *c, struct thread *t, const struct ca
         op.scope = TRACE_NO_SCOPE;
         return put(c, t, op);
     }
-    struct address_entry *entry = address_map_find(&c->scopes, e->address);
     if (!entry)
         return odd(c, &c->report->odd_marks, "a mark of a scope that is not open:", e->address);
     op.scope = address_entry_id(entry);
@@ -356,7 +371,7 @@ static int convert_event(struct conversion *c, struct thread *t, const struct ca
 /* The end of a thread that was seen to end, after the last event of its lanes. */
 static int thread_end(struct conversion *c, uint32_t number)
 {
-    struct thread *t = thread_of(c, number);
+    struct thread *t = &c->threads[number];
     if (!t->ended || t->gone || c->in.lanes_left[number] != 0)
         return 0;
     t->gone = true;
@@ -376,12 +391,9 @@ static int convert_group(struct conversion *c, uint32_t next)
         return no_memory(c);
     for (size_t i = 0; i < g->count; i++) {
         const struct capture_event *e = &g->events[i];
-        struct thread *t = thread_of(c, e->thread);
-        if (!t)
-            return no_memory(c);
         c->position++;
         clock_follow(c, e);
-        if (convert_event(c, t, e))
+        if (convert_event(c, &c->threads[e->thread], e))
             return -1;
     }
     for (size_t i = 0; i < g->count; i++)
@@ -396,7 +408,8 @@ static int convert_events(struct conversion *c)
     struct capture_event e;
     int more;
     while ((more = capture_next(&c->in, &e, c->err)) > 0) {
-        bool joins = c->group.count == 0 || c->group.events[0].stamp == e.stamp;
+        bool joins = c->group.count == 0 ||
+                     (c->group.events[0].stamp == e.stamp && c->group.count < MAX_GROUP);
         if (!joins && convert_group(c, e.thread))
             return -1;
         if (!capture_group_add(&c->group, &e))
@@ -445,20 +458,45 @@ static int cuts_read(const char *child, struct capture_cut **cuts, size_t *count
     return more < 0 ? -1 : 0;
 }
 
-/* The live set that the process of `child` was forked with, into `live`; ids are in the order of
- * allocation. */
-static int inherit(const struct capture_reader *child, const struct capture_options *options,
-                   struct address_map *live, uint64_t *objects, unsigned depth, struct error *err)
+struct family { /* a capture, and those of the processes that were forked from it */
+    const struct capture_reader *capture;
+    const struct family *child;
+    unsigned depth;
+};
+
+static const char *base_name(const char *path)
 {
-    const char *slash = strrchr(child->path, '/');
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* Damage, or malice, may make a capture its own ancestor. */
+static int family_check(const struct family *f, struct error *err)
+{
+    const char *path = f->capture->path, *parent = f->capture->header->parent;
+    if (f->depth > MAX_ANCESTORS)
+        return error_set(err, "%s: more than %d ancestors", path, MAX_ANCESTORS);
+    for (; f; f = f->child)
+        if (!strcmp(base_name(f->capture->path), parent))
+            return error_set(err, "%s: offset 16: %s is its own ancestor", path, parent);
+    return 0;
+}
+
+/* The live set that the process of `f` was forked with, into `live`; ids are in the order of
+ * allocation. */
+static int inherit(const struct family *f, const struct capture_options *options,
+                   struct address_map *live, uint64_t *objects, struct error *err)
+{
+    const struct capture_reader *child = f->capture;
     char path[PATH_MAX];
     struct capture_report ignored = {0};
     struct conversion c = {.options = options, .report = &ignored, .err = err};
     struct capture_cut *cuts;
     size_t count;
-    int dir = slash ? (int)(slash - child->path) + 1 : 0;
-    if (depth > MAX_ANCESTORS)
-        return error_set(err, "%s: more than %d ancestors", child->path, MAX_ANCESTORS);
+    const struct family parent = {&c.in, f, f->depth + 1};
+    int dir = (int)(base_name(child->path) - child->path);
+    if (family_check(f, err))
+        return -1;
     if (snprintf(path, sizeof path, "%.*s%s", dir, child->path, child->header->parent) >= PATH_MAX)
         return error_set(err, "%s: the path of its parent's capture is too long", child->path);
     int status = cuts_read(child->path, &cuts, &count, err);
@@ -468,9 +506,9 @@ static int inherit(const struct capture_reader *child, const struct capture_opti
         status = capture_limit(&c.in, cuts, count, child->header->lanes_at_fork, err);
     free(cuts);
     if (status == 0 && c.in.header->parent[0])
-        status = inherit(&c.in, options, &c.live, &c.objects, depth + 1, err);
+        status = inherit(&parent, options, &c.live, &c.objects, err);
     if (status == 0)
-        status = convert_events(&c);
+        status = threads_make(&c) || convert_events(&c) ? -1 : 0;
     if (status == 0) {
         *live = c.live;
         *objects = c.objects;
@@ -489,12 +527,10 @@ static int compare_ids(const void *a, const void *b)
 /* Emits the inherited objects, oldest first, and gives them the ids they have in this trace. */
 static int put_inherited(struct conversion *c)
 {
-    struct thread *t = thread_of(c, c->in.header->fork_thread);
+    struct thread *t = &c->threads[capture_thread(&c->in, c->in.header->fork_thread)];
     struct address_entry **sorted = malloc((c->live.used + 1) * sizeof *sorted);
-    if (!t || !sorted) {
-        free(sorted);
+    if (!sorted)
         return no_memory(c);
-    }
     size_t n = 0;
     for (size_t i = 0; i < c->live.room; i++)
         if (c->live.slots[i].id_and_one)
@@ -561,11 +597,31 @@ static const char *clock_source(const struct conversion *c)
                          : "monotonic, each 16th call or microsecond";
 }
 
+/* Those of the first threads, if there are too many for a trace. */
+static int put_names(struct conversion *c)
+{
+    uint64_t unnamed = 0, named = 0;
+    for (uint32_t i = 0; i < c->thread_room; i++) {
+        const struct thread *t = &c->threads[i];
+        char key[40];
+        if (!t->name[0] || t->number == NO_NUMBER)
+            continue;
+        unnamed += named == MAX_NAMES;
+        if (named == MAX_NAMES)
+            continue;
+        named++;
+        snprintf(key, sizeof key, "thread.%" PRId64 ".name", t->number);
+        if (trace_set_meta(c->out, key, t->name, c->err))
+            return -1;
+    }
+    return unnamed ? set_count(c, "unnamed_threads", unnamed) : 0;
+}
+
 static int put_meta(struct conversion *c)
 {
     const struct capture_header *h = c->in.header;
     const struct capture_report *r = c->report;
-    char command[CAPTURE_COMMAND_BYTES + 1], date[32], key[32];
+    char command[CAPTURE_COMMAND_BYTES + 1], date[32];
     time_t started = (time_t)h->started_s;
     struct tm tm;
     command_text(h, c->options->whole_command, command, sizeof command);
@@ -584,9 +640,11 @@ static int put_meta(struct conversion *c)
     } counts[] = {
         {"lost_ops", r->lost_records, true},
         {"lost_from_ns", r->lost_at_ns, false},
+        {"inversions_repaired", r->repaired, true},
         {"inversions", r->odd.double_allocs, true},
         {"unknown_frees", r->odd.unknown_frees, true},
         {"unknown_reallocs", r->odd.unknown_reallocs, true},
+        {"unreturned_calls", r->odd.unreturned_calls, false},
         {"recorder_ps_per_op", h->record_ps, false},
         {"nested_calls", r->nested_calls, false},
         {"stops", r->stops, false},
@@ -600,13 +658,7 @@ static int put_meta(struct conversion *c)
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         if ((counts[i].value || counts[i].always) && set_count(c, counts[i].key, counts[i].value))
             return -1;
-    for (uint32_t i = 0; i < c->thread_room; i++) {
-        const struct thread *t = &c->threads[i];
-        snprintf(key, sizeof key, "thread.%" PRId64 ".name", t->number);
-        if (t->name[0] && t->number != NO_NUMBER && trace_set_meta(c->out, key, t->name, c->err))
-            return -1;
-    }
-    return 0;
+    return put_names(c);
 }
 
 static void report_losses(struct conversion *c)
@@ -628,12 +680,16 @@ static int convert_open(struct conversion *c)
     r->forked = h->parent[0] != 0;
     r->nested_calls = h->nested_calls;
     r->skipped_calls = h->skipped_calls;
+    const struct family family = {.capture = &c->in};
+    if (threads_make(c))
+        return -1;
     if (r->forked &&
-        (inherit(&c->in, c->options, &c->live, &c->objects, 0, c->err) || put_inherited(c)))
+        (inherit(&family, c->options, &c->live, &c->objects, c->err) || put_inherited(c)))
         return -1;
     if (convert_events(c))
         return -1;
     r->odd.lines = c->position;
+    r->repaired = c->group.repaired;
     report_losses(c);
     return put_meta(c);
 }

@@ -18,11 +18,12 @@ struct capture_options {
 
 struct capture_report {
     struct import_report odd;
-    uint64_t lost_records;  /* the recorder found no room for them, or they came after one such */
-    uint64_t lost_at_ns;    /* after the start: the first of them; 0: none */
-    uint64_t unseen_frees;  /* of recorded objects, while the recording was stopped */
-    uint64_t stops;         /* how often it was */
-    uint64_t nested_calls;  /* the allocator's own: not part of the program */
+    uint64_t repaired;     /* events that equal stamps left in an order that cannot be, put right */
+    uint64_t lost_records; /* the recorder found no room for them, or they came after one such */
+    uint64_t lost_at_ns;   /* after the start: the first of them; 0: none */
+    uint64_t unseen_frees; /* of recorded objects, while the recording was stopped */
+    uint64_t stops;        /* how often it was */
+    uint64_t nested_calls; /* the allocator's own: not part of the program */
     uint64_t skipped_calls; /* of objects that are not in the sample */
     uint64_t odd_marks;     /* ends of, or switches to, a scope that is not open: dropped */
     uint64_t clamped_sizes; /* larger than a trace can say */

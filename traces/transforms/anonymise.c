@@ -26,8 +26,15 @@ static const struct option anonymise_rows[] = {
                "keep sites, as numbers"),
     {0}};
 
-static const char *const harmless[] = {"lost_ops",      "unfilled_ops",     "inversions",
-                                       "unknown_frees", "unknown_reallocs", NULL};
+static const char *const harmless[] = {"lost_ops",
+                                       "unfilled_ops",
+                                       "inversions",
+                                       "inversions_repaired",
+                                       "unreturned_calls",
+                                       "unnamed_threads",
+                                       "unknown_frees",
+                                       "unknown_reallocs",
+                                       NULL};
 
 static bool counts_only(const char *value)
 {
