@@ -79,22 +79,24 @@ $(BUILD)/designs.o $(BUILD)/registry.o $(BUILD)/manual.o: $(BUILD)/%.o: $(BUILD)
 	@$(CC) $(CFLAGS) -c -o $@ $<
 
 # Generated files are rewritten only when their contents change: other flags or another list rebuild what they touch.
-keep_or_replace = cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+# Two makes at once write two files: the shell's process names them.
+new = $@.$$$$
+keep_or_replace = { cmp -s $(new) $@ && rm $(new) || mv $(new) $@; }
 
 $(BUILD)/designs.c: FORCE
-	@mkdir -p $(@D); scripts/registry.sh designs "$(ALLOCATORS)" > $@.new; $(keep_or_replace)
+	@mkdir -p $(@D); scripts/registry.sh designs "$(ALLOCATORS)" > $(new) && $(keep_or_replace)
 
 $(BUILD)/registry.c: FORCE
-	@mkdir -p $(@D); scripts/registry.sh rest "$(WORKLOADS)" "$(FORMATS)" "$(COMMANDS)" "$(TRANSFORMS)" > $@.new; $(keep_or_replace)
+	@mkdir -p $(@D); scripts/registry.sh rest "$(WORKLOADS)" "$(FORMATS)" "$(COMMANDS)" "$(TRANSFORMS)" > $(new) && $(keep_or_replace)
 
 # The header comments are the manual that `alloclab describe` prints.
 MANUAL_SRC := $(sort $(wildcard allocators/*.c workloads/*.c traces/formats/*.c traces/transforms/*.c))
 
 $(BUILD)/manual.c: $(MANUAL_SRC) scripts/manual.sh FORCE
-	@mkdir -p $(@D); scripts/manual.sh $(MANUAL_SRC) > $@.new; $(keep_or_replace)
+	@mkdir -p $(@D); scripts/manual.sh $(MANUAL_SRC) > $(new) && $(keep_or_replace)
 
 $(BUILD)/flags: FORCE
-	@mkdir -p $(@D); echo '$(subst ','\'',$(CC) $(CFLAGS))' > $@.new; $(keep_or_replace)
+	@mkdir -p $(@D); echo '$(subst ','\'',$(CC) $(CFLAGS))' > $(new) && $(keep_or_replace)
 FORCE:
 
 .PHONY: deps
@@ -109,13 +111,14 @@ include scripts/bench.mk
 include scripts/cross.mk
 include scripts/tests.mk
 
-.PHONY: demo figures bench-replay rivals bench-rivals bench-agreement bench-programs programs-deps golden docs handbook
+.PHONY: demo
 demo: alloclab ## record a program, replay real recordings on every allocator, leave tables and pictures
 	@scripts/demo.sh
 
 # A figure names the file that it is drawn from (NEEDS) where that is not results.csv, or else the pass (PASS): no such
 # file, or no row of the pass, no figure. Those of results.csv are of replays: there are none where whole programs ran
 # (hyperfine/).
+.PHONY: figures
 figures: ## draw all figures of a results folder: make figures DIR=out/...
 	@test -n "$(DIR)" || { echo "figures: which results? make figures DIR=out/..." >&2; exit 2; }
 	@test -d "$(DIR)" || { echo "figures: $(DIR): not a folder: give one that \`alloclab run -o DIR\` wrote" >&2; exit 2; }
@@ -129,18 +132,21 @@ figures: ## draw all figures of a results folder: make figures DIR=out/...
 $(BUILD)/replay_floor: tests/bench/replay_floor.c $(ALL_LIB)
 	@$(CC) $(CFLAGS) -o $@ $< $(ALL_LIB) $(LIBS)
 
+.PHONY: bench-replay
 bench-replay: $(BUILD)/replay_floor ## the harness's own cost, beside a bare loop in one interleaved run
 	@$<
 
 # Transparent huge pages of benches beside rivals, which differ in asking for them: THP=asis|off|on.
 THP_RUN = $(ALLOCLAB) thp $(or $(THP),off) --
 
+.PHONY: rivals
 rivals: | deps ## install other people's allocators: jemalloc, mimalloc, tcmalloc, tbbmalloc
 	@scripts/install.sh rivals
 
 $(BUILD)/rivals: tests/bench/rivals.c $(BUILD)/flags
 	@mkdir -p $(@D); $(CC) $(CFLAGS) -fno-builtin -MF $@.d -o $@ $<
 
+.PHONY: bench-rivals
 bench-rivals: all $(BUILD)/rivals | rivals ## race drop-ins (DESIGNS="segfit ..") against the rivals; BLOCKS=10 SEED=N THP=off
 	@ALLOCLAB=$(ALLOCLAB) BUILD=$(BUILD) $(THP_RUN) $(PYTHON) tests/bench/rivals.py $(if $(BLOCKS),--blocks $(BLOCKS)) \
 	  $(if $(SEED),--seed $(SEED)) $(or $(DESIGNS),segfit)
@@ -148,46 +154,58 @@ bench-rivals: all $(BUILD)/rivals | rivals ## race drop-ins (DESIGNS="segfit .."
 $(BUILD)/ops8_loop: tests/bench/ops8_loop.c $(BUILD)/flags
 	@mkdir -p $(@D); $(CC) $(CFLAGS) -fno-builtin -MF $@.d -o $@ $<
 
+.PHONY: bench-agreement
 bench-agreement: all $(BUILD)/ops8_loop | rivals ## the harness's ratios beside those of a bare loop; TRACES="redis .." BLOCKS=20 SEED=N THP=off
 	@ALLOCLAB=$(ALLOCLAB) BUILD=$(BUILD) $(THP_RUN) $(PYTHON) tests/bench/agreement.py $(if $(BLOCKS),--blocks $(BLOCKS)) \
 	  $(if $(SEED),--seed $(SEED)) $(TRACES)
 
+.PHONY: programs-deps
 programs-deps: | deps
 	@scripts/install.sh programs
 
+.PHONY: bench-programs
 bench-programs: all | rivals programs-deps ## real programs on each allocator, by hyperfine; DESIGNS="glibc segfit .." BLOCKS=10 SEED=N THP=off
 	@ALLOCLAB=$(ALLOCLAB) $(THP_RUN) $(PYTHON) tests/bench/programs.py $(if $(BLOCKS),--blocks $(BLOCKS)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(PROGRAMS),--programs $(PROGRAMS)) $(DESIGNS)
 
+.PHONY: golden
 golden: alloclab ## rewrite the expected figures of tests/golden: only when a change of them is meant
 	@$(PYTHON) tests/golden/test_golden.py --write
 
+.PHONY: docs
 docs: alloclab ## rewrite the generated documents: docs/metrics.md and the handbook's pages
 	@$(PYTHON) scripts/docs.py
 
+.PHONY: handbook
 handbook: alloclab ## the same, and draw the handbook's heap maps anew
 	@$(PYTHON) scripts/docs.py --pictures
 
-.PHONY: fmt fmt-check lint lint-deps help new clean
+.PHONY: lint-deps
 lint-deps: | deps
 	@scripts/install.sh lint
 
+.PHONY: fmt
 fmt: lint-deps ## reformat all C sources
 	@clang-format -i $(ALL_SRC)
 
+.PHONY: fmt-check
 fmt-check: lint-deps ## fail if a C source is not formatted
 	@clang-format --dry-run -Werror $(ALL_SRC) && echo "fmt-check: all formatted"
 
+.PHONY: lint
 lint: lint-deps alloclab ## layers, door, writable data, sizes, static analysis, generated documents
 	@scripts/lint.py --build $(BUILD)
 	@ALLOCLAB=$(ALLOCLAB) $(PYTHON) scripts/docs.py --check && echo "docs: as the source says"
 
+.PHONY: new
 new: ## make new NAME=x: a new allocator that compiles, registers and passes
 	@scripts/new.sh "$(NAME)"
 
+.PHONY: clean
 clean: ## remove everything built
 	@rm -rf build alloclab
 
+.PHONY: help
 help: ## this list
 	@echo "make [MODE=release|asan|tsan] TARGET"
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'

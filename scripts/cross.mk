@@ -10,10 +10,11 @@ CROSS_LIBS    := libzstd-dev libxxhash-dev zlib1g-dev libpfm4-dev
 CROSS_MAKE     = $(MAKE) --no-print-directory MODE=release BUILD=build/$(ARCH) CC="$(CROSS)-gcc -isystem $(CROSS_ROOT)/include" \
                  AR=$(CROSS)-ar OBJCOPY=$(CROSS)-objcopy LIBS="-L$(CROSS_ROOT)/lib/$(CROSS) $(LIBS)" LISTER=$(ALLOCLAB)
 
-.PHONY: cross cross-deps
+.PHONY: cross-deps
 cross-deps: | deps
 	@scripts/install.sh cross
 
+.PHONY: cross
 cross: alloclab | cross-deps ## build for another architecture into build/ARCH: make cross ARCH=arm64 or riscv64
 	@scripts/foreign.sh $(ARCH) build/foreign/$(ARCH) $(CROSS_LIBS)
 	+@$(CROSS_MAKE) all build/$(ARCH)/pmu-guest

@@ -8,11 +8,12 @@ DROPIN_OBJ := $(patsubst %.c,$(BUILD)/pic/%.o,$(wildcard allocators/lib/*.c) api
 # machine's own program.
 LISTER ?= $(ALLOCLAB)
 
-.PHONY: dropins dropin-libraries
+.PHONY: dropins
 dropins: $(ALLOCLAB) $(DROPIN_OBJ)
 	+@test ! -x $(ALLOCLAB) || { names=$$($(LISTER) exec --list) && \
 	  $(MAKE) --no-print-directory MODE=$(MODE) BUILD=$(BUILD) DROPINS="$$names" dropin-libraries; }
 
+.PHONY: dropin-libraries
 dropin-libraries: $(DROPINS:%=$(BUILD)/liballoclab-%.so)
 
 all: dropins

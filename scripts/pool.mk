@@ -24,7 +24,7 @@ $(BUILD)/pic/designs.o: $(BUILD)/designs.c $(BUILD)/flags | deps
 -include $(POOL_OBJ:.o=.d)
 
 # The command finds the libraries that it preloads beside itself, behind the link in bin as well.
-.PHONY: install uninstall
+.PHONY: install
 install: root = $(DESTDIR)$(PREFIX)
 install: all ## install command, libraries, headers and pkg-config file: PREFIX=/usr/local DESTDIR=
 	@install -d "$(root)/bin" "$(root)/include" "$(root)/lib/pkgconfig" "$(root)/lib/alloclab"
@@ -36,6 +36,7 @@ install: all ## install command, libraries, headers and pkg-config file: PREFIX=
 	@ln -sf ../lib/alloclab/alloclab "$(root)/bin/alloclab"
 	@echo "installed in $(root); pkg-config --cflags --libs alloclab"
 
+.PHONY: uninstall
 uninstall: root = $(DESTDIR)$(PREFIX)
 uninstall: ## remove what make install put there: the same PREFIX and DESTDIR
 	@rm -f "$(root)/bin/alloclab" $(POOL_H:%="$(root)/include/%") "$(root)/lib/liballoclab.a" \

@@ -20,29 +20,35 @@ $(BUILD)/tests/%: tests/%.c $(TEST_HELPER) $(ALL_LIB) $(BUILD)/flags | deps
 	@mkdir -p $(@D); echo "  TEST  $<"
 	@$(CC) $(CFLAGS) -MF $@.d -MT $@ -o $@ $< $(TEST_HELPER) $(ALL_LIB) -lcmocka $(LIBS)
 
-.PHONY: test-programs build-tests test test-full stress test-asan test-tsan
+.PHONY: test-programs
 test-programs: $(TEST_PROG) $(if $(filter tsan,$(MODE)),,alloclab)
 
 .PHONY: test-deps
 test-deps: | deps
 	@scripts/install.sh test
 
+.PHONY: build-tests
 build-tests: | test-deps
 	+@$(foreach m,$(TEST_MODES),$(MAKE) --no-print-directory MODE=$m BUILD=$(call test_build,$m) test-programs &&) true
 
+.PHONY: test
 test: build-tests ## every suite, plain and sanitized; SUITES="tests/unit/os.c" runs one, JUNIT=FILE writes XML
 	@$(call run_tests)
 
+.PHONY: test-full
 test-full: build-tests ## every suite, longer: more fuzzing, and the Python suites under sanitizers too
 	@$(call run_tests,--full)
 
+.PHONY: stress
 stress: test-programs ## ten minutes of randomised concurrent stress on each design with threads; SECONDS=N, DESIGN=NAME
 	@CMOCKA_MESSAGE_OUTPUT=TAP ALLOCLAB_STRESS_SECONDS=$(or $(SECONDS),600) \
 	  $(if $(DESIGN),ALLOCLAB_STRESS_DESIGN=$(DESIGN)) $(BUILD)/tests/unit/stress
 
+.PHONY: test-asan
 test-asan: ## the suites under the address and undefined-behaviour sanitizers alone
 	+@$(MAKE) --no-print-directory MODE=asan BUILD=$(call test_build,asan) test
 
+.PHONY: test-tsan
 test-tsan: ## the suites for the thread sanitizer alone
 	+@$(MAKE) --no-print-directory MODE=tsan BUILD=$(call test_build,tsan) test
 
@@ -51,7 +57,7 @@ FUZZ_SRC   := tests/fuzz/libfuzzer.c tests/lib/import_once.c tests/lib/trace_ima
 FUZZ_FORMS := trace $(filter-out capture ops8,$(FORMATS))
 
 build/fuzz/formats.c: FORCE
-	@mkdir -p $(@D); scripts/registry.sh rest "" "$(FORMATS)" "" > $@.new; $(keep_or_replace)
+	@mkdir -p $(@D); scripts/registry.sh rest "" "$(FORMATS)" "" > $(new) && $(keep_or_replace)
 
 build/fuzz/libfuzzer: $(FUZZ_SRC) build/fuzz/formats.c $(wildcard traces/*.h traces/formats/*.h tests/lib/*.h)
 	@scripts/install.sh fuzz; echo "  FUZZ  $@"
