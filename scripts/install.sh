@@ -3,8 +3,9 @@
 # groups named, or base. `base` builds, draws and demonstrates; `test` is recorded by tests; `lint` is for make lint and
 # make fmt; `samples` are the programs that traces/samples/make.sh records; `rivals` are other people's allocators, to be
 # measured beside ours; `locality` is what simulates caches for `--passes locality`, `programs` what make bench-programs
-# runs; `cross` builds for arm64 and riscv64, and `emulator` runs that (make prove-pmu); `fuzz` is for make fuzz. Quiet
-# and fast when nothing is missing; otherwise apt-get, or a clear message and status 2 when it has no right to.
+# runs, `recorded` what make record-programs records; `cross` builds for arm64 and riscv64, and `emulator` runs that (make
+# prove-pmu); `fuzz` is for make fuzz. Quiet and fast when nothing is missing; otherwise apt-get, or a clear message and
+# status 2 when it has no right to.
 set -eu
 
 group() { # name: its packages
@@ -12,7 +13,9 @@ group() { # name: its packages
     base) echo gcc g++ libc6-dev make libzstd-dev libxxhash-dev zlib1g-dev libpfm4-dev libcmocka-dev python3 python3-numpy \
         python3-matplotlib ;;
     test) echo perl sqlite3 pkgconf libjemalloc2 git redis-server pigz binutils hyperfine python3-scipy valgrind zstd ltrace \
-        heaptrack ;;
+        heaptrack apache2-bin curl imagemagick ;;
+    recorded) echo bash git gcc make redis-server nginx-light apache2-bin curl nodejs python3 sqlite3 ffmpeg imagemagick xvfb xterm \
+        mousepad xdotool busybox-static bubblewrap ;;
     samples) echo perl sqlite3 gcc redis-server libjansson-dev mawk ;;
     rivals) echo libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4 libtbbmalloc2 ;;
     locality) echo valgrind ;;
@@ -23,7 +26,7 @@ group() { # name: its packages
     emulator) echo qemu-system-arm qemu-system-misc opensbi cpio ;;
     lint) echo clang-format clang-tidy cppcheck shellcheck pyflakes3 binutils ;;
     *)
-        echo "install.sh: no group '$1': use base, test, lint, samples, rivals, locality, programs, cross, fuzz or emulator" >&2
+        echo "install.sh: no group '$1': use base, test, lint, samples, rivals, locality, programs, recorded, cross, fuzz or emulator" >&2
         exit 2
         ;;
     esac

@@ -39,6 +39,14 @@ test: build-tests ## every suite, plain and sanitized; SUITES="tests/unit/os.c" 
 test-full: build-tests ## every suite, longer: more fuzzing, and the Python suites under sanitizers too
 	@$(call run_tests,--full)
 
+.PHONY: recorded-deps
+recorded-deps: | deps
+	@scripts/install.sh recorded
+
+.PHONY: record-programs
+record-programs: alloclab | recorded-deps ## record real programs, servers and desktop programs among them, and replay them with the oracle; QUICK=1, ONLY=redis
+	@ALLOCLAB=$(ALLOCLAB) $(if $(QUICK),,TEST_FULL=1) $(PYTHON) tests/record/test_programs.py -v $(addprefix -k ,$(ONLY))
+
 .PHONY: stress
 stress: test-programs ## ten minutes of randomised concurrent stress on each design with threads; SECONDS=N, DESIGN=NAME
 	@CMOCKA_MESSAGE_OUTPUT=TAP ALLOCLAB_STRESS_SECONDS=$(or $(SECONDS),600) \

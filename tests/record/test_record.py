@@ -226,6 +226,17 @@ class RecordTest(unittest.TestCase):
         id = lines[at].split()[1]
         self.assertEqual(lines[at + 1], f"free {id} 6003")
 
+    def test_operators_of_a_dependency_of_what_is_loaded_at_run_time(self):
+        # Its constructor runs when the dynamic linker has not yet made what it searches for a library by itself.
+        dependency, library = self.bin / "dependency.so", self.bin / "dependent.so"
+        flags = ["g++", "-shared", "-fPIC", "-w", "-fno-builtin"]
+        source = PROGRAMS / "cxx_plugin.cpp"
+        subprocess.run([*flags, "-DDEPENDENCY", source, "-o", dependency], check=True)
+        subprocess.run([*flags, source, "-Wl,--no-as-needed", dependency, "-o", library], check=True)
+        r = self.record(self.bin / "order", library)
+        self.assertIn("ended with exit status 0", r.err)
+        self.assertEqual(sum(line.endswith(" 6004") for line in r.lines()), 1)
+
     @unittest.skipUnless(os.path.exists(JEMALLOC), "libjemalloc2 is not installed")
     @unittest.skipIf(os.environ.get("MODE") == "asan", "the sanitizer's runtime must be preloaded first")
     def test_an_allocator_with_operators_of_its_own(self):

@@ -88,10 +88,9 @@ static void *lookup(const char *name)
 
 /*
  * What the library of `caller` and its dependencies define. The C++ library's operators jump to
- * each other, so that the caller may seem to be ourselves; then it is the one that came before. A
- * handle is a link map in glibc, and the caller's own serves if it was loaded by itself. One that
- * was loaded as a dependency must be opened once more, which makes the dynamic linker reorder a
- * little memory.
+ * each other, so that the caller may seem to be ourselves; then it is the one that came before. The
+ * library is opened once more, though that makes the dynamic linker reorder a little memory: a link
+ * map alone serves as a handle only for what was loaded by itself, and not for a dependency.
  */
 static void *lookup_for_caller(const char *name, void *caller)
 {
@@ -105,12 +104,10 @@ static void *lookup_for_caller(const char *name, void *caller)
         return NULL;
     if (map != ours)
         call_state.caller = (void *)info.dli_fbase;
-    void *found = dlsym(map, name);
-    void *library = found ? NULL : dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
-    if (library) {
-        found = dlsym(library, name);
+    void *library = dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
+    void *found = library ? dlsym(library, name) : NULL;
+    if (library)
         dlclose(library); /* the C++ library itself is never unloaded */
-    }
     return found;
 }
 

@@ -3,8 +3,15 @@
 #include <cstddef>
 #include <new>
 
+#ifdef DEPENDENCY
+static struct object {
+    void *made = ::operator new(6004); // in a constructor
+    ~object() { ::operator delete(made); }
+} object;
+#else
 extern "C" void *plugin_make()
 {
     ::operator delete(::operator new(6003), std::size_t(6003));
     return ::operator new(6002);
 }
+#endif
