@@ -29,9 +29,7 @@ struct histogram { /* all zero = empty */
  */
 static inline unsigned loglinear_cell(uint64_t value, unsigned bits)
 {
-    if (value >> bits == 0)
-        return (unsigned)value;
-    unsigned shift = 63 - (unsigned)__builtin_clzll(value) - bits;
+    unsigned shift = 63 - (unsigned)__builtin_clzll(value | (uint64_t)1 << bits) - bits;
     return (shift << bits) + (unsigned)(value >> shift);
 }
 

@@ -28,10 +28,10 @@ static void lifetimes_write(FILE *f, const struct trace_profile *p)
     fputs("unit,life_low,life_high,objects,object_bytes\n", f);
     for (unsigned unit = 0; unit < LIFE_UNITS; unit++)
         for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++)
-            if (p->lives[unit].count[i])
+            if (p->lives[unit][i].objects)
                 fprintf(f, "%s,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 "\n",
                         profile_units[unit], histogram_low(i), histogram_high(i),
-                        p->lives[unit].count[i], p->life_bytes[unit][i]);
+                        p->lives[unit][i].objects, p->lives[unit][i].bytes);
 }
 
 static void heat_write(FILE *f, const struct trace_profile *p)

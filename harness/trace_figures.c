@@ -83,17 +83,19 @@ static void sizes_say(const struct trace_profile *p, const struct teller *to)
 
 static void lives_say(const struct trace_profile *p, const struct teller *to, unsigned unit)
 {
-    const struct histogram *h = &p->lives[unit];
+    struct histogram h = {.total = p->freed_objects, .max = p->life_max[unit]};
     char key[40];
+    for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++)
+        h.count[i] = p->lives[unit][i].objects;
     snprintf(key, sizeof key, "life_mean_%s", profile_units[unit]);
-    say_ratio(to, key, p->life_sum[unit], (double)h->total);
-    for (unsigned i = 0; i < QUANTILES && h->total; i++) {
+    say_ratio(to, key, p->life_sum[unit], (double)h.total);
+    for (unsigned i = 0; i < QUANTILES && h.total; i++) {
         snprintf(key, sizeof key, "life_%s_%s", quantiles[i].name, profile_units[unit]);
-        say_count(to, key, histogram_quantile(h, quantiles[i].one_in));
+        say_count(to, key, histogram_quantile(&h, quantiles[i].one_in));
     }
     snprintf(key, sizeof key, "life_max_%s", profile_units[unit]);
-    if (h->total)
-        say_count(to, key, h->max);
+    if (h.total)
+        say_count(to, key, h.max);
 }
 
 static void chains_say(const struct trace_profile *p, const struct teller *to)

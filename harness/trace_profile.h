@@ -23,6 +23,7 @@ enum {
     PROFILE_CHAIN_BITS = 2,
     PROFILE_CHAIN_CELLS = (65 - PROFILE_CHAIN_BITS) << PROFILE_CHAIN_BITS,
     PROFILE_SAMPLES = 2048, /* of the live set; at the most half as many are merged */
+    PROFILE_BATCH = 256,    /* ops that are read, and then followed */
 };
 
 enum profile_unit { LIFE_OPS, LIFE_BYTES, LIFE_NS, LIFE_UNITS };
@@ -37,12 +38,17 @@ struct profile_chain { /* objects with so many reallocs */
     uint64_t objects, reallocs, first_bytes, last_bytes, copied_bytes;
 };
 
+struct profile_life { /* freed objects of a lifetime; bytes: their last sizes */
+    uint64_t objects, bytes;
+};
+
 struct profile_thread {
     uint64_t allocs, frees, lifo_frees; /* frees: of objects made in the recording */
     uint64_t own_frees, own_bytes;      /* of those that it made itself */
     uint64_t live;                      /* made by it */
-    uint64_t *youngest;                 /* what it made, oldest first; the last one is live */
-    uint64_t count, room;
+    uint64_t *born;                     /* a bit for each object that it made; set: it lives */
+    uint64_t serials;                   /* bits; the last one is set */
+    uint64_t words;                     /* room, in words of bits */
 };
 
 struct profile_pair { /* made by one thread, freed by another */
@@ -74,11 +80,13 @@ struct trace_profile {
 
     struct profile_size sizes[PROFILE_SIZES];
     uint64_t size_max;
-    struct histogram lives[LIFE_UNITS]; /* of freed objects that the recording made */
-    uint64_t life_bytes[LIFE_UNITS][HISTOGRAM_BUCKETS];
+    struct profile_life lives[LIFE_UNITS][HISTOGRAM_BUCKETS]; /* of objects the recording made */
+    uint64_t life_max[LIFE_UNITS];
     uint64_t heat[LIFE_UNITS][PROFILE_SIZE_CELLS][PROFILE_LIFE_CELLS]; /* objects */
     uint64_t freed_objects, freed_start_objects; /* made in the recording; live at its start */
     double life_sum[LIFE_UNITS];
+    unsigned deaths; /* not counted yet, at most one an op of the batch */
+    uint64_t dead_sizes[PROFILE_BATCH], dead_lives[LIFE_UNITS][PROFILE_BATCH];
     uint64_t aligns[64]; /* calls that made or resized an object, by log2 */
 
     struct profile_thread *threads;
@@ -97,11 +105,14 @@ struct trace_profile {
 
     struct profile_sample samples[PROFILE_SAMPLES], sample; /* sample: the one being taken */
     unsigned sample_count;
-    uint64_t sample_calls; /* calls of each */
+    uint64_t sample_calls; /* calls of each, a power of two */
 
-    struct live_table live; /* place in objects */
-    struct profile_object *objects;
-    uint64_t object_count, object_room, object_free;
+    struct live_table live;          /* place in objects + 1 */
+    struct profile_object **objects; /* in chunks */
+    uint64_t object_count, chunk_room;
+    uint32_t *vacant; /* places that are free, the one given back last at the end */
+    uint64_t vacant_count, vacant_room;
+    uint64_t serials_left; /* objects until serials are given anew */
     struct profile_resized *resized;
     uint64_t resized_count, resized_room, resized_free;
     struct trace_rules scopes; /* knows threads and scopes alone */

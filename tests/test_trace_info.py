@@ -255,6 +255,13 @@ class Info(unittest.TestCase):
                 self.alloclab("gen", workload, "-o", self.trace)
                 self.check()
 
+    def test_many_objects_of_few_live(self):
+        """So many that what is known of each thread's order of births is put together anew, several times."""
+        for workload in ("random:ops=40k,live=30", "larson:ops=40k,threads=3,slots=12,life=500"):
+            with self.subTest(workload):
+                self.alloclab("gen", workload, "-o", self.trace)
+                self.assertNotEqual(self.check()["lifo_share"], "0")
+
     def test_brief_reads_no_op(self):
         self.hand_made()
         brief = self.alloclab("trace", "info", "--brief", self.trace)
