@@ -17,10 +17,11 @@ struct object {
 
 static struct object *_Atomic slots[SLOTS];
 
-static struct object *object_new(unsigned *random)
+/* The slot says the size, so that all slots together hold as much at any time: what a heap holds
+ * beyond that is its own. */
+static struct object *object_new(unsigned slot)
 {
-    *random = *random * 1103515245 + 12345;
-    size_t bytes = sizeof(struct object) + (*random >> 8) % ((*random >> 20) % 50 ? 500 : 100000);
+    size_t bytes = sizeof(struct object) + (slot ? slot * 8 : 50000);
     struct object *o = malloc(bytes);
     CHECK(o);
     o->bytes = bytes;
@@ -39,10 +40,11 @@ static void object_drop(struct object *o)
 static void *work(void *arg)
 {
     unsigned random = (unsigned)(uintptr_t)arg;
-    struct object *left = object_new(&random); /* for whoever comes after this thread */
+    struct object *left = object_new(random % SLOTS); /* for whoever comes after this thread */
     for (int i = 0; i < OPS; i++) {
-        struct object *mine = object_new(&random);
-        object_drop(atomic_exchange(&slots[random >> 16 & (SLOTS - 1)], mine));
+        random = random * 1103515245 + 12345;
+        unsigned slot = random >> 16 & (SLOTS - 1);
+        object_drop(atomic_exchange(&slots[slot], object_new(slot)));
     }
     return left;
 }
