@@ -48,8 +48,10 @@ void *realloc(void *p, size_t size) { others += begun; return __libc_realloc(p, 
 void free(void *p)
 {
     frees += begun;
-    if (p && p == marked)
+    if (p && p == marked) {
         note();
+        marked = NULL; /* its address may be handed out again, to whoever counts the results */
+    }
     __libc_free(p);
 }
 __attribute__((destructor)) static void report(void)
@@ -181,16 +183,17 @@ class Rivals(unittest.TestCase):
             file.writelines(f"free {i}\n" for i in range(99, -1, -1))
         self.assertEqual(run("trace", "convert", text, "-o", trace).returncode, 0)
         path = self.library("counting", COUNTING)
-        for replay in ("serial", "stream"):
+        # Streamed, a pass that waited for its words is not among those that are counted, and few wait in 1 ms.
+        for replay, least in (("serial", "500"), ("stream", "1")):
             self.out = os.path.join(self.folder, replay)
             got = run("run", "-a", f"preload:{path}", "-w", trace, "-o", self.out, "-r", "1", "--passes", "throughput", "--replay", replay,
-                      COUNTED=counted)
+                      "--min-ms", least, COUNTED=counted)
             self.assertEqual(got.returncode, 0, got.stderr)
             row = next(r for r in self.rows() if r["allocator"] == "counting.so")
             passes = 1 + int(row["passes_count"])
             with open(counted) as file:
                 mallocs, others, frees = map(int, file.read().split())
-            if replay == "stream":  # passes that a wait disturbed are not among those that the figure is made of
+            if replay == "stream" and float(row["decode_wait_ns"]):
                 self.assertGreaterEqual(mallocs, 100 * passes)
                 passes = mallocs // 100
             self.assertEqual((mallocs, others, frees), (100 * passes, 0, 100 * passes), replay)

@@ -88,7 +88,9 @@ class Stream(unittest.TestCase):
             for column in EXACT - {"escaped_objects", "escaped_bytes", "harness_bytes"}:
                 self.assertEqual(serial[column], stream[column], f"{column} of {stream['allocator']} on {stream['workload']}")
             if stream["status"] == "ok":
-                self.assertGreater(int(stream["decoder_bytes"]), 1 << 20, "a process, and what it used of the ring")
+                most, words = int(stream["decoder_bytes"]), 8 * int(stream["ops"])
+                self.assertGreater(most, words + (2 << 20), "a process, and a pass at least through a ring that none fills")
+                self.assertLess(most, 256 << 20, "beside the ring, which is half of that, a decoder needs little")
 
     def test_timed_row(self):
         got = run("run", "-o", self.out, "-r", "1", "-a", "segfit", "-w", "request:requests=300", "--replay", "stream", "--passes",
