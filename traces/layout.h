@@ -43,6 +43,7 @@ enum {
     LAYOUT_BASE_BYTES =
         4096, /* most bytes of the base column and of the totals: room for more fields */
     LAYOUT_TOTALS_BYTES = 4096,
+    LAYOUT_SPLIT_BYTES = 8, /* before the parts of a split column */
     LAYOUT_VARINT_BYTES = 9,
     LAYOUT_PAD_BYTES =
         16, /* readable past the end of a column in memory, so that a varint may be peeked */
@@ -55,12 +56,17 @@ enum layout_type { /* of a block: four characters, read as a little-endian numbe
                    LAYOUT_INDEX = 0x58444e49, /* "INDX" */
 };
 
-enum layout_codec { LAYOUT_RAW, LAYOUT_ZSTD };
+enum layout_codec {
+    LAYOUT_RAW,
+    LAYOUT_ZSTD,
+    LAYOUT_SPLIT, /* of varints of ops: values u32, stored bytes of the first part u32, then the first
+                     byte of each varint, then what follows them, each part as it is or compressed */
+};
 
 enum layout_tag {
     LAYOUT_BASE = 1, /* what is known before the block, see enum layout_base */
     LAYOUT_OP,       /* a byte a record: kind | flags << 4 */
-    LAYOUT_OBJECT,   /* distance back from the newest object */
+    LAYOUT_OBJECT,   /* distance back from the newest object: files of before LAYOUT_REFERENCE */
     LAYOUT_SIZE,
     LAYOUT_ALIGN,  /* a byte: log2 */
     LAYOUT_THREAD, /* pairs: thread, count of records */
@@ -86,6 +92,7 @@ enum layout_tag {
     LAYOUT_SITE_NUMBER,
     LAYOUT_SITE_FRAME,
     LAYOUT_MUST = 0x8000, /* a reader that does not know a tag with this bit refuses the block */
+    LAYOUT_REFERENCE = LAYOUT_MUST | LAYOUT_OBJECT, /* instead of it: see reference_of() */
 };
 
 enum layout_base {              /* u64 fields of the base column, and the tail of an index row */
@@ -188,6 +195,18 @@ static inline uint64_t varint_get(const uint8_t *p, unsigned *bytes)
     return word << (56 - 8 * extra) >> (57 - 7 * extra);
 }
 
+/* Reads a varint whose first byte stands apart from the others; touches 8 bytes at `tail`, of which it
+ * takes *bytes. */
+static inline uint64_t varint_get_split(uint8_t first, const uint8_t *tail, unsigned *bytes)
+{
+    uint64_t rest = load64(tail);
+    unsigned extra = (unsigned)__builtin_ctzll(~(uint64_t)first | 0x100);
+    *bytes = extra;
+    if (__builtin_expect(extra == 8, 0))
+        return rest;
+    return (rest << 8 | first) << (56 - 8 * extra) >> (57 - 7 * extra);
+}
+
 static inline uint64_t zigzag(uint64_t difference)
 {
     return difference << 1 ^ (0 - (difference >> 63));
@@ -196,6 +215,18 @@ static inline uint64_t zigzag(uint64_t difference)
 static inline uint64_t unzigzag(uint64_t value)
 {
     return value >> 1 ^ (0 - (value & 1));
+}
+
+/*
+ * An object that is referred to: 2 * the distance back from the newest one, or 1 + 2 * the zigzag
+ * difference to the one that was referred to before, in the block; whichever is less. What a program
+ * frees in a row it mostly made in a row, or in steps; and what it frees just after making something
+ * is mostly new.
+ */
+static inline uint64_t reference_of(uint64_t object, uint64_t newest, uint64_t before)
+{
+    uint64_t back = newest - object, step = zigzag(object - before);
+    return back <= step ? back << 1 : step << 1 | 1;
 }
 
 /* The totals as they stand in the file, and back. */

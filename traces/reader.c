@@ -11,6 +11,7 @@
 
 #include <inttypes.h>
 
+#define BEYOND            (UINT64_C(1) << 61)
 #define RARELY(condition) __builtin_expect(!!(condition), 0)
 
 /* What a column that is absent points to. */
@@ -57,6 +58,39 @@ static int record_refuse(struct trace_reader *r, struct error *err, const char *
     return reader_refuse(r, r->offset, err, "record %" PRIu64 ": %s", number, text);
 }
 
+/* The same as stream_fill() does, of a split column. */
+static unsigned split_fill(struct column *c, uint64_t *values)
+{
+    const uint8_t *next = c->next, *tail = c->tail;
+    unsigned count = 0, bytes;
+    for (; count < STREAM_VALUES && next < c->end; count++) {
+        values[count] = varint_get_split(*next, tail, &bytes);
+        if (tail + bytes > c->tails_end)
+            break;
+        next++;
+        tail += bytes;
+    }
+    c->next = next;
+    c->tail = tail;
+    return count;
+}
+
+/*
+ * References as trace_next wants them: 2 * the signed step, + 1 if it is from the object that was
+ * referred to before and not from the newest. A distance that is beyond all objects stays so.
+ */
+static void steps_make(uint64_t *values, unsigned count, bool backs)
+{
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t value = values[i];
+        if (backs)
+            value = value < BEYOND ? value << 1 : BEYOND << 1;
+        uint64_t chained = value & 1;
+        uint64_t step = chained ? unzigzag(value >> 1) : 0 - (value >> 1);
+        values[i] = step << 1 | chained;
+    }
+}
+
 /*
  * Decodes varints of a column until the stream is full. One that reaches beyond the column's end is
  * not taken, and stays there as what is left over. Without any the stream is dry, and ops that need
@@ -67,15 +101,17 @@ static void stream_fill(struct trace_reader *r, unsigned tag)
     struct column *c = &r->columns[tag];
     struct stream *s = &r->streams[tag];
     const uint8_t *next = c->next, *end = c->end;
-    unsigned count = 0, bytes;
-    while (count < STREAM_VALUES && next < end) {
+    unsigned count = c->tail ? split_fill(c, s->values) : 0, bytes;
+    while (!c->tail && count < STREAM_VALUES && next < end) {
         s->values[count] = varint_get(next, &bytes);
         if (next + bytes > end)
             break;
         next += bytes;
         count++;
     }
-    c->next = next;
+    c->next = c->tail ? c->next : next;
+    if (tag == LAYOUT_OBJECT)
+        steps_make(s->values, count, r->backs);
     s->next = s->values;
     s->end = s->values + count;
     if (count)
@@ -117,12 +153,20 @@ static int block_columns(struct trace_reader *r, const struct block *block, stru
         return -1;
     for (unsigned tag = 0; tag < LAYOUT_OPS_TAGS; tag++) {
         r->columns[tag].next = r->columns[tag].end = no_bytes;
+        r->columns[tag].tail = NULL;
         r->columns[tag].present = false;
         r->streams[tag].next = r->streams[tag].end = r->streams[tag].values;
         r->streams[tag].dry = false;
     }
     for (unsigned i = 0; i < block->columns; i++) {
         unsigned tag = entries[i].tag;
+        if (tag == LAYOUT_REFERENCE || tag == LAYOUT_OBJECT) {
+            r->backs = tag == LAYOUT_OBJECT;
+            tag = LAYOUT_OBJECT;
+            if (r->columns[tag].present)
+                return reader_refuse(r, entries[i].offset, err,
+                                     "the block has distances and references");
+        }
         if (tag == 0 || tag >= LAYOUT_OPS_TAGS) {
             if (tag & LAYOUT_MUST)
                 return reader_refuse(r, entries[i].offset, err,
@@ -161,7 +205,8 @@ static int block_done(struct trace_reader *r, struct error *err)
     for (unsigned tag = LAYOUT_OBJECT; tag < LAYOUT_OPS_TAGS; tag++) {
         const struct column *c = &r->columns[tag];
         const struct stream *s = &r->streams[tag];
-        if (c->next == c->end && (s->dry || s->next == s->end))
+        if (c->next == c->end && (!c->tail || c->tail == c->tails_end) &&
+            (s->dry || s->next == s->end))
             continue;
         r->failed = true;
         return reader_refuse(r, r->offset, err, "the %s column says more than the block's records",
@@ -198,6 +243,7 @@ __attribute__((noinline)) static int block_load(struct trace_reader *r, struct e
     r->code = codes->next;
     r->records += block->records;
     r->left = block->records;
+    r->reference = r->objects;
     r->extras = r->columns[LAYOUT_CLOCK].present || r->columns[LAYOUT_SITE].present;
     r->rare =
         SHAPE_OP | SHAPE_SCOPE | SHAPE_BEGIN | (r->columns[LAYOUT_ALIGN].present ? SHAPE_ALIGN : 0);
@@ -213,6 +259,12 @@ __attribute__((noinline)) static int block_load(struct trace_reader *r, struct e
 }
 
 /* ---- ops ---- */
+
+/* The signed step of what steps_make() makes. */
+static uint64_t signed_half(uint64_t step)
+{
+    return (uint64_t)((int64_t)step >> 1);
+}
 
 __attribute__((cold)) static int column_short(struct trace_reader *r, unsigned tag,
                                               struct error *err)
@@ -299,7 +351,7 @@ __attribute__((noinline)) static int record_read(struct trace_reader *r, struct 
                                                  struct error *err)
 {
     unsigned code = *r->code, shape = layout_shapes[code];
-    uint64_t back = 0;
+    uint64_t step = 0;
     if (!shape)
         return record_refuse(r, err, "there is no op with code 0x%02x", code);
     *op = (struct trace_op){.kind = code & 15,
@@ -310,12 +362,13 @@ __attribute__((noinline)) static int record_read(struct trace_reader *r, struct 
     if (shape & SHAPE_SIZE && varint_next(r, LAYOUT_SIZE, &op->size, err))
         return -1;
     if (shape & SHAPE_REF) {
-        if (varint_next(r, LAYOUT_OBJECT, &back, err))
+        if (varint_next(r, LAYOUT_OBJECT, &step, err))
             return -1;
-        if (back >= r->objects)
-            return record_refuse(r, err, "object %" PRIu64 " back of only %" PRIu64, back,
+        op->object = (step & 1 ? r->reference : r->objects - 1) + signed_half(step);
+        if (op->object >= r->objects)
+            return record_refuse(r, err, "object %" PRId64 " of only %" PRIu64, (int64_t)op->object,
                                  r->objects);
-        op->object = r->objects - 1 - back;
+        r->reference = op->object;
     }
     if (shape & SHAPE_MAKES)
         op->object = r->objects++;
@@ -345,28 +398,30 @@ __attribute__((noinline)) static int record_prepare(struct trace_reader *r, stru
 
 int trace_next(struct trace_reader *r, struct trace_op *op, struct error *err)
 {
-    struct stream *sizes = &r->streams[LAYOUT_SIZE], *backs = &r->streams[LAYOUT_OBJECT];
-    if (RARELY(r->run == 0 || sizes->next == sizes->end || backs->next == backs->end))
+    struct stream *sizes = &r->streams[LAYOUT_SIZE], *steps = &r->streams[LAYOUT_OBJECT];
+    if (RARELY(r->run == 0 || sizes->next == sizes->end || steps->next == steps->end))
         return record_prepare(r, op, err);
 
     /* Size and reference are read as if every record had them, and then masked. */
     unsigned code = *r->code, shape = layout_shapes[code];
     uint64_t has_size = shape / SHAPE_SIZE & 1, has_ref = shape / SHAPE_REF & 1;
-    uint64_t makes = shape / SHAPE_MAKES & 1, back = *backs->next & (0 - has_ref);
-    if (RARELY((shape ^ SHAPE_OP) & r->rare || back >= (r->objects | (has_ref - 1))))
+    uint64_t makes = shape / SHAPE_MAKES & 1, step = *steps->next;
+    uint64_t from = step & 1 ? r->reference : r->objects - 1, object = from + signed_half(step);
+    if (RARELY((shape ^ SHAPE_OP) & r->rare || (object >= r->objects) & has_ref))
         return record_read(r, op, err);
     op->kind = code & 15;
     op->flags = (uint8_t)(code >> 4);
     op->align_log2 = 0;
     op->thread = r->run_thread;
     /* with neither a new object nor a reference all bits are set: TRACE_NO_OBJECT */
-    op->object = (r->objects - has_ref - back) | ((makes | has_ref) - 1);
+    op->object = (has_ref ? object : r->objects) | ((makes | has_ref) - 1);
+    r->reference = has_ref ? object : r->reference;
     op->size = *sizes->next & (0 - has_size);
     op->scope = TRACE_NO_SCOPE;
     op->clock_ns = 0;
     op->site = 0;
     sizes->next += has_size;
-    backs->next += has_ref;
+    steps->next += has_ref;
     r->objects += makes;
     r->code++;
     r->run--;

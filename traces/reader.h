@@ -15,6 +15,8 @@ enum { STREAM_VALUES = 128 };
 
 struct column { /* of the block being read, decompressed */
     const uint8_t *next, *end;
+    const uint8_t *tail,
+        *tails_end; /* tail not NULL: next are first bytes, and the others are here */
     bool present;
     uint8_t *buffer;
     size_t room;
@@ -44,10 +46,12 @@ struct trace_reader {
     uint64_t left;       /* and of the block after that run */
     uint64_t objects;    /* made before the next record */
     uint32_t run_thread;
-    unsigned rare; /* shapes that trace_next leaves to record_read; SHAPE_OP: no op at all */
-    bool extras;   /* the block has a clock or a site column */
-    bool failed;   /* damage was found: there is no going on */
-    bool loaded;   /* a block has been loaded since the last rewind or seek */
+    uint64_t reference; /* the object that was referred to last in the block */
+    unsigned rare;      /* shapes that trace_next leaves to record_read; SHAPE_OP: no op at all */
+    bool backs;         /* the block has distances back, no references */
+    bool extras;        /* the block has a clock or a site column */
+    bool failed;        /* damage was found: there is no going on */
+    bool loaded;        /* a block has been loaded since the last rewind or seek */
     uint64_t scopes, threads, clock;
     struct stream streams[LAYOUT_OPS_TAGS];
     struct column columns[LAYOUT_OPS_TAGS];

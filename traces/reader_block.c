@@ -104,6 +104,63 @@ int block_directory(const struct trace_reader *r, const struct block *block,
     return 0;
 }
 
+static int unzstd(const struct trace_reader *r, const struct column_entry *e, const uint8_t *stored,
+                  size_t stored_bytes, uint8_t *to, size_t raw, struct error *err)
+{
+    size_t got = ZSTD_decompressDCtx(r->zstd, to, raw, stored, stored_bytes);
+    if (ZSTD_isError(got))
+        return reader_refuse(r, e->offset, err, "column %u does not decompress: %s", e->tag,
+                             ZSTD_getErrorName(got));
+    if (got != raw)
+        return reader_refuse(r, e->offset, err, "column %u holds %zu bytes, not %zu", e->tag, got,
+                             raw);
+    return 0;
+}
+
+/* Makes the bytes after a part readable; where it ends. */
+static const uint8_t *part_end(uint8_t *part, size_t bytes)
+{
+    memset(part + bytes, 0, LAYOUT_PAD_BYTES);
+    return part + bytes;
+}
+
+static bool has_varints(unsigned tag)
+{
+    tag = tag == LAYOUT_REFERENCE ? LAYOUT_OBJECT : tag;
+    return tag >= LAYOUT_OBJECT && tag < LAYOUT_OPS_TAGS && tag != LAYOUT_ALIGN;
+}
+
+/* The parts of a split column, one behind the other in its buffer. */
+static int split_load(const struct trace_reader *r, const struct column_entry *e, struct column *c,
+                      struct error *err)
+{
+    uint32_t values = e->stored < LAYOUT_SPLIT_BYTES ? 0 : load32(e->data);
+    uint32_t firsts = e->stored < LAYOUT_SPLIT_BYTES ? UINT32_MAX : load32(e->data + 4);
+    if (values > e->raw || firsts > e->stored - LAYOUT_SPLIT_BYTES)
+        return reader_refuse(r, e->offset, err, "column %u of %u bytes cannot be split so", e->tag,
+                             e->stored);
+    const size_t stored[] = {firsts, e->stored - LAYOUT_SPLIT_BYTES - firsts};
+    const size_t raw[] = {values, e->raw - values};
+    const uint8_t *from = e->data + LAYOUT_SPLIT_BYTES;
+    uint8_t *to = c->buffer;
+    for (unsigned i = 0; i < 2; i++) {
+        if (stored[i] == raw[i])
+            memcpy(to, from, raw[i]);
+        else if (unzstd(r, e, from, stored[i], to, raw[i], err))
+            return -1;
+        const uint8_t *end = part_end(to, raw[i]);
+        if (i == 0)
+            c->end = end;
+        else
+            c->tails_end = end;
+        from += stored[i];
+        to += raw[i] + LAYOUT_PAD_BYTES;
+    }
+    c->tail = c->end + LAYOUT_PAD_BYTES;
+    c->present = true;
+    return 0;
+}
+
 int column_load(const struct trace_reader *r, const struct column_entry *e, uint64_t limit,
                 struct column *c, struct error *err)
 {
@@ -111,35 +168,33 @@ int column_load(const struct trace_reader *r, const struct column_entry *e, uint
         return reader_refuse(r, e->offset, err,
                              "column %u of %u bytes: at most %" PRIu64 " are possible", e->tag,
                              e->raw, limit);
-    if (e->raw + LAYOUT_PAD_BYTES > c->room) {
+    size_t room = e->raw + 2 * (size_t)LAYOUT_PAD_BYTES; /* it may have two parts */
+    if (room > c->room) {
         free(c->buffer);
-        c->room = e->raw + LAYOUT_PAD_BYTES;
+        c->room = room;
         c->buffer = malloc(c->room);
         if (!c->buffer) {
             c->room = 0;
             return reader_refuse(r, e->offset, err, "no memory for a column of %u bytes", e->raw);
         }
     }
-    if (e->codec == LAYOUT_RAW && e->stored == e->raw) {
-        memcpy(c->buffer, e->data, e->raw);
-    } else if (e->codec == LAYOUT_ZSTD) {
-        size_t got = ZSTD_decompressDCtx(r->zstd, c->buffer, e->raw, e->data, e->stored);
-        if (ZSTD_isError(got))
-            return reader_refuse(r, e->offset, err, "column %u does not decompress: %s", e->tag,
-                                 ZSTD_getErrorName(got));
-        if (got != e->raw)
-            return reader_refuse(r, e->offset, err, "column %u holds %zu bytes, not %u", e->tag,
-                                 got, e->raw);
-    } else if (e->codec == LAYOUT_RAW) {
+    c->next = c->buffer;
+    c->tail = c->tails_end = NULL;
+    if (e->codec == LAYOUT_SPLIT && has_varints(e->tag))
+        return split_load(r, e, c, err);
+    if (e->codec == LAYOUT_ZSTD) {
+        if (unzstd(r, e, e->data, e->stored, c->buffer, e->raw, err))
+            return -1;
+    } else if (e->codec != LAYOUT_RAW) {
+        return reader_refuse(r, e->offset, err, "column %u has unknown codec %u", e->tag, e->codec);
+    } else if (e->stored != e->raw) {
         return reader_refuse(r, e->offset, err, "column %u is stored in %u bytes, but holds %u",
                              e->tag, e->stored, e->raw);
     } else {
-        return reader_refuse(r, e->offset, err, "column %u has unknown codec %u", e->tag, e->codec);
+        memcpy(c->buffer, e->data, e->raw);
     }
-    memset(c->buffer + e->raw, 0, LAYOUT_PAD_BYTES);
+    c->end = part_end(c->buffer, e->raw);
     c->present = true;
-    c->next = c->buffer;
-    c->end = c->buffer + e->raw;
     return 0;
 }
 

@@ -27,7 +27,9 @@ enum { ZSTD_LEVEL = 3 };
 struct column {
     uint8_t *data;
     size_t used;
-    uint64_t any; /* not 0: the column says something, and is written */
+    uint64_t any;   /* not 0: the column says something, and is written */
+    uint8_t *tails; /* of a split column: what follows the first bytes of the varints */
+    size_t tails_used;
 };
 
 struct trace_writer {
@@ -37,6 +39,7 @@ struct trace_writer {
     uint32_t records; /* in the block */
     uint32_t run_thread, run;
     uint64_t clock;             /* of the record before */
+    uint64_t reference;         /* the object that was referred to last in the block */
     uint64_t base[BASE_FIELDS]; /* of the block */
     uint64_t meta_written;      /* changes of meta that are in the file */
     uint64_t meta_changes;
@@ -90,24 +93,48 @@ static int writer_write(struct trace_writer *w, const void *data, size_t bytes, 
     return 0;
 }
 
+/* Appends bytes to the block in w->out, compressed if that makes less of them; how many there are. */
+static size_t block_bytes(struct trace_writer *w, const void *raw, size_t bytes, size_t at)
+{
+    size_t stored = bytes > 64 ? ZSTD_compressCCtx(w->zstd, w->out + at, w->out_room - at, raw,
+                                                   bytes, ZSTD_LEVEL)
+                               : bytes;
+    if (!ZSTD_isError(stored) && stored < bytes)
+        return stored;
+    if (bytes)
+        memcpy(w->out + at, raw, bytes);
+    return bytes;
+}
+
+static void block_entry(struct trace_writer *w, size_t entry, unsigned tag, enum layout_codec codec,
+                        size_t stored, size_t bytes)
+{
+    store16(w->out + entry, (uint16_t)tag);
+    store16(w->out + entry + 2, (uint16_t)codec);
+    store32(w->out + entry + 4, (uint32_t)stored);
+    store32(w->out + entry + 8, (uint32_t)bytes);
+}
+
 /* Appends a column to the block in w->out: `entry` is its place in the directory, `at` where its
  * bytes go. */
 static size_t block_column(struct trace_writer *w, unsigned tag, const void *raw, size_t bytes,
                            size_t entry, size_t at)
 {
-    size_t stored = bytes > 64 ? ZSTD_compressCCtx(w->zstd, w->out + at, w->out_room - at, raw,
-                                                   bytes, ZSTD_LEVEL)
-                               : bytes;
-    bool packed = !ZSTD_isError(stored) && stored < bytes;
-    if (!packed) {
-        stored = bytes;
-        if (bytes)
-            memcpy(w->out + at, raw, bytes);
-    }
-    store16(w->out + entry, (uint16_t)tag);
-    store16(w->out + entry + 2, packed ? LAYOUT_ZSTD : LAYOUT_RAW);
-    store32(w->out + entry + 4, (uint32_t)stored);
-    store32(w->out + entry + 8, (uint32_t)bytes);
+    size_t stored = block_bytes(w, raw, bytes, at);
+    block_entry(w, entry, tag, stored < bytes ? LAYOUT_ZSTD : LAYOUT_RAW, stored, bytes);
+    return at + stored;
+}
+
+/* The same with a split column. */
+static size_t block_split(struct trace_writer *w, unsigned tag, const struct column *c,
+                          size_t entry, size_t at)
+{
+    size_t firsts = block_bytes(w, c->data, c->used, at + LAYOUT_SPLIT_BYTES);
+    size_t stored = LAYOUT_SPLIT_BYTES + firsts;
+    stored += block_bytes(w, c->tails, c->tails_used, at + stored);
+    store32(w->out + at, (uint32_t)c->used);
+    store32(w->out + at + 4, (uint32_t)firsts);
+    block_entry(w, entry, tag, LAYOUT_SPLIT, stored, c->used + c->tails_used);
     return at + stored;
 }
 
@@ -225,7 +252,8 @@ static void block_begin(struct trace_writer *w)
     w->base[BASE_CLOCK] = w->clock;
     w->records = w->run = 0;
     for (unsigned tag = 0; tag < LAYOUT_OPS_TAGS; tag++)
-        w->columns[tag].used = w->columns[tag].any = 0;
+        w->columns[tag].used = w->columns[tag].tails_used = w->columns[tag].any = 0;
+    w->reference = t->objects;
 }
 
 static void run_end(struct trace_writer *w)
@@ -252,7 +280,7 @@ static int block_flush(struct trace_writer *w, struct error *err)
     size_t bytes = 0;
     unsigned columns = 0;
     for (unsigned tag = 1; tag < LAYOUT_OPS_TAGS; tag++) {
-        bytes += w->columns[tag].any ? w->columns[tag].used : 0;
+        bytes += w->columns[tag].any ? w->columns[tag].used + w->columns[tag].tails_used : 0;
         columns += w->columns[tag].any != 0;
     }
     if (sites_write(w, err) || block_room(w, bytes, err) || row_add(w, err)) {
@@ -263,7 +291,9 @@ static int block_flush(struct trace_writer *w, struct error *err)
     for (unsigned tag = 1; tag < LAYOUT_OPS_TAGS; tag++) {
         if (!w->columns[tag].any)
             continue;
-        end = block_column(w, tag, w->columns[tag].data, w->columns[tag].used, entry, end);
+        end = tag == LAYOUT_OBJECT
+                  ? block_split(w, LAYOUT_REFERENCE, &w->columns[tag], entry, end)
+                  : block_column(w, tag, w->columns[tag].data, w->columns[tag].used, entry, end);
         entry += LAYOUT_ENTRY_BYTES;
     }
     if (block_write(w, LAYOUT_OPS, columns, w->records, end, err))
@@ -277,6 +307,15 @@ static void column_varint(struct column *c, uint64_t value)
     c->used += varint_put(c->data + c->used, value);
 }
 
+static void column_split(struct column *c, uint64_t value)
+{
+    uint8_t bytes[LAYOUT_VARINT_BYTES];
+    size_t tail = varint_put(bytes, value) - 1;
+    c->data[c->used++] = bytes[0];
+    memcpy(c->tails + c->tails_used, bytes + 1, LAYOUT_VARINT_BYTES - 1);
+    c->tails_used += tail;
+}
+
 int trace_put(struct trace_writer *w, const struct trace_op *op, struct error *err)
 {
     if (w->broken)
@@ -288,8 +327,11 @@ int trace_put(struct trace_writer *w, const struct trace_op *op, struct error *e
     struct column *columns = w->columns;
     unsigned code = layout_code(op), shape = layout_shapes[code];
     columns[LAYOUT_OP].data[columns[LAYOUT_OP].used++] = (uint8_t)code;
-    if (shape & SHAPE_REF)
-        column_varint(&columns[LAYOUT_OBJECT], w->rules.totals.objects - 1 - op->object);
+    if (shape & SHAPE_REF) {
+        column_split(&columns[LAYOUT_OBJECT],
+                     reference_of(op->object, w->rules.totals.objects - 1, w->reference));
+        w->reference = op->object;
+    }
     if (shape & SHAPE_SIZE)
         column_varint(&columns[LAYOUT_SIZE], op->size);
     if (shape & SHAPE_ALIGN) {
@@ -360,8 +402,10 @@ static void writer_free(struct trace_writer *w)
 {
     if (w->path && w->fd >= 0)
         close(w->fd);
-    for (unsigned tag = 0; tag < LAYOUT_OPS_TAGS; tag++)
+    for (unsigned tag = 0; tag < LAYOUT_OPS_TAGS; tag++) {
         free(w->columns[tag].data);
+        free(w->columns[tag].tails);
+    }
     trace_rules_free(&w->rules);
     meta_free(&w->meta);
     sites_free(w->sites);
@@ -409,6 +453,7 @@ static struct trace_writer *writer_new(int fd, struct error *err)
     bool whole = w && (w->zstd = ZSTD_createCCtx()) && (w->sites = sites_new());
     for (unsigned tag = 1; whole && tag < LAYOUT_OPS_TAGS; tag++)
         whole = (w->columns[tag].data = malloc(column_bytes[tag] + LAYOUT_VARINT_BYTES)) != NULL;
+    whole = whole && (w->columns[LAYOUT_OBJECT].tails = malloc(column_bytes[LAYOUT_OBJECT]));
     if (!whole) {
         error_set(err, "no memory for a trace writer");
         if (w)

@@ -113,6 +113,38 @@ void image_repair(struct image *image)
     }
 }
 
+/* The bytes of a part of a column, of which `raw` are known to be in it; the caller frees them. */
+static uint8_t *part_unpack(const uint8_t *stored, size_t bytes, size_t raw)
+{
+    uint8_t *part = calloc(1, raw + LAYOUT_PAD_BYTES);
+    assert_non_null(part);
+    if (bytes == raw)
+        memcpy(part, stored, raw);
+    else
+        assert_int_equal(ZSTD_decompress(part, raw, stored, bytes), raw);
+    return part;
+}
+
+/* Writes the varints of a split column in one piece each. */
+static void split_unpack(uint8_t *to, size_t raw, const uint8_t *stored, size_t bytes)
+{
+    size_t values = load32(stored), firsts = load32(stored + 4), at = 0;
+    uint8_t *first = part_unpack(stored + LAYOUT_SPLIT_BYTES, firsts, values);
+    uint8_t *tails = part_unpack(stored + LAYOUT_SPLIT_BYTES + firsts,
+                                 bytes - LAYOUT_SPLIT_BYTES - firsts, raw - values);
+    for (size_t i = 0; i < values; i++) {
+        unsigned more;
+        varint_get_split(first[i], tails + at, &more);
+        *to++ = first[i];
+        memcpy(to, tails + at, more);
+        to += more;
+        at += more;
+    }
+    assert_int_equal(at, raw - values);
+    free(first);
+    free(tails);
+}
+
 /* Appends a block with all its columns stored as they are. */
 static void block_unpack(struct image *out, const struct image *in, size_t at)
 {
@@ -126,6 +158,8 @@ static void block_unpack(struct image *out, const struct image *in, size_t at)
         image_append(out, NULL, raw);
         if (load16(in->data + entry + 2) == LAYOUT_RAW)
             memcpy(out->data + place, in->data + data, raw);
+        else if (load16(in->data + entry + 2) == LAYOUT_SPLIT)
+            split_unpack(out->data + place, raw, in->data + data, stored);
         else
             assert_int_equal(ZSTD_decompress(out->data + place, raw, in->data + data, stored), raw);
         store16(out->data + start + (entry - at) + 2, LAYOUT_RAW);

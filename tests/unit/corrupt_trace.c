@@ -220,7 +220,13 @@ static const struct edit edits[] = {
      "the index says something else of this block than its base column"},
     {COLUMN, false, LAYOUT_OP, 0, 1, 0x0f, "record 0: there is no op with code 0x0f"},
     {COLUMN, false, LAYOUT_OP, 59, 1, 0xff, "record 59: there is no op with code 0xff"},
-    {COLUMN, false, LAYOUT_OBJECT, 0, 9, UINT64_MAX, "object 18446744073709551615 back of only"},
+    {COLUMN, false, LAYOUT_REFERENCE, 0, 9, UINT64_MAX, "of only"},
+    {COLUMN, false, LAYOUT_REFERENCE, 0, 9, UINT64_MAX - 1, "of only"},
+    {ENTRY, false, LAYOUT_REFERENCE, 0, 2, LAYOUT_OBJECT | 0x4000,
+     "the object column ends too early"},
+    {ENTRY, false, LAYOUT_OP, 0, 2, LAYOUT_OBJECT, "the block has distances and references"},
+    {ENTRY, false, LAYOUT_OP, 2, 2, LAYOUT_SPLIT, "column 2 has unknown codec 2"},
+    {ENTRY, false, LAYOUT_REFERENCE, 2, 2, LAYOUT_SPLIT, "cannot be split so"},
     {COLUMN, false, LAYOUT_THREAD, 0, 1, 2 << 1, "record 0: thread 2 is out of order"},
     {COLUMN, false, LAYOUT_THREAD, 1, 1, 0, "record 0: a run of 0 records where 1 to 60 are left"},
     {COLUMN, false, LAYOUT_THREAD, 1, 1, 61 << 1,
@@ -291,7 +297,7 @@ static void broken_rules(void **state)
     int fd = trace_maker_file(ops, COUNT(ops));
     struct image packed = image_read(fd), image = image_unpack(&packed);
     size_t block = image_block(&image, 1);
-    image.data[image_column(&image, block, LAYOUT_OBJECT) + 1] = 1 << 1; /* object 0 again */
+    image.data[image_column(&image, block, LAYOUT_REFERENCE) + 1] = 1 << 2; /* object 0 again */
     image_repair(&image);
     snprintf(message, sizeof message, "image: offset %zu: record 3: object 0 is not live any more",
              block);
