@@ -14,6 +14,7 @@ seeds() { # form: its files
         done
         ls "$folder"/*.trace
         ;;
+    capture) ;; # the fuzzer makes them
     rep) ls tests/fixtures/*.rep ;;
     text) ls tests/fixtures/*.expected ;;
     *) ls tests/fixtures/"$1"*.txt tests/fixtures/"$1"*.bin 2>/dev/null || true ;;
@@ -26,6 +27,6 @@ for form in "$@"; do
         cp "$seed" "$folder/$form/"
     done
     echo "fuzz: $form, $seconds s"
-    ALLOCLAB_FUZZ_FORM=$form "$fuzzer" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -max_len=8192 \
+    ALLOCLAB_FUZZ_FORM=$form ALLOCLAB_FUZZ_SEEDS=$folder/$form "$fuzzer" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -max_len=16384 \
         -verbosity=0 -print_final_stats=1 -artifact_prefix="$folder/$form-" "$folder/$form"
 done

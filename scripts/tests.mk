@@ -61,8 +61,8 @@ test-tsan: ## the suites for the thread sanitizer alone
 	+@$(MAKE) --no-print-directory MODE=tsan BUILD=$(call test_build,tsan) test
 
 # Long fuzzing by clang's libFuzzer; its corpora grow in build/fuzz.
-FUZZ_SRC   := tests/fuzz/libfuzzer.c tests/lib/import_once.c tests/lib/trace_image.c $(wildcard traces/*.c traces/formats/*.c)
-FUZZ_FORMS := trace $(filter-out capture ops8,$(FORMATS))
+FUZZ_SRC   := tests/fuzz/libfuzzer.c tests/lib/import_once.c tests/lib/trace_image.c tests/lib/capture_sketch.c $(wildcard traces/*.c traces/formats/*.c)
+FUZZ_FORMS := trace $(filter-out ops8,$(FORMATS))
 
 build/fuzz/formats.c: FORCE
 	@mkdir -p $(@D); scripts/registry.sh rest "" "$(FORMATS)" "" > $(new) && $(keep_or_replace)

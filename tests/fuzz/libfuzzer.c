@@ -4,17 +4,22 @@
  * sanitizers; tests/fuzz/trace.c is the short, seeded kind in `make test`.
  *
  * The last byte decides which options the importer gets, so that a file of a form is a seed as it is.
+ * Captures are fuzzed as sketches (tests/lib/capture_sketch.h), whose seeds are made here, in the folder
+ * ALLOCLAB_FUZZ_SEEDS.
  */
+#include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/lib/capture_sketch.h"
 #include "tests/lib/import_once.h"
 #include "tests/lib/trace_image.h"
 #include "traces/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 static void wrong(const struct error *err)
 {
@@ -41,6 +46,32 @@ static void trace_try(const uint8_t *data, size_t bytes)
     }
 }
 
+static void sketches_write(const char *folder)
+{
+    enum { SKETCHES = 24 };
+    for (uint64_t seed = 0; seed < SKETCHES; seed++) {
+        struct image sketch = capture_sketch_make(seed, seed * 8);
+        char path[4096];
+        snprintf(path, sizeof path, "%s/made-%" PRIu64, folder, seed);
+        FILE *f = fopen(path, "wb");
+        if (!f || fwrite(sketch.data, 1, sketch.bytes, f) != sketch.bytes || fclose(f)) {
+            fprintf(stderr, "%s: cannot write a seed\n", path);
+            exit(2);
+        }
+        free(sketch.data);
+    }
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    const char *name = getenv("ALLOCLAB_FUZZ_FORM"), *folder = getenv("ALLOCLAB_FUZZ_SEEDS");
+    (void)argc;
+    (void)argv;
+    if (name && folder && !strcmp(name, "capture"))
+        sketches_write(folder);
+    return 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     static const struct trace_format *form;
@@ -57,8 +88,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         fprintf(stderr, "ALLOCLAB_FUZZ_FORM: 'trace', or a form that can be read, is expected\n");
         exit(2);
     }
-    if (import_once(form, data, bytes, bytes ? data[bytes - 1] & IMPORT_OPTIONS : 0, &err) ==
-        IMPORT_WRONG)
+    const struct image whole = {(uint8_t *)data, bytes};
+    unsigned options = bytes ? data[bytes - 1] & IMPORT_OPTIONS : 0;
+    enum import_outcome outcome = strcmp(name, "capture") != 0
+                                      ? import_once(form, data, bytes, options, &err)
+                                      : capture_sketch_import(form, &whole, options, &err);
+    if (outcome == IMPORT_WRONG)
         wrong(&err);
     return 0;
 }

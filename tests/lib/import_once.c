@@ -11,7 +11,9 @@
 
 #include "traces/check.h"
 
-static int memory_file(void)
+#define FOLDER "/proc/self/fd/"
+
+int import_memory_file(void)
 {
     int fd = memfd_create("import", MFD_CLOEXEC);
     if (fd < 0)
@@ -21,7 +23,7 @@ static int memory_file(void)
 
 static void path_of(int fd, char path[32])
 {
-    snprintf(path, 32, "/proc/self/fd/%d", fd);
+    snprintf(path, 32, FOLDER "%d", fd);
 }
 
 /* A trace of what is in `in`; NULL: refused. */
@@ -32,7 +34,7 @@ static struct trace_reader *trace_of(const struct trace_format *format, int in, 
     struct import_report report = {.strict = options & IMPORT_STRICT,
                                    .stable_sites = options & IMPORT_STABLE_SITES};
     struct trace_reader *r = NULL;
-    int out = memory_file();
+    int out = import_memory_file();
     struct trace_writer *w = trace_create_fd(out, err);
     if (!w)
         abort();
@@ -48,7 +50,7 @@ static struct trace_reader *trace_of(const struct trace_format *format, int in, 
 static int exported(const struct trace_format *format, struct trace_reader *r, struct error *err)
 {
     uint64_t dropped;
-    int fd = memory_file();
+    int fd = import_memory_file();
     FILE *stream = fdopen(dup(fd), "w");
     if (!stream)
         abort();
@@ -94,25 +96,37 @@ static enum import_outcome forms_try(struct trace_reader *r, struct error *err)
     return IMPORT_FINE;
 }
 
+/* A message says where: in the file, or in the other one that it needs, which lies beside it. */
+static bool names_place(const char *text)
+{
+    return !strncmp(text, FOLDER, strlen(FOLDER)) &&
+           (strstr(text, ": line ") || strstr(text, ": record ") || strstr(text, ": offset ") ||
+            strstr(text, ": cannot read: "));
+}
+
 enum import_outcome import_once(const struct trace_format *format, const void *data, size_t bytes,
                                 unsigned options, struct error *err)
 {
-    char path[32];
-    enum import_outcome outcome = IMPORT_REFUSED;
-    int in = memory_file();
+    int in = import_memory_file();
     if (write(in, data, bytes) != (ssize_t)bytes)
         abort();
+    enum import_outcome outcome = import_once_from(format, in, options, err);
+    close(in);
+    return outcome;
+}
+
+enum import_outcome import_once_from(const struct trace_format *format, int in, unsigned options,
+                                     struct error *err)
+{
+    enum import_outcome outcome = IMPORT_REFUSED;
     struct trace_reader *r = trace_of(format, in, options, err);
-    path_of(in, path);
     if (r) {
         outcome = forms_try(r, err);
         trace_close(r);
-    } else if (strncmp(err->text, path, strlen(path)) != 0 ||
-               (!strstr(err->text, ": line ") && !strstr(err->text, ": record "))) {
+    } else if (!names_place(err->text)) {
         struct error named = *err;
         error_set(err, "a message without file and line: %.400s", named.text);
         outcome = IMPORT_WRONG;
     }
-    close(in);
     return outcome;
 }

@@ -14,5 +14,9 @@ enum import_outcome { IMPORT_REFUSED, IMPORT_FINE, IMPORT_WRONG };
 /* IMPORT_WRONG: `err` says what does not hold. */
 enum import_outcome import_once(const struct trace_format *format, const void *data, size_t bytes,
                                 unsigned options, struct error *err);
+/* The same with what is in the file. */
+enum import_outcome import_once_from(const struct trace_format *format, int in, unsigned options,
+                                     struct error *err);
+int import_memory_file(void); /* a new, empty one */
 
 #endif

@@ -621,16 +621,18 @@ static int put_meta(struct conversion *c)
 {
     const struct capture_header *h = c->in.header;
     const struct capture_report *r = c->report;
-    char command[CAPTURE_COMMAND_BYTES + 1], date[32];
+    char command[CAPTURE_COMMAND_BYTES + 1], date[32], recorder[sizeof h->recorder];
     time_t started = (time_t)h->started_s;
     struct tm tm;
     command_text(h, c->options->whole_command, command, sizeof command);
+    memcpy(recorder, h->recorder, sizeof recorder);
+    make_printable(recorder);
     if (!gmtime_r(&started, &tm) || strftime(date, sizeof date, "%Y-%m-%d", &tm) == 0)
         strcpy(date, "unknown");
     if (trace_set_meta(c->out, "program", r->program, c->err) ||
         trace_set_meta(c->out, "command", command, c->err) ||
         trace_set_meta(c->out, "date", date, c->err) ||
-        trace_set_meta(c->out, "recorder", h->recorder, c->err) ||
+        trace_set_meta(c->out, "recorder", recorder, c->err) ||
         trace_set_meta(c->out, "clock_source", clock_source(c), c->err))
         return -1;
     const struct {
