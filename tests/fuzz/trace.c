@@ -34,7 +34,7 @@
 enum { BASES = 8, HANG_SECONDS = 20, MAX_RECORDS = 4000000 };
 
 static struct image bases[2 * BASES];           /* packed and plain */
-static uint64_t seed = 20240229, count = 36000; /* with both builds a minute of a processor */
+static uint64_t seed = 20240229, count = 30000; /* with both builds a minute of a processor */
 static struct rng rng;
 static uint64_t fine, refused;
 static char fuzzed[512]; /* names of forms */
@@ -51,7 +51,7 @@ static int setup(void **state)
     const char *count_text = getenv("ALLOCLAB_FUZZ_COUNT"),
                *seed_text = getenv("ALLOCLAB_FUZZ_SEED");
     if (getenv("TEST_FULL"))
-        count = 360000;
+        count = 100000;
     if (count_text)
         count = strtoull(count_text, NULL, 10);
     if (seed_text)
