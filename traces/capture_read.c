@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "traces/capture_sites.h"
+
 struct capture_piece { /* a chunk */
     uint64_t offset;
     uint32_t lane, sequence, thread, words;
@@ -26,6 +28,7 @@ struct capture_lane {
     uint64_t clock, spread_to;                /* the last event's, and the stamp that comes next */
     uint32_t spread;                          /* events from here up to that one */
     const struct capture_piece *piece, *last; /* at hand, and one after the last */
+    struct capture_lane_sites sites;
 };
 
 /* ---- the file ---- */
@@ -300,6 +303,11 @@ static void spread_find(struct capture_lane *l)
     l->spread = 0;
     while (w < l->end) {
         unsigned kind = *w & 15;
+        size_t no_event = capture_is_site(*w) ? capture_site_words(w, (size_t)(l->end - w)) : 0;
+        if (no_event) {
+            w += no_event;
+            continue;
+        }
         uint64_t since = bits(*w, CAPTURE_KIND_BITS, CAPTURE_STAMP_BITS);
         if (kind == CAPTURE_LONG)
             since = l->end - w > 1 && w[1] > stamp ? w[1] - stamp : 0;
@@ -325,10 +333,36 @@ static uint64_t clock_next(struct capture_lane *l)
     return l->clock;
 }
 
+/* Reads the records before the next event, in its chunk. */
+static int sites_next(const struct capture_reader *r, struct capture_lane *l, uint32_t *site,
+                      struct error *err)
+{
+    bool expected = false; /* an event */
+    while (l->word < l->end && capture_is_site(*l->word) && !expected) {
+        size_t words = capture_site_words(l->word, (size_t)(l->end - l->word));
+        expected = (*l->word & 15) == CAPTURE_SITE;
+        if (words == 0 ||
+            (r->sites && !capture_site_read(&l->sites, r->sites, r->site_paths, l->word, site)))
+            return error_set(err, "%s: offset %" PRIu64 ": a damaged record of a site", r->path,
+                             (uint64_t)((const char *)l->word - (const char *)r->header));
+        l->word += words;
+    }
+    if (expected && (l->word == l->end || capture_is_site(*l->word)))
+        return error_set(err, "%s: offset %" PRIu64 ": a site without its record", r->path,
+                         (uint64_t)((const char *)l->word - (const char *)r->header));
+    return 0;
+}
+
 /* The lane's next event into l->next: 1, 0 at its end, -1 damaged. */
 static int lane_next(struct capture_reader *r, struct capture_lane *l, struct error *err)
 {
-    while (l->word == l->end) {
+    uint32_t site = 0;
+    while (l->word == l->end || capture_is_site(*l->word)) {
+        if (l->word < l->end) {
+            if (sites_next(r, l, &site, err))
+                return -1;
+            continue;
+        }
         if (l->piece != l->last)
             piece_leave(r, l->piece++);
         if (l->piece == l->last)
@@ -336,7 +370,7 @@ static int lane_next(struct capture_reader *r, struct capture_lane *l, struct er
         piece_enter(r, l);
     }
     struct capture_event *e = &l->next;
-    *e = (struct capture_event){.thread = e->thread, .lane = e->lane};
+    *e = (struct capture_event){.thread = e->thread, .lane = e->lane, .site = site};
     e->offset = (uint64_t)((const char *)l->word - (const char *)r->header);
     e->clock = clock_next(l);
     bool is_long = (*l->word & 15) == CAPTURE_LONG;
@@ -397,10 +431,13 @@ static int lanes_start(struct capture_reader *r, struct error *err)
         l->piece = r->pieces + i;
         l->last = r->pieces + end;
         piece_enter(r, l);
-        if (lane_next(r, l, err) < 0)
+        int more = lane_next(r, l, err);
+        if (more < 0)
             return -1;
-        r->lanes_left[l->next.thread]++;
-        heap_rise(r, l);
+        if (more > 0) {
+            r->lanes_left[l->next.thread]++;
+            heap_rise(r, l);
+        }
         i = end;
     }
     return 0;
@@ -514,6 +551,8 @@ void capture_close(struct capture_reader *r)
     if (r->header)
         munmap((void *)(uintptr_t)r->header, r->bytes);
     free(r->pieces);
+    for (size_t i = 0; r->lanes && i < r->lane_count; i++)
+        capture_lane_sites_free(&r->lanes[i].sites);
     free(r->lanes);
     free(r->heap);
     free(r->lanes_left);

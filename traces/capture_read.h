@@ -1,7 +1,7 @@
 /*
  * capture_read.h - reads a capture (traces/recorder/capture.h) as one sequence of events, in the
- * order of their stamps, and of lanes where those are equal. Memory: 32 bytes a chunk and 150 a lane; the file is mapped, and what has
- * been read is let go.
+ * order of their stamps, and of lanes where those are equal. Memory: 32 bytes a chunk, 200 a lane and
+ * 4 a node of its sites; the file is mapped, and what has been read is let go.
  */
 #ifndef ALLOCLAB_CAPTURE_READ_H
 #define ALLOCLAB_CAPTURE_READ_H
@@ -18,6 +18,7 @@ struct capture_event {
     uint64_t clock;        /* ticks: between two stamps of a lane its events are spread evenly */
     uint64_t offset;       /* in the file, for messages */
     uint32_t thread, lane; /* thread: from 1, as capture_thread() numbers them */
+    uint32_t site;         /* its frame in the table of sites; 0: not known */
     uint8_t kind;          /* enum capture_kind: one that is not a short form of another */
     uint8_t flags, align_log2;
 };
@@ -26,6 +27,8 @@ struct capture_cut { /* how far a lane is to be read */
     uint64_t lane, words;
     uint32_t sequence;
 };
+
+struct sites;
 
 struct capture_reader { /* the caller reads header, lanes_left and cut_records only */
     const struct capture_header *header;
@@ -40,6 +43,8 @@ struct capture_reader { /* the caller reads header, lanes_left and cut_records o
     size_t bytes, piece_count, lane_count, heap_count;
     struct capture_time latest; /* the last chunk's */
     double ns_per_tick;
+    struct sites *sites; /* the caller may set it before the first event: sites go there */
+    bool site_paths;     /* with the paths of modules */
 };
 
 /* 0, or -1: not a capture, or damaged. The path must outlive the reader. */

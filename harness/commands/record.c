@@ -15,6 +15,7 @@
 #include <cpuid.h>
 #endif
 #include <dirent.h>
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -31,20 +32,25 @@
 #include "harness/dropin.h"
 #include "harness/registry.h"
 #include "harness/ticks.h"
-#include "harness/unrecorded.h"
 #include "traces/formats/capture.h"
 #include "traces/recorder/capture.h"
 
+#define LIBRARY "liballoclab-record.so"
+
 enum { DONE = 0, UNTRUE = 1, REFUSED = 2 }; /* exit status */
+
+enum { DEFAULT_DEPTH = 64 };
 
 struct request {
     char *trace; /* FILE */
-    bool children, keep, clock, whole_command;
+    bool children, keep, clock, whole_command, paths;
     bool each;            /* call is timed */
     bool off;             /* until it is started */
     int signal;           /* starts and stops; 0: none */
     unsigned long sample; /* one object in so many */
     const char *only;     /* a program's name; NULL: all */
+    enum capture_sites sites;
+    unsigned depth; /* most frames of a stack */
     uint64_t ticks_per_s;
     char **command;
     char library[PATH_MAX], folder[PATH_MAX]; /* the recorder; where the captures go */
@@ -52,7 +58,8 @@ struct request {
 
 static const char usage[] = "record [-o FILE] [--children=record|skip] [--clock=yes|each|no] "
                             "[--start=on|off] [--signal=NAME] [--only=PROGRAM] [--sample=1/N] "
-                            "[--disclose=command] [--keep-capture] -- CMD ARGS";
+                            "[--sites=no|caller|stack[:DEPTH]] [--disclose=command|paths] "
+                            "[--keep-capture] -- CMD ARGS";
 
 /* ---- what the user asked for ---- */
 
@@ -100,6 +107,49 @@ static int sample_take(struct request *r, const char *arg, struct error *err)
     return error_set(err, "%s: say --sample=1/N, N from 1 to 1000000", arg);
 }
 
+/* Takes "--disclose=command". As switch_take(). */
+static int disclose_take(struct request *r, const char *arg, struct error *err)
+{
+    static const char option[] = "--disclose=";
+    const char *value = arg + sizeof option - 1;
+    if (strncmp(arg, option, sizeof option - 1) != 0)
+        return 0;
+    if (!strcmp(value, "command"))
+        return r->whole_command = true;
+    if (!strcmp(value, "paths"))
+        return r->paths = true;
+    return error_set(err, "%s: say --disclose=command or --disclose=paths", arg);
+}
+
+/* Takes "--sites=stack:32". As switch_take(). */
+static int sites_take(struct request *r, const char *arg, struct error *err)
+{
+    static const char option[] = "--sites=";
+    const char *value = arg + sizeof option - 1;
+    if (strncmp(arg, option, sizeof option - 1) != 0)
+        return 0;
+    r->sites = CAPTURE_SITES_NO;
+    if (!strcmp(value, "no"))
+        return 1;
+    r->sites = CAPTURE_SITES_CALLER;
+    if (!strcmp(value, "caller"))
+        return 1;
+    r->sites = CAPTURE_SITES_STACK;
+    r->depth = DEFAULT_DEPTH;
+    char *end = NULL;
+    if (strncmp(value, "stack:", 6) == 0 && value[6] >= '1' && value[6] <= '9') {
+        unsigned long depth = strtoul(value + 6, &end, 10);
+        r->depth = depth <= CAPTURE_DEPTH ? (unsigned)depth : 0;
+    }
+    if (strcmp(value, "stack") != 0 && (!end || *end || r->depth == 0))
+        return error_set(err, "%s: say --sites=no, caller, stack, or stack:N, N from 1 to %d", arg,
+                         CAPTURE_DEPTH);
+#if !defined(__x86_64__)
+    return error_set(err, "%s: stacks are walked on x86-64 alone; say --sites=caller", arg);
+#endif
+    return 1;
+}
+
 static int option_take(struct request *r, const char *arg, struct error *err)
 {
     int taken = switch_take(arg, "--children", "record", "skip", &r->children, err);
@@ -118,7 +168,9 @@ static int option_take(struct request *r, const char *arg, struct error *err)
     if (taken == 0)
         taken = switch_take(arg, "--clock", "yes", "no", &r->clock, err);
     if (taken == 0)
-        taken = switch_take(arg, "--disclose", "command", NULL, &r->whole_command, err);
+        taken = sites_take(r, arg, err);
+    if (taken == 0)
+        taken = disclose_take(r, arg, err);
     if (taken == 0 && !strcmp(arg, "--keep-capture")) {
         r->keep = true;
         taken = 1;
@@ -179,8 +231,6 @@ static int folder_make(struct request *r, struct error *err)
         return error_set(err, "%s: cannot create a folder beside it: %s", r->trace,
                          strerror(errno));
     memcpy(r->folder, full, sizeof full);
-    if (geteuid() == 0) /* servers give up their rights: who knows the folder's name may write */
-        chmod(full, S_ISVTX | 0733);
     if (folder_try(full, err)) {
         rmdir(full);
         return -1;
@@ -252,9 +302,11 @@ static int setenv_if(const char *name, const char *value)
 
 static int environment_set(const struct request *r)
 {
-    char signal[16], sample[24];
+    char signal[16], sample[24], sites[16] = "caller";
     snprintf(signal, sizeof signal, "%d", r->signal);
     snprintf(sample, sizeof sample, "%lu", r->sample);
+    if (r->sites == CAPTURE_SITES_STACK)
+        snprintf(sites, sizeof sites, "%u", r->depth);
     char only[16], ticks[24];
     snprintf(only, sizeof only, "%d", (int)getpid());
     snprintf(ticks, sizeof ticks, "%" PRIu64, r->ticks_per_s);
@@ -264,6 +316,7 @@ static int environment_set(const struct request *r)
                  setenv_if(CAPTURE_ENV_ONLY, r->children ? r->only : only) ||
                  setenv_if(CAPTURE_ENV_START, r->off ? "off" : NULL) ||
                  setenv_if(CAPTURE_ENV_SIGNAL, r->signal ? signal : NULL) ||
+                 setenv_if(CAPTURE_ENV_SITES, r->sites ? sites : NULL) ||
                  setenv_if(CAPTURE_ENV_SAMPLE, r->sample > 1 ? sample : NULL);
     return failed ? -1 : 0;
 }
@@ -272,8 +325,6 @@ static int environment_set(const struct request *r)
 static void command_become(const struct request *r, int report)
 {
     signals_set(SIG_DFL);
-    if (r->children && !r->only)
-        unrecorded_notes(r->folder, r->command[0]);
     if (environment_set(r) == 0)
         execvp(r->command[0], r->command);
     int error = errno;
@@ -374,6 +425,7 @@ static void trace_summary(const char *path, const struct trace_totals *t,
             t->threads == 1 ? "thread" : "threads", t->end_live_objects, t->end_live_bytes, lost);
     print_odd("live at the start", report->inherited_objects);
     print_odd("not in the sample", report->skipped_calls);
+    print_odd("without a site", report->siteless_calls);
     print_odd("freed while stopped", report->unseen_frees);
     print_odd("given out while live", report->odd.double_allocs);
     print_odd("frees of unknown addresses", report->odd.unknown_frees);
@@ -386,7 +438,8 @@ static void trace_summary(const char *path, const struct trace_totals *t,
 /* Converts one capture. 1: done, but not the whole truth; -1: not done. */
 static int capture_finish(const struct request *r, const char *capture, size_t n, struct error *err)
 {
-    struct capture_options options = {.whole_command = r->whole_command, .clock = r->clock};
+    struct capture_options options = {
+        .whole_command = r->whole_command, .clock = r->clock, .paths = r->paths};
     struct capture_report report = {0};
     char from[PATH_MAX], *path = output_name(r->trace, n);
     snprintf(from, sizeof from, "%s/%s", r->folder, capture);
@@ -406,15 +459,62 @@ static int capture_finish(const struct request *r, const char *capture, size_t n
     return status;
 }
 
+static int is_capture(const struct dirent *entry)
+{
+    const char *dot = strrchr(entry->d_name, '.');
+    return dot && !strcmp(dot, ".capture");
+}
+
+/* Why there is no capture, as far as the command's file tells. */
+static const char *reason(const char *command)
+{
+    char path[PATH_MAX] = "";
+    Elf64_Ehdr head;
+    struct stat status;
+    const char *dirs = getenv("PATH");
+    if (strchr(command, '/'))
+        snprintf(path, sizeof path, "%s", command);
+    for (const char *dir = dirs; !*path && dir;
+         dir = strchr(dir, ':') ? strchr(dir, ':') + 1 : NULL) {
+        snprintf(path, sizeof path, "%.*s/%s", (int)strcspn(dir, ":"), dir, command);
+        if (access(path, X_OK) != 0)
+            *path = 0;
+    }
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &status) != 0 || pread(fd, &head, sizeof head, 0) != sizeof head ||
+        memcmp(head.e_ident, ELFMAG, SELFMAG) != 0) {
+        if (fd >= 0)
+            close(fd);
+        return "it is not a dynamically linked program, or cleared LD_PRELOAD for what it ran";
+    }
+    bool dynamic = head.e_ident[EI_CLASS] != ELFCLASS64;
+    for (unsigned i = 0; i < head.e_phnum && !dynamic; i++) {
+        Elf64_Phdr row;
+        dynamic = pread(fd, &row, sizeof row, (off_t)(head.e_phoff + i * head.e_phentsize)) ==
+                      sizeof row &&
+                  row.p_type == PT_INTERP;
+    }
+    close(fd);
+    if (!dynamic)
+        return "it is statically linked: link it dynamically, so that its calls can be seen";
+    if (status.st_mode & (S_ISUID | S_ISGID))
+        return "it is setuid or setgid, and the dynamic linker ignores LD_PRELOAD: record a copy"
+               " without that bit";
+    if (head.e_ident[EI_CLASS] != ELFCLASS64)
+        return "it is not a 64-bit program: the recorder is";
+    return "the dynamic linker did not load the recorder: another architecture, file capabilities,"
+           " or a C library that is not glibc";
+}
+
 /* Converts all captures, in the order of their start. Exit status. */
 static int captures_finish(const struct request *r)
 {
     struct dirent **entries;
     struct error err;
-    int n = scandir(r->folder, &entries, unrecorded_capture, alphasort), status = DONE;
+    int n = scandir(r->folder, &entries, is_capture, alphasort), status = DONE;
     if (n <= 0) {
         fprintf(stderr, "alloclab record: %s: nothing was recorded: %s\n", r->command[0],
-                n < 0 ? strerror(errno) : unrecorded_reason(r->command[0]));
+                n < 0 ? strerror(errno) : reason(r->command[0]));
         return REFUSED;
     }
     for (int i = 0; i < n; i++) {
@@ -426,7 +526,6 @@ static int captures_finish(const struct request *r)
         free(entries[i]);
     }
     free(entries);
-    unrecorded_print(r->folder);
     if (status == UNTRUE)
         fprintf(stderr, "alloclab record: a trace above is not the whole truth: ops were lost, or"
                         " stand in an order that cannot be\n");
@@ -439,7 +538,7 @@ static void folder_remove(const struct request *r)
     DIR *dir = opendir(r->folder);
     for (struct dirent *e = dir ? readdir(dir) : NULL; e; e = readdir(dir)) {
         snprintf(path, sizeof path, "%s/%s", r->folder, e->d_name);
-        if (unrecorded_capture(e) || !strcmp(e->d_name, CAPTURE_EXECS))
+        if (is_capture(e))
             unlink(path);
     }
     if (dir)
@@ -463,7 +562,7 @@ static int record_main(int argc, char **argv)
     struct request r = {.children = true, .clock = true};
     struct error err;
     int status = REFUSED, command_status;
-    if (request_parse(&r, argc, argv, &err) || library_beside(CAPTURE_LIBRARY, r.library, &err) ||
+    if (request_parse(&r, argc, argv, &err) || library_beside(LIBRARY, r.library, &err) ||
         folder_make(&r, &err)) {
         fprintf(stderr, "alloclab record: %s\n", err.text);
         free(r.trace);

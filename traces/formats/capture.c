@@ -30,6 +30,7 @@
 #include "traces/address_map.h"
 #include "traces/capture_order.h"
 #include "traces/capture_read.h"
+#include "traces/sites.h"
 
 enum {
     MAX_ANCESTORS = 1000,
@@ -70,6 +71,7 @@ struct conversion {
     int64_t trace_threads;
     uint64_t position; /* of the event at hand, from 1 */
     uint64_t clock, clock_start;
+    uint64_t site; /* of the event at hand */
     bool clock_started;
     struct error *err;
 };
@@ -115,6 +117,7 @@ static int put_plain(struct conversion *c, uint8_t kind, int64_t thread)
 static int put(struct conversion *c, struct thread *t, struct trace_op op)
 {
     op.clock_ns = c->clock;
+    op.site = op.kind <= TRACE_REALLOC ? c->site : 0;
     if (!c->out)
         return 0;
     if (t->number == NO_NUMBER) {
@@ -334,8 +337,16 @@ static void clock_follow(struct conversion *c, const struct capture_event *e)
     c->clock = now > c->clock ? now : c->clock;
 }
 
+/* The number of the event's site; 0 also where the trace's table has no room for it. */
+static void site_follow(struct conversion *c, const struct capture_event *e)
+{
+    struct error ignored;
+    c->site = e->site ? sites_of_frame(c->in.sites, e->site, &ignored) : 0;
+}
+
 static int convert_event(struct conversion *c, struct thread *t, const struct capture_event *e)
 {
+    site_follow(c, e);
     switch (e->kind) {
     case CAPTURE_ALLOC:
     case CAPTURE_CALLOC:
@@ -653,6 +664,7 @@ static int put_meta(struct conversion *c)
         {"unseen_frees", r->unseen_frees, false},
         {"sample", h->sample > 1 ? h->sample : 0, false},
         {"skipped_calls", r->skipped_calls, false},
+        {"siteless_calls", r->siteless_calls, false},
         {"odd_marks", r->odd_marks, false},
         {"clamped_sizes", r->clamped_sizes, false},
         {"inherited_objects", r->inherited_objects, r->forked},
@@ -682,6 +694,9 @@ static int convert_open(struct conversion *c)
     r->forked = h->parent[0] != 0;
     r->nested_calls = h->nested_calls;
     r->skipped_calls = h->skipped_calls;
+    r->siteless_calls = h->siteless_calls;
+    c->in.sites = trace_writer_sites(c->out);
+    c->in.site_paths = c->options->paths;
     const struct family family = {.capture = &c->in};
     if (threads_make(c))
         return -1;

@@ -14,6 +14,7 @@ struct capture_options {
     bool whole_command; /* the command line with its arguments goes into the trace, not only its
                            name */
     bool clock;         /* keep the clock */
+    bool paths;         /* of modules that sites are in go into the trace, not only their names */
 };
 
 struct capture_report {
@@ -24,9 +25,10 @@ struct capture_report {
     uint64_t unseen_frees; /* of recorded objects, while the recording was stopped */
     uint64_t stops;        /* how often it was */
     uint64_t nested_calls; /* the allocator's own: not part of the program */
-    uint64_t skipped_calls; /* of objects that are not in the sample */
-    uint64_t odd_marks;     /* ends of, or switches to, a scope that is not open: dropped */
-    uint64_t clamped_sizes; /* larger than a trace can say */
+    uint64_t siteless_calls; /* whose site could not be noted: the recorder had no memory for it */
+    uint64_t skipped_calls;  /* of objects that are not in the sample */
+    uint64_t odd_marks;      /* ends of, or switches to, a scope that is not open: dropped */
+    uint64_t clamped_sizes;  /* larger than a trace can say */
     uint64_t inherited_objects;
     uint32_t pid;
     bool forked; /* a child of a recorded process, in the same image */

@@ -7,9 +7,11 @@
 
 #include "traces/recorder/sink.h"
 
-struct call_state {    /* of a thread */
-    bool inside;       /* in the next allocator: further calls are its own */
-    bool resolving;    /* in the dynamic linker: further allocations come from the arena */
+struct call_state { /* of a thread */
+    bool inside;    /* in the next allocator: further calls are its own */
+    bool resolving; /* in the dynamic linker: further allocations come from the arena */
+    uintptr_t outer,
+        outer_sp;      /* of a C++ operator under way: its caller, and where its stack begins */
     void *caller;      /* in the library that called the last operator that was looked up */
     const void *noted; /* the last block noted as given out */
     const void *sized_address;
@@ -27,6 +29,21 @@ bool call_enter(const void *caller, bool *was_inside);
 static inline void call_leave(bool was_inside)
 {
     call_state.inside = was_inside;
+}
+
+/*
+ * The frame for a record, or NULL if sites are not wanted. What the C++ library allocates for an
+ * operator is its caller's: the library calls us at once, and an operator that has thrown leaves a
+ * note that nobody so near can find.
+ */
+static inline const struct frame *call_sited(struct frame *frame)
+{
+    enum { NEAR_BYTES = 256 };
+    if (LIKELY(!sink_settings.sites))
+        return NULL;
+    if (call_state.outer && call_state.outer_sp - frame->sp < NEAR_BYTES)
+        frame->caller = call_state.outer;
+    return frame;
 }
 
 /* Notes it, if it is in the sample. */

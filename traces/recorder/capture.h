@@ -22,6 +22,18 @@
  *     long                   kind 4 | its kind 8 | flags 8 | log2 of the alignment 8; then three
  *                            words: stamp, address, size
  *
+ * Where sites are recorded, a word may stand before a record and say which site its call has, and
+ * others what that is. They are no events and have no stamp; each lane counts its own:
+ *
+ *     site                   kind 4 | number of a node 32: of the record that follows
+ *     node                   kind 4 | number of the node that called it, 0: none 32 | module 16; then
+ *                            a word: the place as an ELF file's addresses count, of the call, that is
+ *                            the return address less 1. Nodes are numbered in their order from 1
+ *     module                 kind 4 | bytes of the build id 8 | of the name 16; then both, each as
+ *                            whole words. Modules are numbered in their order from 1; 0: a place that
+ *                            is in none, and has no address then
+ *     forget                 kind 4: nodes and modules are counted from 1 again
+ *
  * Stamps are differences to the stamp before. Addresses are differences / 16, signed, to the last
  * one of the same region, rounded down to 16; bit 45 of an address is its region, because a heap
  * that grows from the program's end and those that are mapped differ in it. A long record holds
@@ -53,6 +65,10 @@ enum capture_kind {
     CAPTURE_FREE_SIZED,    /* size = as the program gave it */
     CAPTURE_FREE_NULL,     /* short form of free(NULL) */
     CAPTURE_REALLOC_NULL,  /* short form of the begin of realloc(NULL, size) */
+    CAPTURE_SITE,          /* this and the next three are no events: see above */
+    CAPTURE_NODE,
+    CAPTURE_MODULE,
+    CAPTURE_FORGET,
     CAPTURE_LONG = 15,
     /* these are long */
     CAPTURE_ALIGNED,     /* with the alignment */
@@ -84,9 +100,18 @@ enum {
     CAPTURE_NULL_AT = 21, /* the size of NULL */
     CAPTURE_GRAIN = 4,    /* log2 of the unit of address differences */
     CAPTURE_LONG_WORDS = 4,
+    CAPTURE_CALLER_AT = 4, /* and a site's number */
+    CAPTURE_CALLER_BITS = 32,
+    CAPTURE_MODULE_AT = 36,
+    CAPTURE_MODULE_BITS = 16,
+    CAPTURE_BUILD_AT = 4, /* bytes of a module's build id */
+    CAPTURE_BUILD_BITS = 8,
+    CAPTURE_NAME_AT = 12, /* bytes of its name */
+    CAPTURE_NAME_BITS = 16,
+    CAPTURE_DEPTH = 256, /* most frames of a stack */
 };
 
-#define CAPTURE_MAGIC         UINT64_C(0x3230504143424c41) /* "ALBCAP02" */
+#define CAPTURE_MAGIC         UINT64_C(0x3330504143424c41) /* "ALBCAP03" */
 #define CAPTURE_CHUNK_MAGIC   UINT64_C(0x6b6e756863424c41) /* "ALBchunk"; plus the chunk's offset */
 #define CAPTURE_HEADER_BYTES  ((uint64_t)64 << 10)
 #define CAPTURE_CELL_BYTES    ((uint64_t)4 << 10)
@@ -94,9 +119,11 @@ enum {
 #define CAPTURE_CHUNK_WORDS   ((CAPTURE_ROOM_BYTES - sizeof(struct capture_chunk)) / sizeof(uint64_t))
 #define CAPTURE_NAME_BYTES    64
 #define CAPTURE_COMMAND_BYTES 32768
-#define CAPTURE_RECORDER      "alloclab-record 2"
+#define CAPTURE_RECORDER      "alloclab-record 3"
 #define CAPTURE_GROUP         16      /* most records of a lane between two moves of the clock */
 #define CAPTURE_SLOW_PER_S    1000000 /* records that are rarer than that are timed one by one */
+
+enum capture_sites { CAPTURE_SITES_NO, CAPTURE_SITES_CALLER, CAPTURE_SITES_STACK };
 
 struct capture_time {
     uint64_t stamp, ns; /* at the same moment; CLOCK_MONOTONIC */
@@ -125,15 +152,16 @@ struct capture_header {
     struct capture_time lost; /* the last stamp before the first loss, and when that was; or 0 */
     uint64_t nested_calls;    /* made by the allocator itself inside another call: not recorded */
     uint64_t skipped_calls;   /* not in the sample */
+    uint64_t siteless_calls;  /* whose site is not known: no memory, or no room, for its table */
     uint64_t record_ps;       /* what a record costs, measured at the start */
     uint32_t by_counter;      /* stamps are the time stamp counter's; else CLOCK_MONOTONIC in ns */
     uint32_t lanes_at_fork;   /* of the parent; meaningful if parent[0] */
     uint32_t fork_thread;     /* the thread that forked, by the parent's number */
     uint32_t pid;
-    uint32_t each;          /* each record is timed */
-    uint32_t sample;        /* one object in so many is recorded */
-    uint32_t command_bytes; /* NUL-separated arguments */
-    uint32_t reserved;
+    uint32_t each;                   /* each record is timed */
+    uint32_t sample;                 /* one object in so many is recorded */
+    uint32_t command_bytes;          /* NUL-separated arguments */
+    uint32_t sites;                  /* enum capture_sites */
     char recorder[32];               /* CAPTURE_RECORDER */
     char parent[CAPTURE_NAME_BYTES]; /* file name of the capture this process was forked from, or ""
                                       */
@@ -157,16 +185,6 @@ static inline int capture_sampled(uint64_t address, uint32_t n)
     return (hash >> 32) * n >> 32 == 0;
 }
 
-/*
- * Beside the captures: what the processes started, if `record` made the file. A line is written before each
- * exec: PID NS WORD PATH, where NS is CLOCK_MONOTONIC. A process whose exec has no later capture was not recorded.
- */
-#define CAPTURE_LIBRARY      "liballoclab-record.so"
-#define CAPTURE_EXECS        "execs"
-#define CAPTURE_EXEC_WITH    "with"    /* the recorder is in the LD_PRELOAD of the new image */
-#define CAPTURE_EXEC_WITHOUT "without" /* it is not */
-#define CAPTURE_EXEC_FAILED  "failed"  /* after the call: nothing was started */
-
 /* The environment that tells the recorder what to do. */
 #define CAPTURE_ENV_DIR                                                                            \
     "ALLOCLAB_RECORD_DIR" /* absolute path of an existing folder; unset: record nothing */
@@ -176,6 +194,8 @@ static inline int capture_sampled(uint64_t address, uint32_t n)
 #define CAPTURE_ENV_START  "ALLOCLAB_RECORD_START"  /* "off": not before a start */
 #define CAPTURE_ENV_SIGNAL "ALLOCLAB_RECORD_SIGNAL" /* its number: starts and stops */
 #define CAPTURE_ENV_SAMPLE "ALLOCLAB_RECORD_SAMPLE" /* N: one object in N */
+#define CAPTURE_ENV_SITES                                                                          \
+    "ALLOCLAB_RECORD_SITES" /* "caller", or how many frames of the stack; unset: no sites */
 #define CAPTURE_ENV_TICKS                                                                          \
     "ALLOCLAB_RECORD_TICKS" /* of the time stamp counter a second; 0 or unset: it is no clock */
 

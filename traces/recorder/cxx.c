@@ -18,6 +18,7 @@ struct operator
 { /* the next definition; filled at the first call */
     void *_Atomic function;
     _Atomic bool allocators; /* it does not go through malloc and free */
+    _Atomic bool aside;      /* there is more to do than to pass the call on */
 };
 
 __attribute__((noinline, cold)) static void *operator_find(struct operator* op, const char *symbol,
@@ -31,7 +32,10 @@ __attribute__((noinline, cold)) static void *operator_find(struct operator* op, 
         (void)ignored;
         abort();
     }
-    atomic_store_explicit(&op->allocators, call_is_allocators(function), memory_order_relaxed);
+    bool allocators = call_is_allocators(function);
+    bool told = sink_ready() && sink_settings.sites == CAPTURE_SITES_CALLER;
+    atomic_store_explicit(&op->allocators, allocators, memory_order_relaxed);
+    atomic_store_explicit(&op->aside, allocators || told, memory_order_relaxed);
     atomic_store_explicit(&op->function, function, memory_order_release);
     return function;
 }
@@ -43,17 +47,28 @@ static inline void *operator_next(struct operator* op, const char *symbol, void 
 }
 
 /* After the allocator's own operator new, unless it went through malloc after all. */
-static void note_new(void *p, size_t size, size_t align, const void *caller)
+static void note_new(void *p, size_t size, size_t align, struct frame *frame)
 {
     bool was_inside;
-    if ((p && p == call_state.noted) || !call_enter(caller, &was_inside))
+    if ((p && p == call_state.noted) || !call_enter((const void *)frame->caller, &was_inside))
         return;
     call_note((struct record){.kind = align ? CAPTURE_ALIGNED : CAPTURE_ALLOC,
                               .flags = p ? 0 : CAPTURE_FAILED,
                               .align_log2 = (uint8_t)call_align_log2(align),
                               .address = (uintptr_t)p,
-                              .size = size});
+                              .size = size,
+                              .frame = call_sited(frame)});
     call_leave(was_inside);
+}
+
+/* Before the C++ library's operator new: what it allocates has our caller, or the caller of the
+ * operator that we are part of. */
+static void outer_begin(struct frame *frame)
+{
+    call_state.noted = NULL;
+    call_sited(frame);
+    call_state.outer = frame->caller;
+    call_state.outer_sp = frame->sp;
 }
 
 /* Before the allocator's own operator delete; true if call_leave() is due after it. */
@@ -73,17 +88,29 @@ static bool note_delete(void *p, bool sized, size_t size, const void *caller, bo
  * throw through us: nothing is held meanwhile.
  */
 #define OPERATOR_NEW(name, symbol, PARAMS, ARGS, ALIGN)                                            \
+    static struct operator name##_next;                                                            \
+    static __attribute__((noinline)) void *name##_aside PARAMS                                     \
+    {                                                                                              \
+        struct frame frame = FRAME_HERE(__builtin_return_address(0));                              \
+        uintptr_t outer = call_state.outer, outer_sp = call_state.outer_sp;                        \
+        void *(*call)PARAMS;                                                                       \
+        *(void **)&call = atomic_load_explicit(&name##_next.function, memory_order_acquire);       \
+        outer_begin(&frame);                                                                       \
+        void *p = call ARGS;                                                                       \
+        call_state.outer = outer;                                                                  \
+        call_state.outer_sp = outer_sp;                                                            \
+        if (atomic_load_explicit(&name##_next.allocators, memory_order_relaxed))                   \
+            note_new(p, size, ALIGN, &frame);                                                      \
+        return p;                                                                                  \
+    }                                                                                              \
     RECORDER_EXPORT void *name PARAMS __asm__(symbol);                                             \
     RECORDER_EXPORT void *name PARAMS                                                              \
     {                                                                                              \
-        static struct operator next;                                                               \
         void *(*call)PARAMS;                                                                       \
-        *(void **)&call = operator_next(&next, symbol, __builtin_return_address(0));               \
-        call_state.noted = NULL;                                                                   \
-        void *p = call ARGS;                                                                       \
-        if (atomic_load_explicit(&next.allocators, memory_order_relaxed))                          \
-            note_new(p, size, ALIGN, __builtin_return_address(0));                                 \
-        return p;                                                                                  \
+        *(void **)&call = operator_next(&name##_next, symbol, __builtin_return_address(0));        \
+        if (UNLIKELY(atomic_load_explicit(&name##_next.aside, memory_order_relaxed)))              \
+            return name##_aside ARGS;                                                              \
+        return call ARGS;                                                                          \
     }
 
 #define OPERATOR_DELETE(name, symbol, PARAMS, ARGS, SIZED, SIZE)                                   \

@@ -136,6 +136,20 @@ static bool lane_empty(struct lane *l)
     return true;
 }
 
+bool lane_reserve(struct lane *l, uint32_t words)
+{
+    sigset_t all, before;
+    if (l->used + words + LANE_MOST_WORDS <= CAPTURE_CHUNK_WORDS)
+        return true;
+    int error = errno;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool emptied = lane_empty(l);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return emptied;
+}
+
 /* Gives the lane, whose room is empty, to the calling thread. */
 static bool lane_begin(struct lane *l)
 {
@@ -162,6 +176,7 @@ static bool lane_begin(struct lane *l)
     l->chunk->sequence = 0;
     l->chunk->stamp = l->stamp;
     l->chunk->address[0] = l->chunk->address[1] = 0;
+    site_lane_begins(l);
     atomic_store(&l->guard->limit, LANE_LIMIT);
     return true;
 }

@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "traces/recorder/capture.h"
+#include "traces/recorder/site.h"
 
 #define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
@@ -42,9 +43,10 @@ struct lane {
     uint32_t group; /* records between two moves of the clock */
     uint64_t moved; /* to where, last */
     _Atomic bool claimed;
-    _Atomic int ending; /* the thread's id for the kernel: when that is gone, the lane is free */
-    struct lane *inner; /* for who interrupts a put into this one */
-    uint32_t records;   /* counted where stamps are no clock */
+    _Atomic int ending;  /* the thread's id for the kernel: when that is gone, the lane is free */
+    struct lane *inner;  /* for who interrupts a put into this one */
+    uint32_t records;    /* counted where stamps are no clock */
+    struct sites *sites; /* NULL: none yet */
 };
 
 struct self { /* what a thread knows of itself */
@@ -55,12 +57,13 @@ struct self { /* what a thread knows of itself */
 
 struct record {
     uint64_t address, size;
+    const struct frame *frame; /* the call's, if its site is wanted; else NULL */
     enum capture_kind kind;
     uint8_t flags, align_log2;
 };
 
 enum {
-    LANE_MOST_WORDS = CAPTURE_LONG_WORDS, /* of one put */
+    LANE_MOST_WORDS = 1 + CAPTURE_LONG_WORDS, /* of one put: a site, and the record */
     LANE_LIMIT = (int)CAPTURE_CHUNK_WORDS - LANE_MOST_WORDS + 1,
 };
 
@@ -95,11 +98,21 @@ static inline void lane_commit(struct lane *l, uint32_t at, uint64_t word, uint6
     __atomic_store_n(&l->chunk->words, at + 1, __ATOMIC_RELAXED);
 }
 
+/* Makes room for so many words before a put, which finds its own too. False: there is none. */
+__attribute__((noinline, cold)) bool lane_reserve(struct lane *l, uint32_t words);
+
+/* Counts words that were stored, of records that are no events. */
+static inline void lane_count(struct lane *l, uint32_t used)
+{
+    l->used = used;
+    __atomic_store_n(&l->chunk->words, used, __ATOMIC_RELEASE);
+}
+
 /* One record into a lane that is ours and has room. Inlined, so that a kind that is known leaves
  * only its own form. */
 static inline __attribute__((always_inline)) void lane_write(struct lane *l, const struct record r)
 {
-    uint32_t at = l->used;
+    uint32_t site_words = r.frame ? site_put(l, r.frame) : 0, at = l->used + site_words;
     uint64_t stamp = stamp_now(l), since = stamp - l->stamp;
     unsigned region = r.address >> 45 & 1;
     uint64_t apart = r.address - l->address[region];

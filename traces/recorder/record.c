@@ -36,6 +36,7 @@ static struct {
     void *(*valloc)(size_t);
     void *(*pvalloc)(size_t);
     void (*free)(void *);
+    int (*dlclose)(void *);
 } next;
 
 struct text { /* where a library's lies */
@@ -145,13 +146,14 @@ __attribute__((noinline, cold)) static void resolve(void)
     *(void **)&next.memalign = lookup("memalign");
     *(void **)&next.valloc = lookup("valloc");
     *(void **)&next.pvalloc = lookup("pvalloc");
+    *(void **)&next.dlclose = lookup("dlclose");
     *(void **)&next.malloc = lookup("malloc"); /* last: it says that all are there */
     c_library = text_of((const void *)(uintptr_t)getpid);
     linker = text_of((const void *)(uintptr_t)_dl_find_object);
     recorder = text_of(arena);
     allocator = text_of((const void *)(uintptr_t)next.malloc);
     call_state.resolving = false;
-    atomic_fetch_and(&sink_aside, (uint8_t)~SINK_UNRESOLVED);
+    sink_aside_remove(SINK_UNRESOLVED);
     errno = error;
 }
 
@@ -237,7 +239,7 @@ static inline struct call call_begin(const void *caller)
 
 /* After a call that yields memory. */
 static void *note_result(const struct call *c, enum capture_kind kind, size_t align, void *p,
-                         size_t size)
+                         size_t size, struct frame *frame)
 {
     call_state.inside = c->was_inside;
     if (!c->noted)
@@ -247,7 +249,8 @@ static void *note_result(const struct call *c, enum capture_kind kind, size_t al
                               .flags = p ? 0 : CAPTURE_FAILED,
                               .align_log2 = (uint8_t)call_align_log2(align),
                               .address = (uintptr_t)p,
-                              .size = size});
+                              .size = size,
+                              .frame = call_sited(frame)});
     return p;
 }
 
@@ -256,6 +259,15 @@ static inline bool goes_aside(void)
 {
     if (UNLIKELY(call_state.inside | call_state.resolving |
                  atomic_load_explicit(&sink_aside, memory_order_relaxed)))
+        return true;
+    call_state.inside = true;
+    return false;
+}
+
+static inline bool frees_go_aside(void)
+{
+    if (UNLIKELY(call_state.inside | call_state.resolving |
+                 atomic_load_explicit(&sink_aside_frees, memory_order_relaxed)))
         return true;
     call_state.inside = true;
     return false;
@@ -276,12 +288,13 @@ static inline __attribute__((always_inline)) void *note_short(enum capture_kind 
 
 #define CALLER __builtin_return_address(0)
 
-static __attribute__((noinline, cold)) void *malloc_aside(size_t size, const void *caller)
+static __attribute__((noinline)) void *malloc_aside(size_t size, const void *caller)
 {
+    struct frame frame = FRAME_HERE(caller);
     if (early())
         return arena_alloc(size);
     struct call c = call_begin(caller);
-    return note_result(&c, CAPTURE_ALLOC, 0, next.malloc(size), size);
+    return note_result(&c, CAPTURE_ALLOC, 0, next.malloc(size), size, &frame);
 }
 
 RECORDER_EXPORT void *malloc(size_t size)
@@ -291,13 +304,14 @@ RECORDER_EXPORT void *malloc(size_t size)
     return note_short(CAPTURE_ALLOC, next.malloc(size), size);
 }
 
-static __attribute__((noinline, cold)) void *calloc_aside(size_t count, size_t size, size_t bytes,
-                                                          const void *caller)
+static __attribute__((noinline)) void *calloc_aside(size_t count, size_t size, size_t bytes,
+                                                    const void *caller)
 {
+    struct frame frame = FRAME_HERE(caller);
     if (early())
         return arena_alloc(bytes);
     struct call c = call_begin(caller);
-    return note_result(&c, CAPTURE_CALLOC, 0, next.calloc(count, size), bytes);
+    return note_result(&c, CAPTURE_CALLOC, 0, next.calloc(count, size), bytes, &frame);
 }
 
 RECORDER_EXPORT void *calloc(size_t count, size_t size)
@@ -314,14 +328,15 @@ RECORDER_EXPORT void *calloc(size_t count, size_t size)
  * In a sample an object may come in, or leave, by being moved: then its realloc is noted as the
  * allocation or the release that it is for the sample.
  */
-static void *realloc_sampled(void *p, size_t size)
+static void *realloc_sampled(void *p, size_t size, const struct frame *frame)
 {
     bool was = is_wanted(p);
     if (was)
         call_note(
             (struct record){.kind = CAPTURE_REALLOC_BEGIN, .address = (uintptr_t)p, .size = size});
     void *q = next.realloc(p, size);
-    struct record end = {.kind = CAPTURE_REALLOC_END, .address = (uintptr_t)q, .size = size};
+    struct record end = {
+        .kind = CAPTURE_REALLOC_END, .address = (uintptr_t)q, .size = size, .frame = frame};
     if (!q)
         end.flags = CAPTURE_FAILED;
     else if (!is_wanted(q))
@@ -329,13 +344,14 @@ static void *realloc_sampled(void *p, size_t size)
     if (was)
         sink_put(end);
     else if (q && !end.flags)
-        call_note((struct record){.kind = CAPTURE_ALLOC, .address = (uintptr_t)q, .size = size});
+        call_note((struct record){
+            .kind = CAPTURE_ALLOC, .address = (uintptr_t)q, .size = size, .frame = frame});
     else
         sink_count_skipped();
     return q;
 }
 
-static void *realloc_noted(void *p, size_t size)
+static void *realloc_noted(void *p, size_t size, const struct frame *frame)
 {
     call_note(
         (struct record){.kind = CAPTURE_REALLOC_BEGIN, .address = (uintptr_t)p, .size = size});
@@ -343,7 +359,8 @@ static void *realloc_noted(void *p, size_t size)
     sink_put((struct record){.kind = CAPTURE_REALLOC_END,
                              .flags = q ? 0 : CAPTURE_FAILED,
                              .address = (uintptr_t)q,
-                             .size = size});
+                             .size = size,
+                             .frame = frame});
     return q;
 }
 
@@ -356,8 +373,9 @@ static void *realloc_from_arena(void *p, size_t size)
     return q;
 }
 
-static __attribute__((noinline, cold)) void *realloc_aside(void *p, size_t size, const void *caller)
+static __attribute__((noinline)) void *realloc_aside(void *p, size_t size, const void *caller)
 {
+    struct frame frame = FRAME_HERE(caller);
     if (early()) {
         if (!p)
             return arena_alloc(size);
@@ -367,17 +385,18 @@ static __attribute__((noinline, cold)) void *realloc_aside(void *p, size_t size,
     struct call c = call_begin(caller);
     if (!c.noted)
         return next.realloc(p, size);
-    void *q = sink_settings.sample > 1 ? realloc_sampled(p, size) : realloc_noted(p, size);
+    void *q =
+        (sink_settings.sample > 1 ? realloc_sampled : realloc_noted)(p, size, call_sited(&frame));
     call_state.inside = c.was_inside;
     return q;
 }
 
-RECORDER_EXPORT void *realloc(void *p, size_t size)
+static inline void *realloc_from(void *p, size_t size, const void *caller)
 {
     if (UNLIKELY(arena_owns(p)))
         return realloc_from_arena(p, size);
     if (UNLIKELY(goes_aside()))
-        return realloc_aside(p, size, CALLER);
+        return realloc_aside(p, size, caller);
     lane_put((struct record){.kind = CAPTURE_REALLOC_BEGIN, .address = (uintptr_t)p, .size = size});
     void *q = next.realloc(p, size);
     call_state.inside = false;
@@ -388,20 +407,28 @@ RECORDER_EXPORT void *realloc(void *p, size_t size)
     return q;
 }
 
+RECORDER_EXPORT void *realloc(void *p, size_t size)
+{
+    return realloc_from(p, size, CALLER);
+}
+
 /* Done here: the C library's own would come back to us through realloc. */
 RECORDER_EXPORT void *reallocarray(void *p, size_t count, size_t size)
 {
     size_t bytes;
     if (!__builtin_mul_overflow(count, size, &bytes))
-        return realloc(p, bytes);
+        return realloc_from(p, bytes, CALLER);
+    struct frame frame = FRAME_HERE(CALLER);
     struct call c = {0};
     if (!early())
         c = call_begin(CALLER);
     if (c.noted && is_wanted(p)) {
         call_note((struct record){
             .kind = CAPTURE_REALLOC_BEGIN, .address = (uintptr_t)p, .size = SIZE_MAX});
-        sink_put((struct record){
-            .kind = CAPTURE_REALLOC_END, .flags = CAPTURE_FAILED, .size = SIZE_MAX});
+        sink_put((struct record){.kind = CAPTURE_REALLOC_END,
+                                 .flags = CAPTURE_FAILED,
+                                 .size = SIZE_MAX,
+                                 .frame = call_sited(&frame)});
     }
     if (c.noted)
         call_state.inside = c.was_inside;
@@ -411,28 +438,31 @@ RECORDER_EXPORT void *reallocarray(void *p, size_t count, size_t size)
 
 RECORDER_EXPORT void *aligned_alloc(size_t align, size_t size)
 {
+    struct frame frame = FRAME_HERE(CALLER);
     if (early())
         return NULL;
     struct call c = call_begin(CALLER);
-    return note_result(&c, CAPTURE_ALIGNED, align, next.aligned_alloc(align, size), size);
+    return note_result(&c, CAPTURE_ALIGNED, align, next.aligned_alloc(align, size), size, &frame);
 }
 
 RECORDER_EXPORT int posix_memalign(void **result, size_t align, size_t size)
 {
+    struct frame frame = FRAME_HERE(CALLER);
     if (early())
         return ENOMEM;
     struct call c = call_begin(CALLER);
     int error = next.posix_memalign(result, align, size);
-    note_result(&c, CAPTURE_ALIGNED, align, error ? NULL : *result, size);
+    note_result(&c, CAPTURE_ALIGNED, align, error ? NULL : *result, size, &frame);
     return error;
 }
 
 RECORDER_EXPORT void *memalign(size_t align, size_t size)
 {
+    struct frame frame = FRAME_HERE(CALLER);
     if (early())
         return NULL;
     struct call c = call_begin(CALLER);
-    return note_result(&c, CAPTURE_ALIGNED, align, next.memalign(align, size), size);
+    return note_result(&c, CAPTURE_ALIGNED, align, next.memalign(align, size), size, &frame);
 }
 
 static size_t page_bytes(void)
@@ -442,18 +472,20 @@ static size_t page_bytes(void)
 
 RECORDER_EXPORT void *valloc(size_t size)
 {
+    struct frame frame = FRAME_HERE(CALLER);
     if (early())
         return NULL;
     struct call c = call_begin(CALLER);
-    return note_result(&c, CAPTURE_ALIGNED, page_bytes(), next.valloc(size), size);
+    return note_result(&c, CAPTURE_ALIGNED, page_bytes(), next.valloc(size), size, &frame);
 }
 
 RECORDER_EXPORT void *pvalloc(size_t size)
 {
+    struct frame frame = FRAME_HERE(CALLER);
     if (early())
         return NULL;
     struct call c = call_begin(CALLER);
-    return note_result(&c, CAPTURE_ALIGNED, page_bytes(), next.pvalloc(size), size);
+    return note_result(&c, CAPTURE_ALIGNED, page_bytes(), next.pvalloc(size), size, &frame);
 }
 
 /* ---- release ---- */
@@ -484,7 +516,7 @@ RECORDER_EXPORT void free(void *p)
 {
     if (UNLIKELY(arena_owns(p)))
         return;
-    if (UNLIKELY(goes_aside())) {
+    if (UNLIKELY(frees_go_aside())) {
         free_aside(p, CALLER);
         return;
     }
@@ -498,6 +530,29 @@ RECORDER_EXPORT void cfree(void *p);
 RECORDER_EXPORT void cfree(void *p)
 {
     free(p);
+}
+
+/* ---- code that goes ---- */
+
+static int unloads_read(struct dl_phdr_info *info, size_t bytes, void *out)
+{
+    (void)bytes;
+    *(unsigned long long *)out = info->dlpi_subs;
+    return 1;
+}
+
+RECORDER_EXPORT int dlclose(void *handle)
+{
+    static _Atomic unsigned long long seen;
+    unsigned long long unloads = 0;
+    early();
+    int status = next.dlclose(handle);
+    if (sink_settings.sites && status == 0) {
+        dl_iterate_phdr(unloads_read, &unloads);
+        if (atomic_exchange(&seen, unloads) != unloads)
+            site_code_unloaded();
+    }
+    return status;
 }
 
 /* ---- marks: the functions that api/alloclab_mark.h looks for ---- */

@@ -44,7 +44,8 @@ static char capture_path[PATH_MAX], only[256];
 static pthread_key_t thread_key;
 static bool thread_key_ok;
 
-_Atomic uint8_t sink_aside = SINK_NOT_STARTED | SINK_UNRESOLVED;
+_Atomic uint8_t sink_aside = SINK_NOT_STARTED | SINK_UNRESOLVED,
+                sink_aside_frees = SINK_NOT_STARTED | SINK_UNRESOLVED;
 struct sink_settings sink_settings;
 
 /* One line on standard error: this process is not recorded, and why. */
@@ -86,18 +87,15 @@ void sink_thread_begins(void)
 
 /* ---- what the environment wishes ---- */
 
-const char *sink_environment(char *const *list, const char *name)
+/* Not getenv: some programs (shells) define one of their own, and the C library's is then out of
+ * reach. */
+static const char *environment(const char *name)
 {
     size_t length = strlen(name);
-    for (char *const *e = list; e && *e; e++)
+    for (char **e = environ; e && *e; e++)
         if (strncmp(*e, name, length) == 0 && (*e)[length] == '=')
             return *e + length + 1;
     return NULL;
-}
-
-static const char *environment(const char *name)
-{
-    return sink_environment(environ, name);
 }
 
 /* The name it was started by, which an alternative's link may have given it, or else the file's. */
@@ -105,7 +103,7 @@ static void program_name(char *name, size_t room)
 {
     char path[PATH_MAX];
     const char *started = (const char *)getauxval(AT_EXECFN);
-    if (!started || strncmp(started, "/proc/", 6) == 0 || strncmp(started, "/dev/fd/", 8) == 0) {
+    if (!started || strncmp(started, "/proc/", 6) == 0) {
         ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
         path[n > 0 ? n : 0] = 0;
         started = path;
@@ -142,7 +140,8 @@ static void settings_read(struct capture_header *h)
 {
     const char *clock = environment(CAPTURE_ENV_CLOCK), *ticks = environment(CAPTURE_ENV_TICKS);
     const char *in = environment(CAPTURE_ENV_SAMPLE);
-    unsigned long sample = in ? strtoul(in, NULL, 10) : 1;
+    const char *sites = environment(CAPTURE_ENV_SITES);
+    unsigned long sample = in ? strtoul(in, NULL, 10) : 1, depth = 0;
     uint64_t per_s = 0;
 #if defined(__x86_64__)
     per_s = ticks ? strtoull(ticks, NULL, 10) : 0;
@@ -155,17 +154,35 @@ static void settings_read(struct capture_header *h)
         .each = clock && strcmp(clock, "each") == 0,
         .sample = sample > 1 ? (uint32_t)sample : 1,
     };
+    if (sites) {
+        depth = strtoul(sites, NULL, 10);
+        sink_settings.sites = depth ? CAPTURE_SITES_STACK : CAPTURE_SITES_CALLER;
+        sink_settings.site_depth = depth < CAPTURE_DEPTH ? (uint32_t)depth : CAPTURE_DEPTH;
+    }
     h->ticks_per_s = per_s ? per_s : 1000000000;
     h->by_counter = per_s != 0;
     h->each = sink_settings.each;
     h->sample = sink_settings.sample;
+    h->sites = sink_settings.sites;
+}
+
+uint8_t sink_aside_add(unsigned reasons)
+{
+    atomic_fetch_or(&sink_aside_frees, reasons & ~SINK_SITED);
+    return atomic_fetch_or(&sink_aside, reasons);
+}
+
+uint8_t sink_aside_remove(unsigned reasons)
+{
+    atomic_fetch_and(&sink_aside_frees, ~reasons);
+    return atomic_fetch_and(&sink_aside, ~reasons);
 }
 
 static void aside_start(bool off)
 {
-    bool special = sink_settings.sample > 1;
-    atomic_fetch_or(&sink_aside, (special ? SINK_SPECIAL : 0) | (off ? SINK_OFF : 0));
-    atomic_fetch_and(&sink_aside, (uint8_t)~SINK_NOT_STARTED);
+    sink_aside_add((sink_settings.sample > 1 ? SINK_SPECIAL : 0) |
+                   (sink_settings.sites ? SINK_SITED : 0) | (off ? SINK_OFF : 0));
+    sink_aside_remove(SINK_NOT_STARTED);
 }
 
 static bool starts_off(void)
@@ -283,6 +300,7 @@ static bool child_start(void)
     header->by_counter = of_parent->by_counter;
     header->each = of_parent->each;
     header->sample = of_parent->sample;
+    header->sites = of_parent->sites;
     munmap(of_parent, CAPTURE_HEADER_BYTES);
     header->started = lane_time();
     return true;
@@ -328,7 +346,7 @@ static int state_decide(bool is_child)
     if (on)
         aside_start(!is_child && starts_off());
     else
-        atomic_fetch_or(&sink_aside, SINK_NOT_STARTED);
+        sink_aside_add(SINK_NOT_STARTED);
     /* Before the first event, which asks for the state. */
     atomic_store(&wiped->state, on ? STATE_ON : STATE_OFF);
     if (on && is_child)
@@ -402,9 +420,9 @@ void sink_switch(bool on)
 {
     if (!sink_ready())
         return;
-    if (on && (atomic_fetch_and(&sink_aside, (uint8_t)~SINK_OFF) & SINK_OFF))
+    if (on && (sink_aside_remove(SINK_OFF) & SINK_OFF))
         sink_mark((struct record){.kind = CAPTURE_START});
-    else if (!on && !(atomic_fetch_or(&sink_aside, SINK_OFF) & SINK_OFF))
+    else if (!on && !(sink_aside_add(SINK_OFF) & SINK_OFF))
         sink_mark((struct record){.kind = CAPTURE_STOP});
 }
 
@@ -426,6 +444,11 @@ void sink_lost(uint64_t stamp)
 void sink_count_nested(void)
 {
     __atomic_fetch_add(&header->nested_calls, 1, __ATOMIC_RELAXED);
+}
+
+void sink_count_siteless(void)
+{
+    __atomic_fetch_add(&header->siteless_calls, 1, __ATOMIC_RELAXED);
 }
 
 void sink_count_skipped(void)

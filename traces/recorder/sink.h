@@ -20,6 +20,7 @@ enum sink_aside {                       /* why a call does not go the short way 
                   SINK_UNRESOLVED = 2,  /* the next definitions are not known yet */
                   SINK_OFF = 4,         /* between a stop and a start */
                   SINK_SPECIAL = 8,     /* samples */
+                  SINK_SITED = 16,      /* of calls that make memory: their sites are wanted */
 };
 
 struct sink_settings {
@@ -27,9 +28,14 @@ struct sink_settings {
     uint64_t slow;        /* ticks: records that far apart are timed one by one */
     bool each;            /* all are */
     uint32_t sample;
+    enum capture_sites sites;
+    uint32_t site_depth; /* most frames of a stack */
 };
 
-extern _Atomic uint8_t sink_aside; /* 0: note the call the short way */
+extern _Atomic uint8_t sink_aside;        /* 0: note the call the short way */
+extern _Atomic uint8_t sink_aside_frees;  /* the same, of calls that release memory */
+uint8_t sink_aside_add(unsigned reasons); /* what they were */
+uint8_t sink_aside_remove(unsigned reasons);
 
 extern struct sink_settings sink_settings;
 
@@ -42,13 +48,10 @@ bool sink_ready(void);
 void sink_put(struct record r);
 void sink_mark(struct record r); /* the same at a time of its own: in order with other threads */
 
-void sink_count_nested(void);  /* a call made by the allocator itself: counted, not recorded */
-void sink_count_skipped(void); /* a call on an object that is not in the sample */
-void sink_switch(bool on);     /* start, stop; harmless if it is so already */
-
-/* The variable's value in this environment, or NULL. Not getenv: some programs (shells) define one
- * of their own, and the C library's is then out of reach. */
-const char *sink_environment(char *const *list, const char *name);
+void sink_count_nested(void);   /* a call made by the allocator itself: counted, not recorded */
+void sink_count_siteless(void); /* a call whose site could not be noted */
+void sink_count_skipped(void);  /* a call on an object that is not in the sample */
+void sink_switch(bool on);      /* start, stop; harmless if it is so already */
 
 /* ---- for lanes ---- */
 
