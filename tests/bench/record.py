@@ -45,6 +45,8 @@ def recorders(folder, rate):
     """name: (environment, command that goes before)"""
     ours = {"LD_PRELOAD": str(RECORDER), "ALLOCLAB_RECORD_DIR": str(folder), "ALLOCLAB_RECORD_TICKS": rate}
     table = {"bare": ({}, []), "alloclab": (ours, []), "each call timed": ({**ours, "ALLOCLAB_RECORD_CLOCK": "each"}, []),
+             "sites: caller": ({**ours, "ALLOCLAB_RECORD_SITES": "caller"}, []),
+             "sites: stacks": ({**ours, "ALLOCLAB_RECORD_SITES": "64"}, []),
              "libmemusage": ({"LD_PRELOAD": MEMUSAGE}, []),
              "16-byte shim": ({"LD_PRELOAD": str(BUILD / "record_shim.so"), "RECORD_SHIM": str(folder / "shim")}, [])}
     if shutil.which("heaptrack"):
