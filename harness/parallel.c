@@ -286,10 +286,12 @@ void parallel_loop_set(struct parallel *p, const struct parallel_loop *loop)
 
 bool parallel_begin(struct parallel *p)
 {
-    for (unsigned i = 0; i < p->copies; i++)
+    for (unsigned i = 0; i < p->copies; i++) {
+        replay_layout_next(&p->replays[i]);
         if (!replay_pass_begin(&p->replays[i]) ||
             !p->loop.runs(p->loop.ctx, &p->replays[i], i, 0, p->plan->start_runs))
             return false;
+    }
     return true;
 }
 

@@ -5,18 +5,21 @@
  * of the current scope is the third form, since recordings hold many. Everything else is in
  * rare_word(), out of line.
  *
- * The touch policy and parallel replay are compile-time constants of an inlined body, so no variant
- * pays for another. The test of the result for NULL stands for the one that any program makes.
+ * The touch policy and the way of calling are compile-time constants of an inlined body, so no
+ * variant pays for another; and all of it is there several times (layouts.h). The test of the result
+ * for NULL stands for the one that any program makes.
  */
 #include "harness/replay.h"
 
 #include <errno.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <time.h>
 
 #include "allocators/lib/generic.h"
+#include "harness/layouts.h"
 #include "harness/pass.h"
 #include "harness/views.h"
 
@@ -179,10 +182,10 @@ static __attribute__((noinline)) const uint64_t *rare_word(struct replay *r,
 static inline __attribute__((always_inline)) bool words_run(struct replay *r,
                                                             struct replay_thread *t, uint64_t words,
                                                             const enum touch touch,
-                                                            const bool parallel)
+                                                            const enum calling calling)
 {
     void *(*const alloc)(struct heap *, size_t, size_t) = r->design->alloc;
-    void (*const free)(struct heap *, void *, size_t) = r->design->free;
+    void (*const release)(struct heap *, void *, size_t) = r->design->free;
     void **const slots = r->slots;
     const uint32_t size_mask = r->size_mask;
     const uint64_t *p = t->next, *const end = p + words;
@@ -193,7 +196,9 @@ static inline __attribute__((always_inline)) bool words_run(struct replay *r,
         void **slot = &slots[PLAN_SLOT(word)];
         __builtin_prefetch(&slots[PLAN_SLOT(p[PLAN_PREFETCH])], 1);
         if (PLAN_KIND(word) == PLAN_ALLOC) {
-            void *made = alloc(c.alloc_view, PLAN_LOW(word), ALLOCATOR_ALIGN);
+            void *made = calling == CALLING_MALLOC
+                             ? malloc(PLAN_LOW(word))
+                             : alloc(c.alloc_view, PLAN_LOW(word), ALLOCATOR_ALIGN);
             if (__builtin_expect(!made, 0)) {
                 replay_note(r, made);
                 return false;
@@ -203,7 +208,10 @@ static inline __attribute__((always_inline)) bool words_run(struct replay *r,
             p++;
         } else if (__builtin_expect(PLAN_KIND(word) <= PLAN_SIZED, 1)) {
             uint32_t known = size_mask | -(PLAN_KIND(word) - PLAN_FREE);
-            free(c.free_view, *slot, PLAN_LOW(word) & known);
+            if (calling == CALLING_MALLOC)
+                free(*slot);
+            else
+                release(c.free_view, *slot, PLAN_LOW(word) & known);
             p++;
         } else if (PLAN_KIND(word) == PLAN_RARE && PLAN_RARE_KIND(p[1]) == PLAN_RARE_REALLOC) {
             void *made = realloc_call(r, c.free_view, c.alloc_view, *slot, PLAN_LOW(word), p[1]);
@@ -214,7 +222,7 @@ static inline __attribute__((always_inline)) bool words_run(struct replay *r,
             *slot = made;
             p += 2;
         } else {
-            p = rare_word(r, t, &c, p, parallel);
+            p = rare_word(r, t, &c, p, calling == CALLING_PARALLEL);
             if (__builtin_expect(replay_failed(r), 0))
                 return false;
         }
@@ -223,16 +231,54 @@ static inline __attribute__((always_inline)) bool words_run(struct replay *r,
     return true;
 }
 
-static bool words_serial(struct replay *r, struct replay_thread *t, uint64_t words)
+/* The loop for the replay's touch policy. */
+static inline __attribute__((always_inline)) bool
+words_touch(struct replay *r, struct replay_thread *t, uint64_t words, const enum calling calling)
 {
     switch (r->touch) {
     case TOUCH_NONE:
-        return words_run(r, t, words, TOUCH_NONE, false);
+        return words_run(r, t, words, TOUCH_NONE, calling);
     case TOUCH_FIRST:
-        return words_run(r, t, words, TOUCH_FIRST, false);
+        return words_run(r, t, words, TOUCH_FIRST, calling);
     default:
-        return words_run(r, t, words, TOUCH_LINE, false);
+        return words_run(r, t, words, TOUCH_LINE, calling);
     }
+}
+
+static inline __attribute__((always_inline)) bool
+words_call(struct replay *r, struct replay_thread *t, uint64_t words, enum calling calling)
+{
+    switch (calling) {
+    case CALLING_PARALLEL:
+        return words_touch(r, t, words, CALLING_PARALLEL);
+    case CALLING_MALLOC:
+        return words_touch(r, t, words, CALLING_MALLOC);
+    default:
+        return words_touch(r, t, words, CALLING_CONTRACT);
+    }
+}
+
+#define LAYOUT_DEFINE(copy, bytes)                                                                 \
+    static LAYOUT_AT(bytes) bool words_##copy(struct replay *r, struct replay_thread *t,           \
+                                              uint64_t words, enum calling calling)                \
+    {                                                                                              \
+        LAYOUT_COPY(copy);                                                                         \
+        return words_call(r, t, words, calling);                                                   \
+    }
+LAYOUTS_EACH(LAYOUT_DEFINE)
+
+#define LAYOUT_ENTRY(copy, bytes) words_##copy,
+static bool (*const words_copies[LAYOUTS])(struct replay *, struct replay_thread *, uint64_t,
+                                           enum calling) = {LAYOUTS_EACH(LAYOUT_ENTRY)};
+
+void replay_layout_next(struct replay *r)
+{
+    r->layout = (r->layout + 1) % LAYOUTS;
+}
+
+static bool words_serial(struct replay *r, struct replay_thread *t, uint64_t words)
+{
+    return words_copies[r->layout](r, t, words, r->calling);
 }
 
 bool replay_runs(struct replay *r, uint64_t from, uint64_t to)
@@ -301,14 +347,7 @@ bool replay_thread(struct replay *r, uint32_t thread, const uint64_t *end)
 {
     struct replay_thread *t = &r->threads[thread];
     uint64_t words = (uint64_t)(end - t->next);
-    switch (r->touch) {
-    case TOUCH_NONE:
-        return words_run(r, t, words, TOUCH_NONE, true);
-    case TOUCH_FIRST:
-        return words_run(r, t, words, TOUCH_FIRST, true);
-    default:
-        return words_run(r, t, words, TOUCH_LINE, true);
-    }
+    return words_copies[r->layout](r, t, words, CALLING_PARALLEL);
 }
 
 bool replay_pass_begin(struct replay *r)
@@ -353,6 +392,8 @@ int replay_open(struct replay *r, const struct plan *plan, const struct allocato
     r->slots = (void **)(tables + threads);
     r->scope_views = (struct heap **)(tables + threads + slots);
     r->size_mask = design->traits & ALLOCATOR_NEEDS_SIZE ? UINT32_MAX : 0;
+    if (plan->flags & PLAN_MERGED && design->traits & ALLOCATOR_FOREIGN)
+        r->calling = CALLING_MALLOC;
     r->finds_owner = design->traits & ALLOCATOR_FINDS_OWNER;
     r->tables_bytes = bytes;
     return 0;

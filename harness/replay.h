@@ -30,6 +30,10 @@ static inline void touch_write(void *p, size_t size, enum touch touch)
             byte[i] = 1;
 }
 
+/* How ops reach the allocator: through the contract; through it while other threads replay as well;
+   as a program's own calls of malloc and free, where all that is ranked is called so (PLAN_MERGED). */
+enum calling { CALLING_CONTRACT, CALLING_PARALLEL, CALLING_MALLOC };
+
 struct replay_thread {              /* a cache line of its own: another OS thread's next one */
     _Alignas(64) struct heap *view; /* thread_enter's, or the root's */
     uint32_t scope_slot;            /* current scope, 0 = none */
@@ -54,6 +58,8 @@ struct replay {
     void *arrive_ctx;
     int failed; /* an allocation returned NULL; set and read by all threads of a parallel replay */
     size_t tables_bytes;
+    enum calling calling;
+    unsigned layout;   /* which copy of the loop */
     struct ring *ring; /* that the words come through; NULL: the plan has them */
     /* Of the ring's chunks: replaying them so far, and the wait until they were there; and those
        replayed with caches as a replay without waits has them: since the start, or from half a ring
@@ -87,6 +93,9 @@ void replay_close(struct replay *r);
    reuse what was freed, and the cursors. False if the pass could not start for want of memory. */
 bool replay_pass_begin(struct replay *r);
 void replay_pass_end(struct replay *r);
+
+/* From now on another copy of the loop, in turn (layouts.h says why): between timed passes. */
+void replay_layout_next(struct replay *r);
 
 /* Serial replay of runs [from, to); false if memory ran out (the heap then holds what was made so
  * far). */

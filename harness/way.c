@@ -45,6 +45,7 @@ bool way_begin(struct way *way)
 {
     if (way->parallel)
         return parallel_begin(way->parallel);
+    replay_layout_next(&way->replay);
     return replay_pass_begin(&way->replay) && replay_part(&way->replay, PLAN_PART_START);
 }
 

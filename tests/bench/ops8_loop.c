@@ -1,7 +1,7 @@
 /*
  * ops8_loop.c - the bare loop of `make bench-agreement`: replays a flat file of 8-byte ops
  * (traces/formats/ops8.c says its form) on whatever malloc its process has, calling it directly,
- * with nothing of the harness linked in. tests/bench/agreement.py starts it.
+ * with nothing of the harness linked in (layouts.h is a list of places). tests/bench/agreement.py starts it.
  *
  *     ops8_loop FILE LIBRARY SECONDS     prints "NS_PER_OP COLD_NS_PER_OP PASSES"
  *
@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "harness/layouts.h"
 #include "tests/bench/served.h"
 
 #define AHEAD      16
@@ -48,18 +49,28 @@ static void *map(size_t bytes, int fd, const char *file)
     return p;
 }
 
+static inline void *made(void *p)
+{
+    if (__builtin_expect(!p, 0))
+        die("malloc returned NULL", "out of memory");
+    return p;
+}
+
 static __attribute__((noinline)) void *rare(unsigned kind, void *old, size_t size)
 {
     void *p;
-    if (kind == CALLOC)
-        return calloc(1, size);
     if (kind == REALLOC)
-        return realloc(old, size);
-    return posix_memalign(&p, (size_t)1 << kind, size) ? NULL : p;
+        return made(realloc(old, size));
+    if (kind == CALLOC)
+        p = made(calloc(1, size));
+    else
+        p = made(posix_memalign(&p, (size_t)1 << kind, size) ? NULL : p);
+    *(volatile char *)p = 1;
+    return p;
 }
 
-/* Noinline: the loop is the same code in the first pass and in all others. */
-static __attribute__((noinline)) void loop(const uint64_t *op, uint64_t count, void **slots)
+static inline __attribute__((always_inline)) void run(const uint64_t *op, uint64_t count,
+                                                      void **slots)
 {
     for (const uint64_t *end = op + count; op < end; op++) {
         uint64_t word = *op;
@@ -67,18 +78,29 @@ static __attribute__((noinline)) void loop(const uint64_t *op, uint64_t count, v
         void **slot = &slots[(word >> 32) & 0xfffffff];
         size_t size = (uint32_t)word;
         __builtin_prefetch(&slots[(op[AHEAD] >> 32) & 0xfffffff], 1);
-        if (kind == FREE) {
+        if (kind == ALLOC) {
+            *slot = made(malloc(size));
+            **(volatile char **)slot = 1;
+        } else if (kind == FREE) {
             free(*slot);
         } else if (kind != NONE) {
-            char *p = kind == ALLOC ? malloc(size) : rare(kind, *slot, size);
-            if (!p)
-                die("malloc returned NULL", "out of memory");
-            *slot = p;
-            if (kind != REALLOC)
-                *(volatile char *)p = 1;
+            *slot = rare(kind, *slot, size);
         }
     }
 }
+
+/* As a throughput cell, it takes copies of the loop in turn. */
+#define LOOP_DEFINE(copy, bytes)                                                                   \
+    static LAYOUT_AT(bytes) void loop_##copy(const uint64_t *op, uint64_t count, void **slots)     \
+    {                                                                                              \
+        LAYOUT_COPY(copy);                                                                         \
+        run(op, count, slots);                                                                     \
+    }
+LAYOUTS_EACH(LOOP_DEFINE)
+
+#define LOOP_ENTRY(copy, bytes) loop_##copy,
+static void (*const loops[LAYOUTS])(const uint64_t *, uint64_t,
+                                    void **) = {LAYOUTS_EACH(LOOP_ENTRY)};
 
 static int order(const void *a, const void *b)
 {
@@ -88,6 +110,8 @@ static int order(const void *a, const void *b)
 
 static uint64_t pass(const struct header *h, const uint64_t *ops, void **slots)
 {
+    static unsigned next;
+    void (*loop)(const uint64_t *, uint64_t, void **) = loops[next++ % LAYOUTS];
     loop(ops, h->start, slots);
     uint64_t start = now_ns();
     loop(ops + h->start, h->main, slots);
