@@ -13,7 +13,8 @@ group() { # name: its packages
     base) echo gcc g++ libc6-dev make libzstd-dev libxxhash-dev zlib1g-dev libpfm4-dev libcmocka-dev python3 python3-numpy \
         python3-matplotlib ;;
     test) echo perl sqlite3 pkgconf libjemalloc2 git redis-server pigz binutils hyperfine python3-scipy valgrind zstd ltrace \
-        heaptrack apache2-bin curl imagemagick ;;
+        heaptrack apache2-bin curl imagemagick \
+        busybox-static ;;
     recorded) echo bash git gcc make redis-server nginx-light apache2-bin curl nodejs python3 sqlite3 ffmpeg imagemagick xvfb xterm \
         mousepad xdotool busybox-static bubblewrap ;;
     samples) echo perl sqlite3 gcc redis-server libjansson-dev mawk ;;

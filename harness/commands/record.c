@@ -15,7 +15,6 @@
 #include <cpuid.h>
 #endif
 #include <dirent.h>
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -32,10 +31,9 @@
 #include "harness/dropin.h"
 #include "harness/registry.h"
 #include "harness/ticks.h"
+#include "harness/unrecorded.h"
 #include "traces/formats/capture.h"
 #include "traces/recorder/capture.h"
-
-#define LIBRARY "liballoclab-record.so"
 
 enum { DONE = 0, UNTRUE = 1, REFUSED = 2 }; /* exit status */
 
@@ -231,6 +229,8 @@ static int folder_make(struct request *r, struct error *err)
         return error_set(err, "%s: cannot create a folder beside it: %s", r->trace,
                          strerror(errno));
     memcpy(r->folder, full, sizeof full);
+    if (geteuid() == 0) /* servers give up their rights: who knows the folder's name may write */
+        chmod(full, S_ISVTX | 0733);
     if (folder_try(full, err)) {
         rmdir(full);
         return -1;
@@ -325,6 +325,8 @@ static int environment_set(const struct request *r)
 static void command_become(const struct request *r, int report)
 {
     signals_set(SIG_DFL);
+    if (r->children && !r->only)
+        unrecorded_notes(r->folder, r->command[0]);
     if (environment_set(r) == 0)
         execvp(r->command[0], r->command);
     int error = errno;
@@ -459,62 +461,15 @@ static int capture_finish(const struct request *r, const char *capture, size_t n
     return status;
 }
 
-static int is_capture(const struct dirent *entry)
-{
-    const char *dot = strrchr(entry->d_name, '.');
-    return dot && !strcmp(dot, ".capture");
-}
-
-/* Why there is no capture, as far as the command's file tells. */
-static const char *reason(const char *command)
-{
-    char path[PATH_MAX] = "";
-    Elf64_Ehdr head;
-    struct stat status;
-    const char *dirs = getenv("PATH");
-    if (strchr(command, '/'))
-        snprintf(path, sizeof path, "%s", command);
-    for (const char *dir = dirs; !*path && dir;
-         dir = strchr(dir, ':') ? strchr(dir, ':') + 1 : NULL) {
-        snprintf(path, sizeof path, "%.*s/%s", (int)strcspn(dir, ":"), dir, command);
-        if (access(path, X_OK) != 0)
-            *path = 0;
-    }
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &status) != 0 || pread(fd, &head, sizeof head, 0) != sizeof head ||
-        memcmp(head.e_ident, ELFMAG, SELFMAG) != 0) {
-        if (fd >= 0)
-            close(fd);
-        return "it is not a dynamically linked program, or cleared LD_PRELOAD for what it ran";
-    }
-    bool dynamic = head.e_ident[EI_CLASS] != ELFCLASS64;
-    for (unsigned i = 0; i < head.e_phnum && !dynamic; i++) {
-        Elf64_Phdr row;
-        dynamic = pread(fd, &row, sizeof row, (off_t)(head.e_phoff + i * head.e_phentsize)) ==
-                      sizeof row &&
-                  row.p_type == PT_INTERP;
-    }
-    close(fd);
-    if (!dynamic)
-        return "it is statically linked: link it dynamically, so that its calls can be seen";
-    if (status.st_mode & (S_ISUID | S_ISGID))
-        return "it is setuid or setgid, and the dynamic linker ignores LD_PRELOAD: record a copy"
-               " without that bit";
-    if (head.e_ident[EI_CLASS] != ELFCLASS64)
-        return "it is not a 64-bit program: the recorder is";
-    return "the dynamic linker did not load the recorder: another architecture, file capabilities,"
-           " or a C library that is not glibc";
-}
-
 /* Converts all captures, in the order of their start. Exit status. */
 static int captures_finish(const struct request *r)
 {
     struct dirent **entries;
     struct error err;
-    int n = scandir(r->folder, &entries, is_capture, alphasort), status = DONE;
+    int n = scandir(r->folder, &entries, unrecorded_capture, alphasort), status = DONE;
     if (n <= 0) {
         fprintf(stderr, "alloclab record: %s: nothing was recorded: %s\n", r->command[0],
-                n < 0 ? strerror(errno) : reason(r->command[0]));
+                n < 0 ? strerror(errno) : unrecorded_reason(r->command[0]));
         return REFUSED;
     }
     for (int i = 0; i < n; i++) {
@@ -526,6 +481,7 @@ static int captures_finish(const struct request *r)
         free(entries[i]);
     }
     free(entries);
+    unrecorded_print(r->folder);
     if (status == UNTRUE)
         fprintf(stderr, "alloclab record: a trace above is not the whole truth: ops were lost, or"
                         " stand in an order that cannot be\n");
@@ -538,7 +494,7 @@ static void folder_remove(const struct request *r)
     DIR *dir = opendir(r->folder);
     for (struct dirent *e = dir ? readdir(dir) : NULL; e; e = readdir(dir)) {
         snprintf(path, sizeof path, "%s/%s", r->folder, e->d_name);
-        if (is_capture(e))
+        if (unrecorded_capture(e) || !strcmp(e->d_name, CAPTURE_EXECS))
             unlink(path);
     }
     if (dir)
@@ -562,7 +518,7 @@ static int record_main(int argc, char **argv)
     struct request r = {.children = true, .clock = true};
     struct error err;
     int status = REFUSED, command_status;
-    if (request_parse(&r, argc, argv, &err) || library_beside(LIBRARY, r.library, &err) ||
+    if (request_parse(&r, argc, argv, &err) || library_beside(CAPTURE_LIBRARY, r.library, &err) ||
         folder_make(&r, &err)) {
         fprintf(stderr, "alloclab record: %s\n", err.text);
         free(r.trace);

@@ -185,6 +185,16 @@ static inline int capture_sampled(uint64_t address, uint32_t n)
     return (hash >> 32) * n >> 32 == 0;
 }
 
+/*
+ * Beside the captures: what the processes started, if `record` made the file. A line is written before each
+ * exec: PID NS WORD PATH, where NS is CLOCK_MONOTONIC. A process whose exec has no later capture was not recorded.
+ */
+#define CAPTURE_LIBRARY      "liballoclab-record.so"
+#define CAPTURE_EXECS        "execs"
+#define CAPTURE_EXEC_WITH    "with"    /* the recorder is in the LD_PRELOAD of the new image */
+#define CAPTURE_EXEC_WITHOUT "without" /* it is not */
+#define CAPTURE_EXEC_FAILED  "failed"  /* after the call: nothing was started */
+
 /* The environment that tells the recorder what to do. */
 #define CAPTURE_ENV_DIR                                                                            \
     "ALLOCLAB_RECORD_DIR" /* absolute path of an existing folder; unset: record nothing */

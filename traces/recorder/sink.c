@@ -87,15 +87,18 @@ void sink_thread_begins(void)
 
 /* ---- what the environment wishes ---- */
 
-/* Not getenv: some programs (shells) define one of their own, and the C library's is then out of
- * reach. */
-static const char *environment(const char *name)
+const char *sink_environment(char *const *list, const char *name)
 {
     size_t length = strlen(name);
-    for (char **e = environ; e && *e; e++)
+    for (char *const *e = list; e && *e; e++)
         if (strncmp(*e, name, length) == 0 && (*e)[length] == '=')
             return *e + length + 1;
     return NULL;
+}
+
+static const char *environment(const char *name)
+{
+    return sink_environment(environ, name);
 }
 
 /* The name it was started by, which an alternative's link may have given it, or else the file's. */
@@ -103,7 +106,7 @@ static void program_name(char *name, size_t room)
 {
     char path[PATH_MAX];
     const char *started = (const char *)getauxval(AT_EXECFN);
-    if (!started || strncmp(started, "/proc/", 6) == 0) {
+    if (!started || strncmp(started, "/proc/", 6) == 0 || strncmp(started, "/dev/fd/", 8) == 0) {
         ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
         path[n > 0 ? n : 0] = 0;
         started = path;

@@ -53,6 +53,10 @@ void sink_count_siteless(void); /* a call whose site could not be noted */
 void sink_count_skipped(void);  /* a call on an object that is not in the sample */
 void sink_switch(bool on);      /* start, stop; harmless if it is so already */
 
+/* The variable's value in this environment, or NULL. Not getenv: some programs (shells) define one
+ * of their own, and the C library's is then out of reach. */
+const char *sink_environment(char *const *list, const char *name);
+
 /* ---- for lanes ---- */
 
 /* A record found no room: from that stamp on nothing is recorded, since a trace with a hole would

@@ -1,0 +1,90 @@
+/*
+ * hostile.c - what servers do to what they inherited, before they work (4000 allocations of 600 to 699 bytes, the
+ * same in a forked child): `closes` closes every descriptor, `jail` changes its root folder and its user, `limit`
+ * lets no file grow, `errno` and `kill` enter a seccomp sandbox that refuses, or kills for, all that the work
+ * does not need.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void work(int rounds)
+{
+    void *blocks[64] = {0};
+    for (int i = 0; i < rounds; i++) {
+        free(blocks[i % 64]);
+        blocks[i % 64] = malloc(600 + i % 100);
+    }
+    for (int i = 0; i < 64; i++)
+        free(blocks[i]);
+}
+
+#define ALLOW(call)                                                                                \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##call, 0, 1),                                         \
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+
+static int sandbox(unsigned refusal, int by_syscall)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        ALLOW(brk),
+        ALLOW(mmap),
+        ALLOW(munmap),
+        ALLOW(write),
+        ALLOW(futex),
+        ALLOW(exit),
+        ALLOW(exit_group),
+        BPF_STMT(BPF_RET | BPF_K, refusal),
+    };
+    struct sock_fprog filter = {sizeof code / sizeof *code, code};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+        return -1;
+    return by_syscall ? (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter)
+                      : prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct rlimit small = {4096, 4096};
+    const char *how = argc > 1 ? argv[1] : "";
+    int failed = 0, sandboxed = 0;
+    work(100);
+    if (!strcmp(how, "closes"))
+        for (int fd = 3; fd < 4096; fd++)
+            close(fd);
+    else if (!strcmp(how, "jail"))
+        failed = chroot(argv[2]) || chdir("/") || setgid(65534) || setuid(65534);
+    else if (!strcmp(how, "limit"))
+        failed = setrlimit(RLIMIT_FSIZE, &small);
+    else if (!strcmp(how, "errno"))
+        failed = sandbox(SECCOMP_RET_ERRNO | EPERM, 0), sandboxed = 1;
+    else if (!strcmp(how, "kill"))
+        failed = sandbox(SECCOMP_RET_KILL_PROCESS, 1), sandboxed = 1;
+    else
+        return 2;
+    if (failed)
+        return 3;
+    work(argc > 3 ? atoi(argv[3]) : 4000);
+    if (!sandboxed) {
+        int status = 0;
+        pid_t pid = fork();
+        if (pid == 0) {
+            work(1000);
+            _exit(0);
+        }
+        failed = waitpid(pid, &status, 0) != pid || status != 0;
+    }
+    static const char done[] = "done\n";
+    return write(1, done, sizeof done - 1) < 0 || failed;
+}

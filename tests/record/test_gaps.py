@@ -1,0 +1,178 @@
+"""test_gaps.py - what the recorder cannot see, it says; and what programs do to what they inherited (descriptors closed, another
+root, another user, limits, sandboxes) costs them nothing.
+"""
+
+import collections
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+ALLOCLAB = os.path.abspath(os.environ["ALLOCLAB"])
+PROGRAMS = pathlib.Path(__file__).parent / "programs"
+ROOT = os.geteuid() == 0
+
+
+class GapsTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.bin = pathlib.Path(tempfile.mkdtemp(prefix="alloclab-gaps-"))
+        cls.addClassCleanup(shutil.rmtree, cls.bin)
+        cls.bin.chmod(0o755)
+        for name, source, flags in (("spawns", "spawns.c", []), ("hostile", "hostile.c", []), ("killed", "killed.c", []),
+                                    ("static", "killed.c", ["-static"])):
+            subprocess.run(["gcc", "-O1", "-w", "-fno-builtin", "-pthread", *flags, PROGRAMS / source, "-o", cls.bin / name],
+                           check=True)
+
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="alloclab-gaps-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.folder.chmod(0o755)
+
+    def words(self, command, options=()):
+        return [ALLOCLAB, "record", *options, "-o", str(self.folder / "t.trace"), "--", *map(str, command)]
+
+    def traces(self):
+        """Every trace is valid and in order; each one's meta pairs and counts, with those of the same program together."""
+        found = collections.defaultdict(list)
+        for path in sorted(self.folder.glob("*.trace")):
+            check = subprocess.run([ALLOCLAB, "trace", "check", path], capture_output=True, text=True, check=False)
+            self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
+            text = subprocess.run([ALLOCLAB, "trace", "info", "--brief", path], capture_output=True, text=True, check=True).stdout
+            info = dict(line.split(None, 1) for line in text.splitlines() if " " in line)
+            for key in ("inversions", "unknown_frees", "unknown_reallocs"):
+                self.assertEqual(info[f"meta.{key}"], "0", path)
+            found[info["meta.program"]].append(info)
+        self.assertEqual([path.name for path in self.folder.iterdir() if path.suffix != ".trace"], [])
+        return found
+
+    def record(self, *command, status=0, options=(), **more):
+        run = subprocess.run(self.words(command, options), capture_output=True, text=True, timeout=60, check=False, **more)
+        self.assertEqual(run.returncode, status, run.stderr)
+        return run
+
+    def unrecorded(self, run):
+        """(program, processes, why) of each that was not."""
+        return [match.groups() for match in
+                re.finditer(r"^alloclab record: (\S+): (\d+) process(?:es)? not recorded: (.*)$", run.stderr, re.MULTILINE)]
+
+    def test_every_way_to_start_a_program(self):
+        run = self.record(self.bin / "spawns", "/bin/true")
+        self.assertEqual(run.stdout, "69 of 69\n")
+        traces = self.traces()
+        self.assertEqual(len(traces["true"]), 49)
+        self.assertTrue(all(trace["meta.lost_ops"] == "0" for trace in traces["true"] + traces["spawns"]))
+        self.assertEqual(self.unrecorded(run), [])
+
+    def test_static_programs_of_a_tree_are_named(self):
+        run = self.record("sh", "-c", f"{self.bin}/static; {self.bin}/static; {self.bin}/killed; /no/such; exit 5")
+        self.assertIn("sh ended with exit status 5", run.stderr)
+        (program, count, why), = self.unrecorded(run)
+        self.assertEqual((program, count), (f"{self.bin}/static", "2"))
+        self.assertIn("statically linked", why)
+        self.assertEqual(len(self.traces()["killed"]), 1)
+
+    def test_each_way_to_start_a_static_program_is_seen(self):
+        shutil.copy(self.bin / "static", self.bin / "noted")
+        run = self.record(self.bin / "spawns", self.bin / "noted")
+        self.assertEqual([(program, count) for program, count, _ in self.unrecorded(run)], [(f"{self.bin}/noted", "49")])
+
+    def test_a_static_command_with_children(self):
+        busybox = shutil.which("busybox")
+        if not busybox:
+            self.skipTest("busybox is not installed: package busybox-static")
+        run = self.record(busybox, "sh", "-c", "/bin/ls > /dev/null; exit 0")
+        self.assertEqual([count for _, count, _ in self.unrecorded(run)], ["1"])
+        self.assertEqual(list(self.traces()), ["ls"])
+
+    def test_a_program_that_takes_the_recorder_out_of_the_environment(self):
+        run = self.record("sh", "-c", "env -i /bin/ls / > /dev/null; LD_PRELOAD= /bin/true; LD_PRELOAD=$LD_PRELOAD /bin/cat /dev/null")
+        self.assertEqual(self.unrecorded(run), [
+            ("/bin/ls", "1", "LD_PRELOAD was taken out of its environment"),
+            ("/bin/true", "1", "LD_PRELOAD was taken out of its environment")])
+        self.assertIn("cat", self.traces())
+
+    @unittest.skipUnless(ROOT, "another user's program needs root to be made")
+    def test_setuid_programs_are_named(self):
+        copy = self.bin / "setuid"
+        shutil.copy("/bin/true", copy)
+        copy.chmod(0o4755)
+        folder = self.folder / "own"
+        folder.mkdir()
+        os.chown(folder, 65534, 65534)
+        for command, message in (([copy], "setuid: nothing was recorded: it is setuid"),
+                                 (["sh", "-c", f"{copy}; exit 0"], "setuid: 1 process not recorded: it is setuid")):
+            run = subprocess.run([ALLOCLAB, "record", "-o", folder / "t.trace", "--", *command], capture_output=True, text=True,
+                                 timeout=60, check=False, user=65534, group=65534)
+            self.assertIn(message, run.stderr)
+        shutil.rmtree(folder)
+
+    def test_what_is_not_asked_for_is_not_missed(self):
+        script = f"{self.bin}/static; {self.bin}/killed; exit 0"
+        for options in (["--children=skip"], ["--only=killed"]):
+            self.assertEqual(self.unrecorded(self.record("sh", "-c", script, options=options)), [])
+
+    @unittest.skipUnless(ROOT, "only root may become another user")
+    def test_another_user_is_recorded_too(self):
+        self.record("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", self.bin / "killed")
+        self.assertEqual([trace["ops"] for trace in self.traces()["killed"]], ["2000"])
+
+    def hostile(self, *arguments, status=0, traces=2):
+        run = self.record(self.bin / "hostile", *arguments, status=status)
+        self.assertEqual(run.stdout, "done\n")
+        self.assertIn("ended with exit status 0", run.stderr)
+        found = self.traces()["hostile"]
+        self.assertEqual(len(found), traces)
+        return run, found
+
+    def test_every_descriptor_is_closed(self):
+        _, found = self.hostile("closes")
+        self.assertEqual([trace["meta.lost_ops"] for trace in found], ["0", "0"])
+        self.assertEqual(sum(int(trace["alloc"]) for trace in found), 100 + 4000 + 1000)
+
+    @unittest.skipUnless(ROOT, "only root may change its root folder")
+    def test_another_root_and_another_user(self):
+        jail = self.bin / "jail"
+        jail.mkdir()
+        run, found = self.hostile("jail", jail, traces=1)
+        self.assertEqual((found[0]["meta.lost_ops"], found[0]["alloc"]), ("0", "4100"))
+        self.assertRegex(run.stderr, r"process \d+ is not recorded: cannot create")  # the child's capture
+
+    def test_no_file_may_grow(self):
+        run, _ = self.hostile("limit", status=1, traces=1)
+        self.assertIn("not the whole truth", run.stderr)
+
+    def test_an_interrupt_ends_the_command_and_its_trace_stays(self):
+        run = subprocess.Popen(self.words(["sh", "-c", "echo ready; sleep 60; echo never"]), stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True, start_new_session=True)
+        self.assertEqual(run.stdout.readline(), "ready\n")
+        time.sleep(0.1)
+        os.killpg(run.pid, signal.SIGINT)  # as a terminal does
+        out, err = run.communicate(timeout=30)
+        self.assertEqual((run.returncode, out), (0, ""), err)
+        self.assertIn("sh was killed by signal 2", err)
+        self.assertIn("sh", self.traces())
+
+    def test_a_server_is_killed_and_its_workers_with_it(self):
+        script = "for i in 1 2 3; do sh -c 'echo $$; while :; do x=$x$(echo worker); x=; done' & done; wait"
+        run = subprocess.Popen(self.words(["sh", "-c", script]), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        workers = [int(run.stdout.readline()) for _ in range(3)]
+        time.sleep(0.1)
+        server = int(pathlib.Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()[0])
+        os.kill(server, signal.SIGKILL)
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        _, err = run.communicate(timeout=60)
+        self.assertEqual(run.returncode, 0, err)
+        self.assertIn("killed by signal 9", err)
+        found = self.traces()
+        self.assertTrue(all(trace["meta.lost_ops"] == "0" for traces in found.values() for trace in traces))
+
+
+if __name__ == "__main__":
+    unittest.main()
