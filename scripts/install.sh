@@ -11,7 +11,7 @@ set -eu
 group() { # name: its packages
     case $1 in
     base) echo gcc g++ libc6-dev make libzstd-dev libxxhash-dev zlib1g-dev libpfm4-dev libcmocka-dev python3 python3-numpy \
-        python3-matplotlib ;;
+        python3-matplotlib elfutils ;;
     test) echo perl sqlite3 pkgconf libjemalloc2 git redis-server pigz binutils hyperfine python3-scipy valgrind zstd ltrace \
         heaptrack apache2-bin curl imagemagick \
         busybox-static ;;

@@ -17,9 +17,11 @@
 #include <unistd.h>
 
 #include "harness/registry.h"
+#include "harness/session_args.h"
 #include "harness/spec.h"
 #include "harness/trace_diff.h"
 #include "harness/trace_info.h"
+#include "harness/trace_sites.h"
 #include "harness/trace_transform.h"
 #include "traces/check.h"
 #include "traces/formats/text.h"
@@ -30,11 +32,13 @@
 #define USAGE                                                                                      \
     "trace info [--brief] [--csv DIR] FILE.. | trace cat|check FILE.. | trace convert [--from "    \
     "FORMAT] [--to FORMAT] [--strict] [--stable-sites] [--salvage] IN -o OUT | trace diff "        \
-    "[--top N] [--csv] A B | trace TRANSFORM [--OPTION VALUE].. IN.. -o OUT"
+    "[--top N] [--csv] A B | trace sites [--by bytes|calls|peak|left] [--top N] [--stacks] "       \
+    "[--folded] [--csv] [--debug DIR[:DIR..]] FILE.. | trace TRANSFORM [--OPTION VALUE].. IN.. "   \
+    "-o OUT"
 
 struct request { /* the command line */
-    const char *verb, *from, *to, *output, *top, *folder;
-    bool strict, salvage, csv, brief, stable_sites;
+    const char *verb, *from, *to, *output, *top, *folder, *by, *debug;
+    bool strict, salvage, csv, brief, stable_sites, stacks, folded;
     char **files;
     int count;
 };
@@ -81,6 +85,30 @@ static int check_file(const struct request *q, struct trace_reader *r, struct er
     return 0;
 }
 
+static int top_parse(const struct request *q, uint64_t *top, struct error *err)
+{
+    char *end;
+    errno = 0;
+    *top = strtoull(q->top, &end, 10);
+    if (*q->top < '0' || *q->top > '9' || *end || errno)
+        return error_set(err, "--top %s: a number of rows is expected, 0 for all", q->top);
+    return 0;
+}
+
+static int sites_file(const struct request *q, struct trace_reader *r, struct error *err)
+{
+    int by;
+    struct sites_request what = {.debug = q->debug,
+                                 .form = q->csv      ? SITES_CSV
+                                         : q->folded ? SITES_FOLDED
+                                         : q->stacks ? SITES_STACKS
+                                                     : SITES_TABLE};
+    if (top_parse(q, &what.top, err) || choice_parse("--by", q->by, sites_by_names, &by, err))
+        return -1;
+    what.by = (enum sites_by)by;
+    return trace_sites_print(stdout, r, &what, err);
+}
+
 /* Every file is looked at, even after a bad one. */
 static int files_each(const struct request *q,
                       int (*look)(const struct request *q, struct trace_reader *r,
@@ -103,11 +131,9 @@ static int files_each(const struct request *q,
 static int trace_diff(const struct request *q, struct error *err)
 {
     struct trace_reader *r[2] = {NULL, NULL};
-    char *end;
-    errno = 0;
-    uint64_t top = strtoull(q->top, &end, 10);
-    if (*q->top < '0' || *q->top > '9' || *end || errno)
-        return error_set(err, "--top %s: a number of rows is expected, 0 for all", q->top);
+    uint64_t top;
+    if (top_parse(q, &top, err))
+        return -1;
     int failed = 0;
     for (int i = 0; i < 2 && !failed; i++) {
         r[i] = trace_open(q->files[i], q->salvage ? TRACE_SALVAGE : 0, err);
@@ -328,6 +354,12 @@ static int request_parse(struct request *q, int argc, char **argv)
         {"--strict", NULL, &q->strict, "convert"},
         {"--top", &q->top, NULL, "diff"},
         {"--csv", NULL, &q->csv, "diff"},
+        {"--top", &q->top, NULL, "sites"},
+        {"--csv", NULL, &q->csv, "sites"},
+        {"--by", &q->by, NULL, "sites"},
+        {"--debug", &q->debug, NULL, "sites"},
+        {"--stacks", NULL, &q->stacks, "sites"},
+        {"--folded", NULL, &q->folded, "sites"},
         {"--csv", &q->folder, NULL, "info"},
         {"--brief", NULL, &q->brief, "info"},
         {"--stable-sites", NULL, &q->stable_sites, "convert"},
@@ -354,6 +386,8 @@ static int request_parse(struct request *q, int argc, char **argv)
         return usage("which file?", "", "");
     if (q->folder && (q->count != 1 || q->brief))
         return usage("--csv is of one file, and needs all of it", "", "");
+    if (q->csv + q->folded + q->stacks > 1)
+        return usage("one of --stacks, --folded and --csv at a time", "", "");
     if (convert && (q->count != 1 || !q->output))
         return usage("convert takes one input file, and -o OUT", "", "");
     if (diff && q->count != 2)
@@ -366,17 +400,18 @@ static int trace_main(int argc, char **argv)
     const struct trace_transform *transform = argc > 1 ? trace_transform_find(argv[1]) : NULL;
     if (transform)
         return trace_transform_main(transform, argc - 1, argv + 1);
-    struct request q = {.verb = argc > 1 ? argv[1] : "", .from = "auto", .to = OWN, .top = TOP};
+    struct request q = {
+        .verb = argc > 1 ? argv[1] : "", .from = "auto", .to = OWN, .top = TOP, .by = "bytes"};
     int status;
     struct error err;
     q.files = calloc((size_t)argc, sizeof *q.files);
     if (!q.files)
         return usage("no memory", "", "");
     bool known = !strcmp(q.verb, "info") || !strcmp(q.verb, "cat") || !strcmp(q.verb, "check") ||
-                 !strcmp(q.verb, "convert") || !strcmp(q.verb, "diff");
+                 !strcmp(q.verb, "convert") || !strcmp(q.verb, "diff") || !strcmp(q.verb, "sites");
     if (!known)
-        status =
-            usage("info, cat, check, convert, diff or a transform is expected, not ", q.verb, "");
+        status = usage("info, cat, check, convert, diff, sites or a transform is expected, not ",
+                       q.verb, "");
     else if (request_parse(&q, argc, argv))
         status = 2;
     else if (!strcmp(q.verb, "convert"))
@@ -385,6 +420,7 @@ static int trace_main(int argc, char **argv)
         status = trace_diff(&q, &err) ? fail(q.verb, &err) : 0;
     else
         status = files_each(&q, q.verb[0] == 'i'   ? info_file
+                                : q.verb[0] == 's' ? sites_file
                                 : q.verb[1] == 'a' ? cat_file
                                                    : check_file);
     free(q.files);
