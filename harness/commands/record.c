@@ -432,6 +432,7 @@ static void trace_summary(const char *path, const struct trace_totals *t,
     print_odd("given out while live", report->odd.double_allocs);
     print_odd("frees of unknown addresses", report->odd.unknown_frees);
     print_odd("reallocs of unknown addresses", report->odd.unknown_reallocs);
+    print_odd("forked in a sandbox and not recorded", report->unseen_children);
     print_odd("odd marks", report->odd_marks);
     print_odd("sizes cut to the limit", report->clamped_sizes);
     fputc('\n', stderr);

@@ -45,7 +45,7 @@ class GapsTest(unittest.TestCase):
             self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
             text = subprocess.run([ALLOCLAB, "trace", "info", "--brief", path], capture_output=True, text=True, check=True).stdout
             info = dict(line.split(None, 1) for line in text.splitlines() if " " in line)
-            for key in ("inversions", "unknown_frees", "unknown_reallocs"):
+            for key in ("inversions", "inversions_repaired", "unknown_frees", "unknown_reallocs"):
                 self.assertEqual(info[f"meta.{key}"], "0", path)
             found[info["meta.program"]].append(info)
         self.assertEqual([path.name for path in self.folder.iterdir() if path.suffix != ".trace"], [])
@@ -146,6 +146,31 @@ class GapsTest(unittest.TestCase):
     def test_no_file_may_grow(self):
         run, _ = self.hostile("limit", status=1, traces=1)
         self.assertIn("not the whole truth", run.stderr)
+
+    def test_sandboxes_that_refuse_or_kill(self):
+        for how in ("errno", "kill"):
+            for options in ((), ("--sites=stack",)):
+                with self.subTest(how=how, options=options):
+                    run = self.record(self.bin / "hostile", how, "-", "200000", options=options)
+                    self.assertEqual(run.stdout, "done\n", run.stderr)
+                    found, = self.traces()["hostile"]
+                    self.assertEqual((found["meta.lost_ops"], found["alloc"]), ("0", "200100"))
+
+    def test_children_of_a_sandbox_are_counted(self):
+        run, found = self.hostile("files", traces=1)
+        self.assertEqual((found[0]["meta.lost_ops"], found[0]["meta.unseen_children"]), ("0", "1"))
+        self.assertIn("1 forked in a sandbox and not recorded", run.stderr)
+
+    def test_a_sandbox_that_is_not_entered_changes_nothing(self):
+        _, found = self.hostile("refused")
+        self.assertEqual(sum(int(trace["alloc"]) for trace in found), 100 + 4000 + 1000)
+
+    def test_more_than_was_made_ready_for_a_sandbox_is_counted(self):
+        run = self.record(self.bin / "hostile", "kill", "-", "4000000", status=1)
+        self.assertEqual(run.stdout, "done\n", run.stderr)
+        found, = self.traces()["hostile"]
+        self.assertGreater(int(found["ops"]), 2000000)
+        self.assertGreater(int(found["meta.lost_ops"]), 2000000)
 
     def test_an_interrupt_ends_the_command_and_its_trace_stays(self):
         run = subprocess.Popen(self.words(["sh", "-c", "echo ready; sleep 60; echo never"]), stdout=subprocess.PIPE,

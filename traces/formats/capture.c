@@ -665,6 +665,7 @@ static int put_meta(struct conversion *c)
         {"sample", h->sample > 1 ? h->sample : 0, false},
         {"skipped_calls", r->skipped_calls, false},
         {"siteless_calls", r->siteless_calls, false},
+        {"unseen_children", h->unseen_children, false},
         {"odd_marks", r->odd_marks, false},
         {"clamped_sizes", r->clamped_sizes, false},
         {"inherited_objects", r->inherited_objects, r->forked},
@@ -694,6 +695,7 @@ static int convert_open(struct conversion *c)
     r->forked = h->parent[0] != 0;
     r->nested_calls = h->nested_calls;
     r->skipped_calls = h->skipped_calls;
+    r->unseen_children = h->unseen_children;
     r->siteless_calls = h->siteless_calls;
     c->in.sites = trace_writer_sites(c->out);
     c->in.site_paths = c->options->paths;

@@ -22,6 +22,7 @@
 
 #include "traces/recorder/calls.h"
 #include "traces/recorder/file.h"
+#include "traces/recorder/sandbox.h"
 
 static struct {
     int (*execve)(const char *, char *const[], char *const[]);
@@ -75,7 +76,9 @@ static void note(pid_t pid, uint64_t ns, const char *word, const char *path)
 {
     char line[PATH_MAX * 2 + 64], folder[PATH_MAX] = "";
     int error = errno;
-    int fd = *notes_path ? file_open(notes_path, O_WRONLY | O_APPEND) : -1;
+    int fd = *notes_path && !atomic_load(&sandbox_closed)
+                 ? file_open(notes_path, O_WRONLY | O_APPEND)
+                 : -1;
     if (fd >= 0) {
         if (*path != '/' && syscall(SYS_getcwd, folder, sizeof folder) < 0)
             *folder = 0;

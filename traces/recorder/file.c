@@ -27,12 +27,15 @@
 #include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include "traces/recorder/sandbox.h"
 
 #define MAP_BASE UINT64_C(0x200000000000)
 #define MAX_STEP ((uint64_t)4 << 20)
@@ -46,6 +49,12 @@ static ino_t file_inode;
 static pid_t file_owner; /* who keeps the descriptor: not a vfork child */
 static _Atomic int file_fd = NO_FILE;
 static _Atomic uint64_t tail, reserved; /* places given out, allocated on disk */
+
+static struct { /* for a process that may make no system calls any more */
+    unsigned char *map;
+    uint64_t offset, bytes; /* in the file */
+    _Atomic uint64_t used;
+} pool;
 
 int file_open(const char *path, int flags)
 {
@@ -112,6 +121,9 @@ bool file_create(const char *path)
     atomic_store(&file_fd, NO_FILE);
     atomic_store(&tail, 0);
     atomic_store(&reserved, 0);
+    pool.map = NULL;
+    pool.bytes = 0;
+    atomic_store(&pool.used, 0);
     file_owner = getpid();
     snprintf(file_path, sizeof file_path, "%s", path);
     int fd = file_open(path, O_RDWR | O_CREAT | O_EXCL);
@@ -168,8 +180,50 @@ static bool place(int fd, uint64_t bytes, uint64_t *offset)
     return reserve(fd, *offset + bytes);
 }
 
+/* ---- the pool ---- */
+
+void file_pool_make(uint64_t bytes)
+{
+    if (!pool.map)
+        pool.map = file_map(bytes, &pool.offset);
+    pool.bytes = pool.map ? bytes : 0;
+}
+
+static void *pool_take(uint64_t bytes, uint64_t *offset)
+{
+    uint64_t at = atomic_fetch_add(&pool.used, bytes);
+    if (at > pool.bytes || bytes > pool.bytes - at) {
+        errno = ENOSPC;
+        return NULL;
+    }
+    *offset = pool.offset + at;
+    return pool.map + at;
+}
+
+static uint64_t cells(uint64_t bytes)
+{
+    return (bytes + CAPTURE_CELL_BYTES - 1) / CAPTURE_CELL_BYTES * CAPTURE_CELL_BYTES;
+}
+
+static bool pool_append(struct capture_chunk *head, const uint64_t *words)
+{
+    uint64_t bytes = head->words * sizeof *words, offset;
+    struct capture_chunk *chunk = pool_take(cells(sizeof *head + bytes), &offset);
+    if (!chunk)
+        return false;
+    head->magic = CAPTURE_CHUNK_MAGIC + offset;
+    memcpy(chunk + 1, words, bytes);
+    atomic_thread_fence(memory_order_release); /* a chunk with a head is whole */
+    *chunk = *head;
+    return true;
+}
+
+/* ---- places ---- */
+
 void *file_map(uint64_t bytes, uint64_t *offset)
 {
+    if (atomic_load(&sandbox_closed))
+        return pool_take(bytes, offset);
     int fd = fd_get();
     void *p = MAP_FAILED;
     if (fd == NO_FILE)
@@ -187,12 +241,13 @@ bool file_append(struct capture_chunk *head, const uint64_t *words)
 {
     struct iovec parts[] = {{head, sizeof *head}, {(void *)words, head->words * sizeof *words}};
     uint64_t bytes = parts[0].iov_len + parts[1].iov_len, offset;
+    if (atomic_load(&sandbox_closed))
+        return pool_append(head, words);
     int fd = fd_get();
     if (fd == NO_FILE)
         return false;
     long written = -1;
-    if (place(fd, (bytes + CAPTURE_CELL_BYTES - 1) / CAPTURE_CELL_BYTES * CAPTURE_CELL_BYTES,
-              &offset)) {
+    if (place(fd, cells(bytes), &offset)) {
         head->magic = CAPTURE_CHUNK_MAGIC + offset;
         do
             written = syscall(SYS_pwritev, fd, parts, 2, (long)offset, 0L);

@@ -25,4 +25,8 @@ void *file_map(uint64_t bytes, uint64_t *offset);
 /* Writes a chunk, whose magic it fills in, to a new place. False if there is no room. */
 bool file_append(struct capture_chunk *head, const uint64_t *words);
 
+/* Takes a place of that many bytes beforehand: what is mapped and appended comes from it once
+ * sandbox_closed is set, until it is full. Without room on disk there is none. */
+void file_pool_make(uint64_t bytes);
+
 #endif

@@ -15,7 +15,6 @@
 #include "traces/recorder/lane.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -25,9 +24,10 @@
 #endif
 
 #include "traces/recorder/file.h"
+#include "traces/recorder/sandbox.h"
 #include "traces/recorder/sink.h"
 
-enum { BLOCK_LANES = 64, MAX_BLOCKS = 1024 };
+enum { BLOCK_LANES = 64, MAX_BLOCKS = 1024, PREPARED_BLOCKS = 4 };
 
 struct block {
     struct lane lanes[BLOCK_LANES];
@@ -138,14 +138,13 @@ static bool lane_empty(struct lane *l)
 
 bool lane_reserve(struct lane *l, uint32_t words)
 {
-    sigset_t all, before;
+    sigset_t before;
     if (l->used + words + LANE_MOST_WORDS <= CAPTURE_CHUNK_WORDS)
         return true;
     int error = errno;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    signals_block(&before);
     bool emptied = lane_empty(l);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signals_restore(&before);
     errno = error;
     return emptied;
 }
@@ -205,7 +204,7 @@ static struct block *block_get(int i)
     struct block *b = atomic_load(&blocks[i]), *there = NULL;
     if (b)
         return b;
-    b = block_make();
+    b = atomic_load(&sandbox_closed) ? NULL : block_make();
     if (b && !atomic_compare_exchange_strong(&blocks[i], &there, b)) {
         munmap(b->lanes[0].guard, BLOCK_LANES * sizeof(struct guard));
         munmap(b, sizeof *b);
@@ -214,9 +213,16 @@ static struct block *block_get(int i)
     return b;
 }
 
+void lanes_prepare(void)
+{
+    for (int i = 0; i < PREPARED_BLOCKS; i++)
+        block_get(i);
+}
+
 static bool thread_is_gone(int tid)
 {
-    return tid != 0 && syscall(SYS_tgkill, getpid(), tid, 0) != 0 && errno == ESRCH;
+    return tid != 0 && !atomic_load(&sandbox_closed) &&
+           syscall(SYS_tgkill, getpid(), tid, 0) != 0 && errno == ESRCH;
 }
 
 /* True if the lane was free, or that of a thread that is gone; it is the caller's then. */
@@ -256,7 +262,7 @@ struct lane *lane_acquire(void)
 
 void lane_ends(void)
 {
-    if (self.lane != &no_lane)
+    if (self.lane != &no_lane && !atomic_load(&sandbox_closed))
         atomic_store(&self.lane->ending, (int)syscall(SYS_gettid));
 }
 
@@ -339,14 +345,13 @@ static void put_blocked(uint32_t limit, struct record r)
 void lane_put_slow(uint32_t limit, struct record r)
 {
     int error = errno;
-    sigset_t all, before;
-    sigfillset(&all);
+    sigset_t before;
     if (sink_is_full()) {
         sink_lost(0);
     } else {
-        pthread_sigmask(SIG_SETMASK, &all, &before);
+        signals_block(&before);
         put_blocked(limit, r);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        signals_restore(&before);
     }
     errno = error;
 }

@@ -162,6 +162,9 @@ void lanes_forget(void);
 void lanes_cut(void (*cut)(const struct lane *lane));
 uint32_t lanes_begun(void);
 
+/* Makes lanes for some threads to come. */
+void lanes_prepare(void);
+
 /* The thread is in its last destructors. */
 void lane_ends(void);
 

@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "traces/recorder/file.h"
+#include "traces/recorder/sandbox.h"
 
 enum state { STATE_UNKNOWN, STATE_ON, STATE_OFF }; /* 0 is what a wiped page says */
 
@@ -281,7 +282,11 @@ static bool child_start(void)
 {
     char dir[PATH_MAX], parent[CAPTURE_NAME_BYTES];
     if (!header || !child_is_wanted())
-        return false; /* nor was the parent, perhaps */
+        return false;                   /* nor was the parent, perhaps */
+    if (atomic_load(&sandbox_closed)) { /* still the parent's header */
+        __atomic_fetch_add(&header->unseen_children, 1, __ATOMIC_RELAXED);
+        return false;
+    }
     char *slash = strrchr(capture_path, '/');
     snprintf(parent, sizeof parent, "%s", slash + 1);
     snprintf(dir, sizeof dir, "%.*s", (int)(slash - capture_path), capture_path);
@@ -389,11 +394,10 @@ static int sink_start_blocked(void)
 __attribute__((noinline, cold)) static int sink_start(void)
 {
     int error = errno;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigset_t before;
+    signals_block(&before);
     int state = sink_start_blocked();
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signals_restore(&before);
     errno = error;
     return state;
 }

@@ -2,7 +2,8 @@
  * hostile.c - what servers do to what they inherited, before they work (4000 allocations of 600 to 699 bytes, the
  * same in a forked child): `closes` closes every descriptor, `jail` changes its root folder and its user, `limit`
  * lets no file grow, `errno` and `kill` enter a seccomp sandbox that refuses, or kills for, all that the work
- * does not need.
+ * does not need, and `files` one that kills for what has to do with files; `refused` fails to enter one. The third
+ * argument is the number of allocations.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -30,28 +31,38 @@ static void work(int rounds)
         free(blocks[i]);
 }
 
-#define ALLOW(call)                                                                                \
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##call, 0, 1),                                         \
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+#define ON(call, action)                                                                           \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##call, 0, 1), BPF_STMT(BPF_RET | BPF_K, action)
+#define ALLOW(call) ON(call, SECCOMP_RET_ALLOW)
+#define KILL(call)  ON(call, SECCOMP_RET_KILL_PROCESS)
+#define NUMBER      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr))
 
-static int sandbox(unsigned refusal, int by_syscall)
+static int enter(struct sock_filter *code, unsigned count, int by_syscall)
 {
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        ALLOW(brk),
-        ALLOW(mmap),
-        ALLOW(munmap),
-        ALLOW(write),
-        ALLOW(futex),
-        ALLOW(exit),
-        ALLOW(exit_group),
-        BPF_STMT(BPF_RET | BPF_K, refusal),
-    };
-    struct sock_fprog filter = {sizeof code / sizeof *code, code};
+    struct sock_fprog filter = {count, code};
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         return -1;
     return by_syscall ? (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter)
                       : prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter);
+}
+
+static int sandbox(unsigned refusal, int by_syscall)
+{
+    struct sock_filter code[] = {
+        NUMBER,      ALLOW(brk),  ALLOW(mmap),       ALLOW(munmap),
+        ALLOW(write), ALLOW(futex), ALLOW(exit_group), BPF_STMT(BPF_RET | BPF_K, refusal),
+    };
+    return enter(code, sizeof code / sizeof *code, by_syscall);
+}
+
+/* All but files. */
+static int sandbox_of_files(void)
+{
+    struct sock_filter code[] = {
+        NUMBER,         KILL(openat), KILL(fallocate),
+        KILL(pwritev),  KILL(fcntl),  BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    return enter(code, sizeof code / sizeof *code, 1);
 }
 
 int main(int argc, char **argv)
@@ -71,6 +82,10 @@ int main(int argc, char **argv)
         failed = sandbox(SECCOMP_RET_ERRNO | EPERM, 0), sandboxed = 1;
     else if (!strcmp(how, "kill"))
         failed = sandbox(SECCOMP_RET_KILL_PROCESS, 1), sandboxed = 1;
+    else if (!strcmp(how, "files"))
+        failed = sandbox_of_files();
+    else if (!strcmp(how, "refused")) /* the kernel knows no such mode: there is no sandbox */
+        failed = prctl(PR_SET_SECCOMP, 77, 0) == 0;
     else
         return 2;
     if (failed)

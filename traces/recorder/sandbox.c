@@ -1,0 +1,109 @@
+/*
+ * sandbox.c - notices that the program is about to enter a seccomp sandbox, by prctl or by seccomp, and makes
+ * ready for a life without system calls: a piece of the capture that is mapped beforehand (file.c) takes what
+ * would be written to it. When that is full, what follows is lost and counted.
+ *
+ * What else the recorder asks the kernel for, it does without: signals stay unblocked in the slow ways, where a
+ * handler that comes writes into an inner lane, or takes one more than it need; lanes of threads that ended are
+ * not used again; a forked child is not recorded, and the parent's capture counts it.
+ *
+ * The filter counts for the thread that asks, or for all. We take it for all.
+ */
+#include "traces/recorder/sandbox.h"
+
+#include <errno.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include "traces/recorder/calls.h"
+#include "traces/recorder/file.h"
+
+#define POOL_BYTES ((uint64_t)32 << 20)
+
+_Atomic bool sandbox_closed;
+
+/* As the C library's, but with the arguments that it passes on: so that these calls end in a jump to it. */
+RECORDER_EXPORT long sandbox_syscall(long number, long a, long b, long c, long d, long e,
+                                     long f) __asm__("syscall");
+RECORDER_EXPORT int sandbox_prctl(int option, unsigned long a, unsigned long b, unsigned long c,
+                                  unsigned long d) __asm__("prctl");
+
+static struct {
+    long (*syscall)(long, long, long, long, long, long, long);
+    int (*prctl)(int, unsigned long, unsigned long, unsigned long, unsigned long);
+} next;
+
+/* The recorder's own calls come here first, when it opens its capture. */
+__attribute__((noinline, cold)) static void resolve(void)
+{
+    *(void **)&next.prctl = call_lookup("prctl", NULL);
+    *(void **)&next.syscall = call_lookup("syscall", NULL);
+}
+
+void signals_block(sigset_t *before)
+{
+    sigset_t all;
+    sigfillset(&all);
+    if (!atomic_load(&sandbox_closed))
+        pthread_sigmask(SIG_SETMASK, &all, before);
+    else
+        sigemptyset(before);
+}
+
+void signals_restore(const sigset_t *before)
+{
+    if (!atomic_load(&sandbox_closed))
+        pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
+/* True if it was open and is closed now. */
+static bool sandbox_close(void)
+{
+    int error = errno;
+    if (!sink_ready() || atomic_load(&sandbox_closed))
+        return false;
+    lanes_prepare();
+    file_pool_make(POOL_BYTES);
+    sink_aside_remove(SINK_SITED); /* what a walk over a stack may read, it asks the kernel */
+    errno = error;
+    return !atomic_exchange(&sandbox_closed, true);
+}
+
+/* After the call: where it failed, all is as before. */
+static long sandbox_judge(bool closed, long status)
+{
+    if (closed && status != 0) {
+        atomic_store(&sandbox_closed, false);
+        sink_aside_add(sink_settings.sites ? SINK_SITED : 0);
+    }
+    return status;
+}
+
+static bool is_seccomp(long number, long a)
+{
+    return (number == SYS_seccomp &&
+            (a == SECCOMP_SET_MODE_STRICT || a == SECCOMP_SET_MODE_FILTER)) ||
+           (number == SYS_prctl && a == PR_SET_SECCOMP);
+}
+
+long sandbox_syscall(long number, long a, long b, long c, long d, long e, long f)
+{
+    if (UNLIKELY(!next.syscall))
+        resolve();
+    if (LIKELY(!is_seccomp(number, a)))
+        return next.syscall(number, a, b, c, d, e, f);
+    bool closed = sandbox_close();
+    return sandbox_judge(closed, next.syscall(number, a, b, c, d, e, f));
+}
+
+int sandbox_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)
+{
+    if (UNLIKELY(!next.prctl))
+        resolve();
+    if (LIKELY(option != PR_SET_SECCOMP))
+        return next.prctl(option, a, b, c, d);
+    bool closed = sandbox_close();
+    return (int)sandbox_judge(closed, next.prctl(option, a, b, c, d));
+}
