@@ -3,7 +3,9 @@
  * interval of the median and the ratio to the base allocator (comparison.h, from ratios within
  * blocks, so that what disturbs a whole block cancels), then peak memory. Designs that never free,
  * those that are called in another way than the ranked ones, the floor, and failures stand in
- * groups of their own. What could be chance looks so, and a legend says what the marks mean.
+ * groups of their own. What could be chance looks so, and a legend says what the marks mean. Times and
+ * memory stand there only if the session asked for their passes; without either only what was
+ * verified and what failed, if anything.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -129,24 +131,46 @@ static void ratio_print(const struct table *t, const struct line *line)
             t->terminal && chance ? "\033[0m" : "");
 }
 
-static void line_print(const struct table *t, const struct line *line)
+static void times_print(const struct table *t, const struct line *line)
 {
     FILE *f = t->f;
-    fprintf(f, "  %-*s %-6s", summary_name_width(t->s), t->s->contenders[line->contender].text,
-            line->release == PLAN_RELEASE_SCOPE ? "scope" : "free");
     if (line->blocks)
         fprintf(f, " %8.2f %8.2f..%-8.2f %7.2f", line->median.estimate, line->median.low,
                 line->median.high, line->cold);
     else
         fprintf(f, " %8s %18s %7s", "-", "-", "-");
     ratio_print(t, line);
-    mib_print(f, line->memory, METRIC_peak_committed_bytes);
-    mib_print(f, line->memory, METRIC_peak_resident_bytes);
-    const struct kept *k = line->memory;
+}
+
+static void memory_print(FILE *f, const struct kept *k)
+{
+    mib_print(f, k, METRIC_peak_committed_bytes);
+    mib_print(f, k, METRIC_peak_resident_bytes);
     if (k && k->known[METRIC_frag_jw4_ratio])
         fprintf(f, " %8.3f", k->value[METRIC_frag_jw4_ratio]);
     else
         fprintf(f, " %8s", "-");
+}
+
+static bool times_wanted(const struct session *s)
+{
+    return s->passes[PASS_THROUGHPUT];
+}
+
+static bool memory_wanted(const struct session *s)
+{
+    return s->passes[PASS_MEMORY];
+}
+
+static void line_print(const struct table *t, const struct line *line)
+{
+    FILE *f = t->f;
+    fprintf(f, "  %-*s %-6s", summary_name_width(t->s), t->s->contenders[line->contender].text,
+            line->release == PLAN_RELEASE_SCOPE ? "scope" : "free");
+    if (times_wanted(t->s))
+        times_print(t, line);
+    if (memory_wanted(t->s))
+        memory_print(f, line->memory);
     if (line->blocks && line->copies)
         fprintf(f, "  %u cop%s: %.2f Mops/s, waiting %.1f %%", line->copies,
                 line->copies == 1 ? "y" : "ies", 1000 / line->median.estimate, 100 * line->wait);
@@ -201,15 +225,35 @@ static unsigned lines_collect(const struct session *s, unsigned target, unsigned
                                   .group = NULL};
             line_collect(s, target, line);
             bool again = line->group && !strcmp(line->group, NOT_APPLICABLE) && i >= 2;
-            count += line->group && !again;
+            bool told = times_wanted(s) || memory_wanted(s) || line->verify || line->failure;
+            count += line->group && !again && told;
         }
     return count;
+}
+
+static void heading_print(const struct table *t, unsigned target)
+{
+    const struct session *s = t->s;
+    unsigned base = t->comparisons->base[target];
+    bool has_base = times_wanted(s) && base < s->contender_count;
+    fprintf(t->f, "\n%s (touch %s%s%s%s%s)\n", s->targets[target].name, touch_names[s->touch],
+            s->parallel && times_wanted(s) ? ", parallel: ns of wall time" : "",
+            s->via == VIA_MALLOC ? ", via malloc" : "", has_base ? ", ratio to " : "",
+            has_base ? s->contenders[base].text : "");
+    fprintf(t->f, "  %-*s %-6s", summary_name_width(s), "allocator", "release");
+    if (times_wanted(s))
+        fprintf(t->f, " %8s %18s %7s %7s %-15s", "ns/op",
+                s->repeats < BLOCKS_ENOUGH ? "min..max" : "95 % interval", "cold", "ratio",
+                "95 % interval");
+    if (memory_wanted(s))
+        fprintf(t->f, " %11s %11s %8s", "commit MiB", "resid. MiB", "C/L-1");
+    fputc('\n', t->f);
 }
 
 static void target_print(struct table *t, unsigned target)
 {
     const struct session *s = t->s;
-    unsigned copies_count = s->parallel ? s->copies_count : 1, base = t->comparisons->base[target];
+    unsigned copies_count = s->parallel ? s->copies_count : 1;
     struct line *lines = calloc(2 * (size_t)s->contender_count * copies_count, sizeof *lines);
     if (!lines) {
         fprintf(t->f, "%s: no memory for the table; the rows are in results.csv\n",
@@ -220,15 +264,8 @@ static void target_print(struct table *t, unsigned target)
     qsort(lines, count, sizeof *lines, line_order);
     for (unsigned i = 0; i < count; i++)
         t->disturbed += lines[i].disturbed > 0;
-    bool has_base = base < s->contender_count;
-    fprintf(t->f, "\n%s (touch %s%s%s%s%s)\n", s->targets[target].name, touch_names[s->touch],
-            s->parallel ? ", parallel: ns of wall time" : "",
-            s->via == VIA_MALLOC ? ", via malloc" : "", has_base ? ", ratio to " : "",
-            has_base ? s->contenders[base].text : "");
-    fprintf(t->f, "  %-*s %-6s %8s %18s %7s %7s %-15s %11s %11s %8s\n", summary_name_width(s),
-            "allocator", "release", "ns/op",
-            s->repeats < BLOCKS_ENOUGH ? "min..max" : "95 % interval", "cold", "ratio",
-            "95 % interval", "commit MiB", "resid. MiB", "C/L-1");
+    if (count)
+        heading_print(t, target);
     groups_print(t, lines, count);
     free(lines);
 }
@@ -237,6 +274,8 @@ static void target_print(struct table *t, unsigned target)
 static void legend_print(const struct table *t)
 {
     const struct comparisons *c = t->comparisons;
+    if (!times_wanted(t->s))
+        return;
     if (c->tilde || c->too_few || t->disturbed)
         fputc('\n', t->f);
     if (c->tilde)

@@ -248,6 +248,16 @@ class Session(unittest.TestCase):
             for column in ("ns_per_op", "cold_ns_per_op", "mops_per_s", "harness_ns_per_op"):
                 self.assertEqual(row[column], "", "there is nothing to divide by")
 
+    def test_the_table_has_what_the_passes_fill(self):
+        times, memory = "ns/op", "commit MiB"
+        for passes, has in (("throughput", {times}), ("memory", {memory}), ("throughput,memory", {times, memory}), ("open", set())):
+            out = os.path.join(self.folder.name, passes)
+            got = run("run", "-a", "segfit", "-w", "request:requests=30", "-r", "1", "--min-ms", "1", "--passes", passes, "-o", out)
+            self.assertEqual(got.returncode, 0, got.stderr)
+            self.assertEqual({c for c in (times, memory) if c in got.stdout}, has, got.stdout)
+            self.assertEqual("(touch first" in got.stdout, bool(has), got.stdout)
+        self.assertIn("open loop", got.stdout)
+
     def test_short_passes_loop_as_long_as_long_ones(self):
         one = self.trace_of("one", "alloc 0 16", "free 0")
         run("run", "-a", "freelist", "-w", one, "-o", self.out, "-r", "1", "--passes", "throughput")
