@@ -294,13 +294,15 @@ class Command(TraceTest):
 
     def test_usage(self):
         usage = ("usage: alloclab trace info [--brief] [--csv DIR] FILE.. | trace cat|check FILE.. | trace convert [--from FORMAT] "
-                 "[--to FORMAT] [--strict] [--stable-sites] [--salvage] IN -o OUT | trace diff [--top N] [--csv] A B | trace "
-                 "TRANSFORM [--OPTION VALUE].. IN.. -o OUT")
+                 "[--to FORMAT] [--strict] [--stable-sites] [--salvage] IN -o OUT | trace pack [--strict] CAPTURE -o OUT | trace "
+                 "diff [--top N] [--csv] A B | trace sites [--by bytes|calls|peak|left] [--top N] [--stacks] [--folded] [--csv] "
+                 "[--debug DIR[:DIR..]] FILE.. | trace TRANSFORM [--OPTION VALUE].. IN.. -o OUT")
         rows = [
-            ([], "info, cat, check, convert, diff or a transform is expected, not "),
-            (["look"], "info, cat, check, convert, diff or a transform is expected, not look"),
+            ([], "info, cat, check, convert, pack, diff, sites or a transform is expected, not "),
+            (["look"], "info, cat, check, convert, pack, diff, sites or a transform is expected, not look"),
             (["info"], "which file?"),
             (["info", "--strict", "x"], "info does not take --strict"),
+            (["pack", "x"], "pack takes one input file, and -o OUT"),
             (["convert", "x"], "convert takes one input file, and -o OUT"),
             (["convert", "x", "y", "-o", "z"], "convert takes one input file, and -o OUT"),
             (["convert", "x", "-o"], "a value is missing after -o"),

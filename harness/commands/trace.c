@@ -27,11 +27,13 @@
 #include "traces/formats/text.h"
 #include "traces/layout.h"
 
-#define OWN "trace" /* the name of alloclab's own binary form */
-#define TOP "20"    /* rows of each table of a diff */
+#define OWN     "trace" /* the name of alloclab's own binary form */
+#define CAPTURE "capture"
+#define TOP     "20" /* rows of each table of a diff */
 #define USAGE                                                                                      \
     "trace info [--brief] [--csv DIR] FILE.. | trace cat|check FILE.. | trace convert [--from "    \
-    "FORMAT] [--to FORMAT] [--strict] [--stable-sites] [--salvage] IN -o OUT | trace diff "        \
+    "FORMAT] [--to FORMAT] [--strict] [--stable-sites] [--salvage] IN -o OUT | trace pack "        \
+    "[--strict] CAPTURE -o OUT | trace diff "                                                      \
     "[--top N] [--csv] A B | trace sites [--by bytes|calls|peak|left] [--top N] [--stacks] "       \
     "[--folded] [--csv] [--debug DIR[:DIR..]] FILE.. | trace TRANSFORM [--OPTION VALUE].. IN.. "   \
     "-o OUT"
@@ -342,7 +344,8 @@ static int usage(const char *what, const char *more, const char *rest)
 
 static int request_parse(struct request *q, int argc, char **argv)
 {
-    bool convert = !strcmp(q->verb, "convert"), diff = !strcmp(q->verb, "diff");
+    bool pack = !strcmp(q->verb, "pack"), convert = pack || !strcmp(q->verb, "convert");
+    bool diff = !strcmp(q->verb, "diff");
     const struct {
         const char *name, **value;
         bool *flag;
@@ -352,6 +355,8 @@ static int request_parse(struct request *q, int argc, char **argv)
         {"--to", &q->to, NULL, "convert"},
         {"-o", &q->output, NULL, "convert"},
         {"--strict", NULL, &q->strict, "convert"},
+        {"-o", &q->output, NULL, "pack"},
+        {"--strict", NULL, &q->strict, "pack"},
         {"--top", &q->top, NULL, "diff"},
         {"--csv", NULL, &q->csv, "diff"},
         {"--top", &q->top, NULL, "sites"},
@@ -389,7 +394,9 @@ static int request_parse(struct request *q, int argc, char **argv)
     if (q->csv + q->folded + q->stacks > 1)
         return usage("one of --stacks, --folded and --csv at a time", "", "");
     if (convert && (q->count != 1 || !q->output))
-        return usage("convert takes one input file, and -o OUT", "", "");
+        return usage(q->verb, " takes one input file, and -o OUT", "");
+    if (pack)
+        q->from = CAPTURE;
     if (diff && q->count != 2)
         return usage("diff takes two traces", "", "");
     return 0;
@@ -408,13 +415,15 @@ static int trace_main(int argc, char **argv)
     if (!q.files)
         return usage("no memory", "", "");
     bool known = !strcmp(q.verb, "info") || !strcmp(q.verb, "cat") || !strcmp(q.verb, "check") ||
-                 !strcmp(q.verb, "convert") || !strcmp(q.verb, "diff") || !strcmp(q.verb, "sites");
+                 !strcmp(q.verb, "convert") || !strcmp(q.verb, "pack") || !strcmp(q.verb, "diff") ||
+                 !strcmp(q.verb, "sites");
     if (!known)
-        status = usage("info, cat, check, convert, diff, sites or a transform is expected, not ",
-                       q.verb, "");
+        status =
+            usage("info, cat, check, convert, pack, diff, sites or a transform is expected, not ",
+                  q.verb, "");
     else if (request_parse(&q, argc, argv))
         status = 2;
-    else if (!strcmp(q.verb, "convert"))
+    else if (!strcmp(q.verb, "convert") || !strcmp(q.verb, "pack"))
         status = trace_convert(&q, &err) || stdout_flush(&err) ? fail(q.verb, &err) : 0;
     else if (!strcmp(q.verb, "diff"))
         status = trace_diff(&q, &err) ? fail(q.verb, &err) : 0;

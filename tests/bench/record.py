@@ -4,7 +4,7 @@ usage: record.py [--blocks N] [--only NAME,..]; ALLOCLAB and BUILD say where the
 
 Every block runs each program under each recorder once, in a shuffled order; a ratio is the median over the blocks of the time
 beside the bare program's time in the same block, with the lowest and the highest. Bytes are those of what the recorder left, by
-the number of calls. Packing is `alloclab trace convert` of the capture, beside `zstd -1` of the same file.
+the number of calls. Packing is `alloclab trace pack` of the capture, beside `zstd -1` of the same file.
 """
 import argparse
 import os
@@ -80,8 +80,8 @@ def packing(program, rate, blocks):
         folder = pathlib.Path(name)
         one_run(program, recorders(folder, rate)["alloclab"], folder)
         capture = next(folder.glob("*.capture"))
-        convert = [ALLOCLAB, "trace", "convert", "--from", "capture", capture, "-o"]
-        pack = min(timed([*convert, folder / "clock.trace"]) for _ in range(blocks))
+        pack_to = [ALLOCLAB, "trace", "pack", capture, "-o"]
+        pack = min(timed([*pack_to, folder / "clock.trace"]) for _ in range(blocks))
         zstd = min(timed(["zstd", "-1", "-q", "-f", capture, "-o", folder / "capture.zst"]) for _ in range(blocks))
         command, source, _ = PROGRAMS[program]
         with open(source or os.devnull, encoding="ascii") as stdin:

@@ -292,7 +292,7 @@ class RecordTest(unittest.TestCase):
         self.assertNotEqual(run.returncode, 0)  # the trace has no room beside the capture, perhaps
         capture = next(folder.glob("*.captures.*/*.capture"))
         trace = self.bin / "full.trace"
-        subprocess.run([ALLOCLAB, "trace", "convert", "--from", "capture", capture, "-o", trace],
+        subprocess.run([ALLOCLAB, "trace", "pack", capture, "-o", trace],
                        check=True, capture_output=True)
         info = subprocess.run([ALLOCLAB, "trace", "cat", trace], check=True, capture_output=True,
                               text=True).stdout
