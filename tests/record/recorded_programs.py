@@ -141,7 +141,9 @@ class ProgramsTest(unittest.TestCase):
             self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
             info = subprocess.run([ALLOCLAB, "trace", "info", "--brief", file["path"]], capture_output=True, text=True, check=True)
             meta = dict(re.findall(r"^meta\.(\S+) +(.*)$", info.stdout, re.MULTILINE))
-            self.assertEqual([meta[key] for key in ("lost_ops", "inversions", "inversions_repaired")], ["0"] * 3, file)
+            # Threads that leave equal stamps may need events of one address put in order: inversions_repaired, see
+            # docs/recording.md. What could not be is an inversion.
+            self.assertEqual([meta[key] for key in ("lost_ops", "inversions")], ["0"] * 2, file)
             unknown += sum(int(meta[key]) for key in ODD)
         return unknown
 

@@ -52,6 +52,7 @@
 #define ALLOCLAB_CAPTURE_H
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum capture_kind {
@@ -158,11 +159,12 @@ struct capture_header {
     uint32_t lanes_at_fork;   /* of the parent; meaningful if parent[0] */
     uint32_t fork_thread;     /* the thread that forked, by the parent's number */
     uint32_t pid;
-    uint32_t each;                   /* each record is timed */
-    uint32_t sample;                 /* one object in so many is recorded */
-    uint32_t command_bytes;          /* NUL-separated arguments */
-    uint32_t sites;                  /* enum capture_sites */
-    uint32_t unseen_children;        /* forked in a seccomp sandbox, where no file can be made */
+    uint32_t each;            /* each record is timed */
+    uint32_t sample;          /* one object in so many is recorded */
+    uint32_t command_bytes;   /* NUL-separated arguments */
+    uint32_t sites;           /* enum capture_sites */
+    uint32_t unseen_children; /* forked in a seccomp sandbox, where no file can be made */
+    uint32_t reserved;
     char recorder[32];               /* CAPTURE_RECORDER */
     char parent[CAPTURE_NAME_BYTES]; /* file name of the capture this process was forked from, or ""
                                       */
@@ -172,6 +174,8 @@ struct capture_header {
 
 static_assert(sizeof(struct capture_chunk) == 128, "a chunk's head is two cache lines");
 static_assert(sizeof(struct capture_header) <= CAPTURE_HEADER_BYTES, "the header has a fixed room");
+static_assert(offsetof(struct capture_header, recorder) % sizeof(uint64_t) == 0,
+              "what is read as words stays whole words");
 
 /* True if the kind's address is one of memory. */
 static inline int capture_is_memory(unsigned kind)
