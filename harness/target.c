@@ -15,6 +15,8 @@
 #include "harness/decode.h"
 #include "harness/spec.h"
 
+#define READER_FLAGS (TRACE_SKIP_CLOCK | TRACE_AHEAD)
+
 static void target_clear(struct target *t, int trace_fd)
 {
     *t = (struct target){.trace_fd = trace_fd, .header = -1};
@@ -42,7 +44,7 @@ static int file_open(struct target *t, const char *path, struct error *err)
         open(path, O_RDONLY | O_CLOEXEC); /* kept: the same file is decoded in all cells */
     if (t->trace_fd < 0)
         return error_set(err, "%s: cannot open: %s", path, strerror(errno));
-    t->trace = trace_open_fd(t->trace_fd, path, TRACE_SKIP_CLOCK, err);
+    t->trace = trace_open_fd(t->trace_fd, path, READER_FLAGS, err);
     if (t->trace)
         return 0;
     struct error why = *err, other;
@@ -100,7 +102,7 @@ static int workload_open(struct target *t, const char *text, uint64_t seed, stru
                      : workload_emit(&spec, seed, t->trace_fd, err);
     workload_spec_free(&spec);
     if (!result)
-        t->trace = trace_open_fd(t->trace_fd, t->name, TRACE_SKIP_CLOCK, err);
+        t->trace = trace_open_fd(t->trace_fd, t->name, READER_FLAGS, err);
     return t->trace ? 0 : -1;
 }
 
@@ -121,7 +123,7 @@ int target_open_played(struct target *t, const char *name, int trace_fd, struct 
 {
     target_clear(t, trace_fd);
     snprintf(t->name, sizeof t->name, "%s", name);
-    t->trace = trace_open_fd(trace_fd, t->name, TRACE_SKIP_CLOCK, err);
+    t->trace = trace_open_fd(trace_fd, t->name, READER_FLAGS, err);
     return t->trace ? 0 : -1;
 }
 

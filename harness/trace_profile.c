@@ -600,13 +600,13 @@ static int op_follow(struct trace_profile *p, const struct trace_reader *r,
 
 /* Asks for the memory that the ops will look at. Those that make an object, or have none, have
  * numbers that the table does not know yet. */
-static void ops_prefetch(const struct trace_profile *p, const struct trace_op *ops, unsigned count)
+static void batch_prefetch(const struct trace_profile *p, const struct trace_batch *b)
 {
     uint64_t known[PROFILE_BATCH];
     unsigned found = 0;
-    for (unsigned i = 0; i < count; i++) {
-        known[found] = ops[i].object;
-        found += ops[i].object < p->live.ids;
+    for (unsigned i = 0; i < b->count; i++) {
+        known[found] = b->objects[i];
+        found += b->objects[i] < p->live.ids;
     }
     for (unsigned i = 0; i < found; i++)
         live_table_prefetch(&p->live, known[i]);
@@ -619,16 +619,15 @@ static void ops_prefetch(const struct trace_profile *p, const struct trace_op *o
 
 static int ops_follow(struct trace_profile *p, struct trace_reader *r, struct error *err)
 {
-    struct trace_op ops[PROFILE_BATCH];
-    int got = 1;
-    while (got > 0) {
-        unsigned count = 0;
-        while (count < PROFILE_BATCH && (got = trace_next(r, &ops[count], err)) > 0)
-            count++;
-        ops_prefetch(p, ops, count);
-        for (unsigned i = 0; i < count; i++)
-            if (op_follow(p, r, &ops[i], err))
+    struct trace_batch batch;
+    int got;
+    while ((got = trace_next_batch(r, PROFILE_BATCH, &batch, err)) > 0) {
+        batch_prefetch(p, &batch);
+        for (unsigned i = 0; i < batch.count; i++) {
+            const struct trace_op op = trace_batch_op(&batch, i);
+            if (op_follow(p, r, &op, err))
                 return -1;
+        }
         lives_count(p);
     }
     return got;

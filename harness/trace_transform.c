@@ -134,7 +134,8 @@ static int inputs_transform(const struct command_line *c, struct error *err)
     struct trace_reader **in = calloc((size_t)c->count, sizeof *in);
     int failed = in ? 0 : error_set(err, "no memory"), opened = 0;
     for (; !failed && opened < c->count; opened++) {
-        in[opened] = trace_open(c->files[opened], c->salvage ? TRACE_SALVAGE : 0, err);
+        in[opened] =
+            trace_open(c->files[opened], TRACE_AHEAD | (c->salvage ? TRACE_SALVAGE : 0), err);
         failed = in[opened] ? 0 : -1;
     }
     if (!failed)

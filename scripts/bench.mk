@@ -62,9 +62,9 @@ bench-stream: alloclab ## streamed replay beside plans in memory, and a trace of
 	  $(if $(OPS),--ops $(OPS)) $(if $(PART),--part $(PART))
 
 .PHONY: bench-trace-info
-bench-trace-info: alloclab | test-deps ## `trace info` of a trace beside zstd -d of the same bytes, time and memory; OPS=N (50000000), BLOCKS=N, SEED=N
+bench-trace-info: alloclab | test-deps ## `trace info` of a trace beside zstd -d of the same bytes, time and memory; OPS=N (50000000), TRACES='FILE..', BLOCKS=N, SEED=N
 	@ALLOCLAB=$(ALLOCLAB) $(PYTHON) tests/bench/trace_info.py $(if $(BLOCKS),--blocks $(BLOCKS)) $(if $(SEED),--seed $(SEED)) \
-	  $(if $(OPS),--ops $(OPS)) $(if $(LIVE),--live $(LIVE))
+	  $(if $(OPS),--ops $(OPS)) $(if $(LIVE),--live $(LIVE)) $(TRACES)
 
 $(BUILD)/record_%: tests/bench/record_%.c $(BUILD)/flags
 	@mkdir -p $(@D); $(CC) $(CFLAGS) -fno-builtin -MF $@.d -o $@ $<

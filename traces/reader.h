@@ -6,27 +6,12 @@
 #ifndef ALLOCLAB_READER_H
 #define ALLOCLAB_READER_H
 
+#include <pthread.h>
 #include <zstd.h>
 
 #include "traces/layout.h"
 #include "traces/meta.h"
-
-enum { STREAM_VALUES = 128 };
-
-struct column { /* of the block being read, decompressed */
-    const uint8_t *next, *end;
-    const uint8_t *tail,
-        *tails_end; /* tail not NULL: next are first bytes, and the others are here */
-    bool present;
-    uint8_t *buffer;
-    size_t room;
-};
-
-struct stream {                 /* varints of a column, decoded some ahead */
-    const uint64_t *next, *end; /* in values; equal: more must be decoded first */
-    bool dry;                   /* nothing follows; *next is 0 and stands for no value */
-    uint64_t values[STREAM_VALUES];
-};
+#include "traces/reader_decode.h"
 
 struct block {
     uint64_t offset, body_bytes, records;
@@ -40,21 +25,26 @@ struct column_entry { /* of a block's directory */
     uint16_t tag, codec;
 };
 
+enum { AHEAD_BLOCKS = 3 }; /* one is read, and the others are decoded meanwhile */
+
+struct ahead { /* decodes on a thread of its own; lock: all that follows but the thread */
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    uint64_t filled, taken; /* blocks; the first of those between is being read */
+    bool runs, stop;
+};
+
 struct trace_reader {
-    const uint8_t *code; /* of the next record */
-    uint64_t run;        /* records left of the thread's run */
-    uint64_t left;       /* and of the block after that run */
-    uint64_t objects;    /* made before the next record */
-    uint32_t run_thread;
-    uint64_t reference; /* the object that was referred to last in the block */
-    unsigned rare;      /* shapes that trace_next leaves to record_read; SHAPE_OP: no op at all */
-    bool backs;         /* the block has distances back, no references */
-    bool extras;        /* the block has a clock or a site column */
-    bool failed;        /* damage was found: there is no going on */
-    bool loaded;        /* a block has been loaded since the last rewind or seek */
-    uint64_t scopes, threads, clock;
-    struct stream streams[LAYOUT_OPS_TAGS];
-    struct column columns[LAYOUT_OPS_TAGS];
+    const struct decoded *now; /* being read; NULL: none yet */
+    uint32_t record, run_end;  /* of it: the next one, and where its thread's run ends */
+    uint32_t run;              /* the next one */
+    uint32_t thread;
+    bool extras; /* its records may have more than an object and a size */
+    bool failed; /* damage was found: there is no going on */
+    struct decoder decoder;
+    struct decoded decoded[AHEAD_BLOCKS];
+    struct ahead ahead;
 
     const uint8_t *map;
     uint64_t bytes, trimmed; /* trimmed: the mapping before it has been given back */
@@ -64,15 +54,15 @@ struct trace_reader {
     unsigned meta_blocks;
     struct trace_totals totals;
     struct meta meta;
-    struct block *blocks;      /* of ops */
-    size_t count, room, at;    /* at: the next block to read */
-    uint64_t offset, records;  /* of the block being read; records before its end */
+    struct block *blocks; /* of ops */
+    size_t count, room;
+    uint64_t offset;           /* of the block being read */
     struct block *site_blocks; /* as many as the table of sites has; read when it is asked for */
     size_t site_count, site_room;
     struct sites *sites; /* NULL: not read yet */
     uint64_t index_offset;
     struct column table; /* index rows, unless torn */
-    ZSTD_DCtx *zstd;
+    ZSTD_DCtx *zstd;     /* of all but ops */
 };
 
 /* "NAME: offset N: ..." in the error; returns -1. */
@@ -99,7 +89,10 @@ int column_find(struct trace_reader *r, const struct block *block, unsigned tag,
                 struct column *c, struct error *err);
 
 /* Decompresses a column of at most `limit` bytes. */
-int column_load(const struct trace_reader *r, const struct column_entry *e, uint64_t limit,
-                struct column *c, struct error *err);
+int column_load(const struct trace_reader *r, ZSTD_DCtx *zstd, const struct column_entry *e,
+                uint64_t limit, struct column *c, struct error *err);
+
+/* Ends the thread that decodes ahead. What it has decoded is lost. */
+void ahead_end(struct trace_reader *r);
 
 #endif

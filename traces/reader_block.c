@@ -104,10 +104,11 @@ int block_directory(const struct trace_reader *r, const struct block *block,
     return 0;
 }
 
-static int unzstd(const struct trace_reader *r, const struct column_entry *e, const uint8_t *stored,
-                  size_t stored_bytes, uint8_t *to, size_t raw, struct error *err)
+static int unzstd(const struct trace_reader *r, ZSTD_DCtx *zstd, const struct column_entry *e,
+                  const uint8_t *stored, size_t stored_bytes, uint8_t *to, size_t raw,
+                  struct error *err)
 {
-    size_t got = ZSTD_decompressDCtx(r->zstd, to, raw, stored, stored_bytes);
+    size_t got = ZSTD_decompressDCtx(zstd, to, raw, stored, stored_bytes);
     if (ZSTD_isError(got))
         return reader_refuse(r, e->offset, err, "column %u does not decompress: %s", e->tag,
                              ZSTD_getErrorName(got));
@@ -131,8 +132,8 @@ static bool has_varints(unsigned tag)
 }
 
 /* The parts of a split column, one behind the other in its buffer. */
-static int split_load(const struct trace_reader *r, const struct column_entry *e, struct column *c,
-                      struct error *err)
+static int split_load(const struct trace_reader *r, ZSTD_DCtx *zstd, const struct column_entry *e,
+                      struct column *c, struct error *err)
 {
     uint32_t values = e->stored < LAYOUT_SPLIT_BYTES ? 0 : load32(e->data);
     uint32_t firsts = e->stored < LAYOUT_SPLIT_BYTES ? UINT32_MAX : load32(e->data + 4);
@@ -146,7 +147,7 @@ static int split_load(const struct trace_reader *r, const struct column_entry *e
     for (unsigned i = 0; i < 2; i++) {
         if (stored[i] == raw[i])
             memcpy(to, from, raw[i]);
-        else if (unzstd(r, e, from, stored[i], to, raw[i], err))
+        else if (unzstd(r, zstd, e, from, stored[i], to, raw[i], err))
             return -1;
         const uint8_t *end = part_end(to, raw[i]);
         if (i == 0)
@@ -161,8 +162,8 @@ static int split_load(const struct trace_reader *r, const struct column_entry *e
     return 0;
 }
 
-int column_load(const struct trace_reader *r, const struct column_entry *e, uint64_t limit,
-                struct column *c, struct error *err)
+int column_load(const struct trace_reader *r, ZSTD_DCtx *zstd, const struct column_entry *e,
+                uint64_t limit, struct column *c, struct error *err)
 {
     if (e->raw > limit)
         return reader_refuse(r, e->offset, err,
@@ -181,9 +182,9 @@ int column_load(const struct trace_reader *r, const struct column_entry *e, uint
     c->next = c->buffer;
     c->tail = c->tails_end = NULL;
     if (e->codec == LAYOUT_SPLIT && has_varints(e->tag))
-        return split_load(r, e, c, err);
+        return split_load(r, zstd, e, c, err);
     if (e->codec == LAYOUT_ZSTD) {
-        if (unzstd(r, e, e->data, e->stored, c->buffer, e->raw, err))
+        if (unzstd(r, zstd, e, e->data, e->stored, c->buffer, e->raw, err))
             return -1;
     } else if (e->codec != LAYOUT_RAW) {
         return reader_refuse(r, e->offset, err, "column %u has unknown codec %u", e->tag, e->codec);
@@ -205,7 +206,7 @@ int column_find(struct trace_reader *r, const struct block *block, unsigned tag,
     if (block_directory(r, block, entries, err))
         return -1;
     for (unsigned i = 0; i < block->columns; i++)
-        if (entries[i].tag == tag && column_load(r, &entries[i], limit, c, err))
+        if (entries[i].tag == tag && column_load(r, r->zstd, &entries[i], limit, c, err))
             return -1;
     return 0;
 }

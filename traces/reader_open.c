@@ -251,13 +251,15 @@ static int reader_map(struct trace_reader *r, int fd, struct error *err)
 struct trace_reader *trace_open_fd(int fd, const char *name, unsigned flags, struct error *err)
 {
     struct trace_reader *r = calloc(1, sizeof *r);
-    if (!r || !(r->name = strdup(name)) || !(r->zstd = ZSTD_createDCtx())) {
+    if (!r || !(r->name = strdup(name)) || !(r->zstd = ZSTD_createDCtx()) ||
+        !(r->decoder.zstd = ZSTD_createDCtx())) {
         error_set(err, "%s: no memory for a trace reader", name);
         if (r)
             trace_close(r);
         return NULL;
     }
     r->flags = flags;
+    r->decoder.skip_clock = flags & TRACE_SKIP_CLOCK;
     if (reader_map(r, fd, err) || reader_open(r, err)) {
         trace_close(r);
         return NULL;
@@ -281,8 +283,10 @@ struct trace_reader *trace_open(const char *path, unsigned flags, struct error *
 
 void trace_close(struct trace_reader *r)
 {
-    for (unsigned tag = 0; tag < LAYOUT_OPS_TAGS; tag++)
-        free(r->columns[tag].buffer);
+    ahead_end(r);
+    decoder_free(&r->decoder);
+    for (unsigned i = 0; i < AHEAD_BLOCKS; i++)
+        decoded_free(&r->decoded[i]);
     free(r->table.buffer);
     if (r->map)
         munmap((void *)r->map, r->bytes);

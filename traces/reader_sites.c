@@ -65,10 +65,10 @@ static int columns_load(struct loading *l, struct error *err)
             return reader_refuse(l->r, entries[i].offset, err,
                                  "column %u is unknown, and must be understood", tag);
         if (tag == LAYOUT_STRINGS &&
-            column_load(l->r, &entries[i], LAYOUT_STRINGS_BYTES, &l->strings, err))
+            column_load(l->r, l->r->zstd, &entries[i], LAYOUT_STRINGS_BYTES, &l->strings, err))
             return -1;
-        if (field < SITES_FIELDS &&
-            column_load(l->r, &entries[i], rows * LAYOUT_VARINT_BYTES, &l->fields[field], err))
+        if (field < SITES_FIELDS && column_load(l->r, l->r->zstd, &entries[i],
+                                                rows * LAYOUT_VARINT_BYTES, &l->fields[field], err))
             return -1;
     }
     return 0;

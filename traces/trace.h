@@ -111,8 +111,9 @@ void trace_abandon(struct trace_writer *w); /* removes the unfinished file, free
 /* ---- reading ---- */
 
 enum trace_open_flag {
-    TRACE_SALVAGE = 1,   /* accept a torn tail: read the blocks that are whole */
-    TRACE_SKIP_CLOCK = 2 /* leave clock_ns 0: faster */
+    TRACE_SALVAGE = 1,    /* accept a torn tail: read the blocks that are whole */
+    TRACE_SKIP_CLOCK = 2, /* leave clock_ns 0: faster */
+    TRACE_AHEAD = 4       /* decode the next blocks on a thread of the reader's own meanwhile */
 };
 
 struct trace_reader *trace_open(const char *path, unsigned flags, struct error *err);
@@ -120,6 +121,21 @@ struct trace_reader *trace_open_fd(int fd, const char *name, unsigned flags, str
 /* 1: *op is the next op; 0: the end; -1: the file is damaged, err says file, offset and what. */
 int trace_next(struct trace_reader *r, struct trace_op *op, struct error *err);
 int trace_rewind(struct trace_reader *r, struct error *err);
+
+/*
+ * The same ops by the hundred, as they lie in the reader: records of one thread, an array for each
+ * field, for who needs only some of them. NULL: the field is what it is in an op without one.
+ */
+struct trace_batch {
+    uint32_t count, thread;
+    const uint8_t *codes; /* kind | flags << 4 */
+    const uint64_t *objects, *sizes;
+    const uint64_t *clocks, *sites, *scopes;
+    const uint8_t *aligns; /* log2 */
+};
+/* 1: at least one op and at most so many; they last until the next call. 0, -1: as trace_next. */
+int trace_next_batch(struct trace_reader *r, uint32_t most, struct trace_batch *batch,
+                     struct error *err);
 const struct trace_totals *trace_reader_totals(const struct trace_reader *r); /* zeros if torn */
 /* The path or name given to open, for messages. */
 const char *trace_name(const struct trace_reader *r);
@@ -152,6 +168,20 @@ void trace_close(struct trace_reader *r);
 static inline bool trace_is_call(uint8_t kind)
 {
     return kind <= TRACE_FREE;
+}
+
+/* The i-th op of a batch. */
+static inline struct trace_op trace_batch_op(const struct trace_batch *b, uint32_t i)
+{
+    return (struct trace_op){.kind = b->codes[i] & 15,
+                             .flags = (uint8_t)(b->codes[i] >> 4),
+                             .align_log2 = b->aligns ? b->aligns[i] : 0,
+                             .thread = b->thread,
+                             .object = b->objects[i],
+                             .size = b->sizes[i],
+                             .scope = b->scopes ? b->scopes[i] : TRACE_NO_SCOPE,
+                             .clock_ns = b->clocks ? b->clocks[i] : 0,
+                             .site = b->sites ? b->sites[i] : 0};
 }
 
 /* True if the op makes a new object. */

@@ -52,6 +52,11 @@ static int fail(const char *verb, const struct error *err)
     return 2;
 }
 
+static unsigned reader_flags(const struct request *q)
+{
+    return TRACE_AHEAD | (q->salvage ? TRACE_SALVAGE : 0);
+}
+
 /* ---- info, cat, check ---- */
 
 static int stdout_flush(struct error *err)
@@ -119,7 +124,7 @@ static int files_each(const struct request *q,
     int status = 0;
     for (int i = 0; i < q->count; i++) {
         struct error err;
-        struct trace_reader *r = trace_open(q->files[i], q->salvage ? TRACE_SALVAGE : 0, &err);
+        struct trace_reader *r = trace_open(q->files[i], reader_flags(q), &err);
         if (!r || look(q, r, &err) || stdout_flush(&err))
             status = fail(q->verb, &err);
         if (r)
@@ -138,7 +143,7 @@ static int trace_diff(const struct request *q, struct error *err)
         return -1;
     int failed = 0;
     for (int i = 0; i < 2 && !failed; i++) {
-        r[i] = trace_open(q->files[i], q->salvage ? TRACE_SALVAGE : 0, err);
+        r[i] = trace_open(q->files[i], reader_flags(q), err);
         failed = r[i] ? 0 : -1;
     }
     if (!failed)
@@ -263,7 +268,7 @@ static struct trace_reader *input_open(const struct request *q, const struct tra
                                        struct error *err)
 {
     if (!from)
-        return trace_open(q->files[0], q->salvage ? TRACE_SALVAGE : 0, err);
+        return trace_open(q->files[0], reader_flags(q), err);
     struct trace_reader *r = NULL;
     int fd = memfd_create("alloclab-convert", MFD_CLOEXEC);
     if (fd < 0) {

@@ -1,9 +1,10 @@
 """trace_info.py - `make bench-trace-info`: `alloclab trace info` of a generated trace beside `zstd -d` of the same bytes.
 
-    trace_info.py [--blocks 5] [--seed N] [--ops 50000000] [--live 20k]
+    trace_info.py [--blocks 5] [--seed N] [--ops 50000000] [--live 20k] [TRACE..]
 
-The trace (out/trace-info/, made once) is random:ops=..,live=... What zstd decompresses are the frames of its columns, one after
-another in a file, which is all that a reader of the trace has to decompress. Each block runs both, in an order drawn by the
+The trace (out/trace-info/, made once) is random:ops=..,live=..; or those that are given, so that any trace can be held to the bars.
+What zstd decompresses are the frames of a trace's columns, one after another in a file, which is all that a reader of it has to
+decompress. Each block runs both, in an order drawn by the
 printed seed; said are the medians of their wall and CPU times, the ratio within blocks, and the most memory that `trace info` had
 resident. Bars, said and not asserted: 6 times the wall time of zstd; 256 MiB and 160 bytes for each object live at the peak.
 """
@@ -24,9 +25,20 @@ BAR_TIMES, BAR_BYTES, BAR_OBJECT = 6, 256 << 20, 160
 BLOCK, ENTRY = struct.Struct("<Q4sIQQ"), struct.Struct("<HHII")
 
 
+def frames(codec, data, size):
+    """The frames of a column, and how many bytes each holds: docs/traces.md, section 2."""
+    if codec == 1:
+        return [(data, size)]
+    if codec != 2:
+        return []
+    values, first = struct.unpack_from("<II", data)
+    parts = [(data[8:8 + first], values), (data[8 + first:], size - values)]
+    return [(part, raw) for part, raw in parts if len(part) != raw]
+
+
 def frames_write(trace, path):
-    """The compressed columns of all blocks of ops, a file that zstd reads; and their bytes decompressed."""
-    raw = 0
+    """The frames of all columns of blocks of ops, a file that zstd reads; and their bytes decompressed."""
+    total = 0
     with open(trace, "rb") as file, open(path + ".part", "wb") as out:
         file.seek(-24, os.SEEK_END)
         end = struct.unpack("<Q", file.read(8))[0]
@@ -38,13 +50,13 @@ def frames_write(trace, path):
             piece = columns * ENTRY.size
             for i in range(columns):
                 _, codec, stored, size = ENTRY.unpack_from(data, i * ENTRY.size)
-                if kind == b"OPS " and codec == 1:
-                    out.write(data[piece:piece + stored])
-                    raw += size
+                for part, raw in frames(codec, data[piece:piece + stored], size) if kind == b"OPS " else []:
+                    out.write(part)
+                    total += raw
                 piece += stored
             at += BLOCK.size + body
     os.replace(path + ".part", path)
-    return raw
+    return total
 
 
 def timed(words):
@@ -58,15 +70,19 @@ def timed(words):
     return time.monotonic() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10
 
 
-def bench(arguments):
-    os.makedirs(FOLDER, exist_ok=True)
+def generated(arguments):
     trace = os.path.join(FOLDER, f"random-{arguments.ops}-{arguments.live}.trace")
-    packed = trace.replace(".trace", ".zst")
     if not os.path.exists(trace):
         command_run([alloclab(), "gen", f"random:ops={arguments.ops},live={arguments.live}", "--seed", "1", "-o", trace])
+    return trace
+
+
+def bench(trace, arguments):
+    packed = os.path.join(FOLDER, os.path.basename(trace) + ".zst")
     raw = frames_write(trace, packed)
     totals = dict(line.split(None, 1) for line in command_run([alloclab(), "trace", "info", "--brief", trace]).splitlines())
-    print(f"{trace}: {totals['ops']} ops, {os.path.getsize(trace)} bytes; {raw} bytes decompressed; seed {arguments.seed}")
+    ops = int(totals["ops"])
+    print(f"{trace}: {ops} ops, {os.path.getsize(trace)} bytes; {raw} bytes decompressed; seed {arguments.seed}")
     rng = random.Random(arguments.seed)
     commands = {"zstd -d": ["zstd", "-dqc", packed], "trace info": [alloclab(), "trace", "info", trace]}
     runs = {name: [] for name in commands}
@@ -77,7 +93,7 @@ def bench(arguments):
     progress("")
     for name, found in runs.items():
         wall, cpu, resident = (statistics.median(column) for column in zip(*found))
-        print(f"{name:<11} {wall:8.3f} s wall {cpu:8.3f} s CPU {wall / arguments.ops * 1e9:7.2f} ns/op {resident / 2**20:8.1f} MiB resident")
+        print(f"{name:<11} {wall:8.3f} s wall {cpu:8.3f} s CPU {wall / ops * 1e9:7.2f} ns/op {resident / 2**20:8.1f} MiB resident")
     ratios = [b[0] / a[0] for a, b in zip(runs["zstd -d"], runs["trace info"])]
     ratio = statistics.median(ratios)
     print(f"trace info / zstd -d, wall: {ratio:.2f} ({min(ratios):.2f}..{max(ratios):.2f}), bar {BAR_TIMES}: {said(ratio <= BAR_TIMES)}")
@@ -92,8 +108,12 @@ def main():
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--ops", type=int, default=50_000_000)
     parser.add_argument("--live", default="20k")
+    parser.add_argument("traces", nargs="*", metavar="TRACE")
+    arguments = parser.parse_args()
     try:
-        bench(parser.parse_args())
+        os.makedirs(FOLDER, exist_ok=True)
+        for trace in arguments.traces or [generated(arguments)]:
+            bench(trace, arguments)
     except Failed as error:
         progress("")
         sys.exit(f"trace_info.py: {error}")
