@@ -58,6 +58,24 @@ int main(int argc, char **argv)
 """
 
 
+CXX = r"""
+#include <cstdlib>
+int main()
+{
+    int *p[10], *q = (int *)malloc(100);
+    for (int i = 0; i < 10; i++)
+        p[i] = new int[i + 1];
+    for (int i = 0; i < 10; i++)
+        delete[] p[i];
+    free(q);
+    q = new int;
+    delete q;
+    free(NULL);
+    return 0;
+}
+"""
+
+
 class Fixtures(TraceTest):
     def test_whole(self):
         rows = (("mtrace", "mtrace.txt", 13, 10), ("heaptrack", "heaptrack.txt", 18, 5),
@@ -142,7 +160,6 @@ class Fixtures(TraceTest):
              "or free is expected, as traces/samples/src/malloc.bt prints them"),
             ("bpftrace", "1 2 malloc 5 0x10\n", "line 1: '0x10': -> and a result are expected"),
             ("bpftrace", "1 2 free 0x10 1\n", "line 1: '1' is not expected here"),
-            ("gperftools", "\4\"M\30" + "x" * 20, "record 1: compressed with lz4: unpack the file with `lz4 -d`"),
             ("gperftools", "x" * 24, "record 1: type 120: 0 to 7 are known: is this a processed trace?"),
         )
         self.refuse_texts(rows)
@@ -206,6 +223,71 @@ class StableSites(TraceTest):
             ("heaptrack", head + "i 5\n", "line 2: the module is missing"),
             ("heaptrack", head + "i 5 1 x\n", "line 2: number 'x' is not a number: hex digits are expected"),
         ), "--stable-sites")
+
+
+class Variants(TraceTest):
+    """What other versions and other options of the tools write."""
+
+    def cat(self, form, text, *options):
+        self.ok("convert", "--from", form, "--strict", *options, self.path("in", text), "-o", self.path("x.trace"))
+        return [line for line in self.ok("cat", self.path("x.trace")).splitlines()[1:] if not line.startswith("meta")]
+
+    def test_android_end_of_a_thread(self):
+        """Newer recorders say when a thread ended, with one time and not two."""
+        ops = self.cat("android", "7: malloc 0x10 5 100 110\n7: thread_done 0x0 290\n8: free 0x10 300 310\n8: thread_done 0x0\n")
+        self.assertEqual(ops[:2], ["alloc 0 5", "thread_end clock=190"])
+
+    def test_lines_from_elsewhere(self):
+        ops = self.cat("rep", "\ufeff1000\r\n1\r\n2\r\n1\r\na 0 5\r\nf 0\r\n")
+        self.assertEqual(ops, ["alloc 0 5", "free 0"])
+
+    def test_other_packers(self):
+        for magic, message in ((b"\xfd7zXZ\0", "compressed with xz: unpack it with `xz -d`"),
+                               (b"BZh91AY", "compressed with bzip2: unpack it with `bzip2 -d`"),
+                               (b"\4\"M\30", "compressed with lz4: unpack it with `lz4 -d`"),
+                               (b"PK\3\4", "a zip archive: unpack it with `unzip`"),
+                               (b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it with `7z x`")):
+            with open(self.path("in"), "wb") as file:
+                file.write(magic + bytes(30))
+            for form in "android", "gperftools", "text":
+                self.refused(f"alloclab trace convert: {self.path('in')}: offset 0: {message}", "convert", "--from", form,
+                             self.path("in"), "-o", self.path("x.trace"))
+
+    def test_heaptrack_command_of_many_lines(self):
+        """python3 -c with a program of several lines, some of which look like data."""
+        head = "v 10400 3\nX python3 -c import os\na = 1\n+ 1 2 3\n\nI = 5\n"
+        ops = self.cat("heaptrack", head + "I 1000 5e2922\nt 1 0\n+ 18 1 10\n- 10\n")
+        self.assertEqual([op.split()[0] for op in ops], ["alloc", "free"])
+        self.import_refused(f"alloclab trace convert: {self.path('in', head)}: line 6: the command of line X goes on up to "
+                            "here: a line 'I PAGE PAGES' is expected after it", "convert", "--from", "heaptrack",
+                            self.path("in"), "-o", self.path("x.trace"))
+
+    def test_heaptrack_before_1_0(self):
+        ops = self.cat("heaptrack", "v 10200\ns a.out\nt 1 0\na 18 1\n+ 0\n- 0\n")
+        self.assertEqual([op.split()[0] for op in ops], ["alloc", "free"])
+
+    def test_ltrace_operators(self):
+        """Mangled, demangled, and with the calls that they make themselves."""
+        mangled = ("_Znwm(24, 1, 2, 3) = 0x10\n_ZnamRKSt9nothrow_t(5, 0) = 0x20\n_ZnwmSt11align_val_t(64, 32) = 0x40\n"
+                   "_ZdlPvm(0x10, 24) = 0\n_ZdaPv(0x20) = <void>\n_ZdlPvmSt11align_val_t(0x40, 64, 32) = 0\n")
+        plain = ("a->operator new(unsigned long)(24, 1) = 0x10\noperator new[](unsigned long, std::nothrow_t const&)(5, 0) = 0x20\n"
+                 "operator new(unsigned long, std::align_val_t)(64, 32) = 0x40\noperator delete(void*, unsigned long)(0x10, 24) = 0\n"
+                 "operator delete[](void*)(0x20) = 0\noperator delete(void*, unsigned long, std::align_val_t)(0x40, 64, 32) = 0\n")
+        nested = ("a->_Znwm(24, 1 <unfinished ...>\nlibstdc++.so.6->malloc(24) = 0x10\n<... _Znwm resumed> ) = 0x10\n"
+                  "operator new[](unsigned long)(5 <unfinished ...>\n<... operator new[](unsigned long) resumed> ) = 0x20\n"
+                  "_ZnwmSt11align_val_t(64, 32 <unfinished ...>\naligned_alloc(32, 64) = 0x40\n"
+                  "<... _ZnwmSt11align_val_t resumed> ) = 0x40\n"
+                  "a->_ZdlPvm(0x10, 24 <unfinished ...>\nb->_ZdlPv(0x10 <unfinished ...>\nb->free(0x10) = <void>\n"
+                  "<... _ZdlPv resumed> ) = 0\n<... _ZdlPvm resumed> ) = 0\nfree(0x20) = <void>\n"
+                  "_ZdlPv(0x40 <unfinished ...>\n<... _ZdlPv resumed> ) = <void>\n")
+        expected = ["alloc 0 24", "alloc 1 5", "aligned 2 64 align=32", "free 0", "free 1", "free 2"]
+        for text in mangled, plain, nested:
+            self.assertEqual(self.cat("ltrace", text), expected)
+        twice = self.path("in", "_ZdlPv(0x10 <unfinished ...>\n<... _ZdlPv resumed> ) = 0\nfree(0x10) = <void>\n")
+        report = self.fields(self.ok("convert", "--from", "ltrace", twice, "-o", self.path("x.trace")))
+        self.assertEqual(report["unknown_frees"], "2")
+        os.remove(self.path("x.trace"))
+        self.refuse_texts((("ltrace", "operator new(unsigned long) = 5\n", "line 1: an operator without its arguments"),))
 
 
 class Compressed(TraceTest):
@@ -321,6 +403,21 @@ class Recorded(TraceTest):
         _, info = self.imported("ltrace", log, calls)
         self.assertEqual((info["threads"], info["clock"], info["calloc"], info["aligned"]), ("1", "yes", "1", "2"))
         self.assertEqual(info["failed"], "2")
+
+    @tool("ltrace")
+    def test_ltrace_of_cxx(self):
+        """The same program three times: its operators alone, demangled, and with the library's malloc and free."""
+        program, found = os.path.join(self.built, "cxx"), []
+        subprocess.run(["g++", "-O0", "-w", "-x", "c++", "-", "-o", program], input=CXX, text=True, check=True)
+        for options in (["-e", "_Zn*+_Zd*+malloc+free"], ["-C", "-e", "_Zn*+_Zd*+malloc+free"], ["-e", "_Zn*@*+_Zd*@*+malloc@*+free@*"]):
+            log = self.path("log")
+            self.record("ltrace", "-o", log, *options, program)
+            self.ok("convert", "--from", "ltrace", "--strict", log, "-o", self.path("x.trace"))
+            self.oracle(self.path("x.trace"))
+            found.append([line for line in self.ok("cat", self.path("x.trace")).splitlines() if line.startswith(("alloc", "free"))])
+        self.assertEqual(len(found[0]), 25)
+        self.assertEqual(found[0], found[1])
+        self.assertEqual(found[0], found[2])
 
     @tool("heaptrack")
     def test_heaptrack(self):

@@ -240,6 +240,16 @@ struct trace_op *import_begun(struct import *im, unsigned kind)
     return depth ? &thread->calls[depth - 1].op : NULL;
 }
 
+bool import_forget(struct import *im, unsigned kind, uint64_t address)
+{
+    struct import_thread *thread = &im->threads[im->at];
+    unsigned depth = depth_of(thread, kind);
+    if (depth == 0 || depth != thread->depth || !address || !address_map_find(&im->live, address))
+        return false;
+    thread->depth--;
+    return true;
+}
+
 int import_end(struct import *im, unsigned kind, uint64_t address)
 {
     struct import_thread *thread = &im->threads[im->at];

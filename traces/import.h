@@ -89,6 +89,9 @@ int import_free(struct import *im, uint64_t address);
 int import_begin(struct import *im, const struct trace_op *op, uint64_t old);
 /* The innermost open call of that kind, for what is known only when it returns; NULL: none. */
 struct trace_op *import_begun(struct import *im, unsigned kind);
+/* True if another call has told already that memory lies at `address`: the innermost open call of that kind,
+ * which made it by that one, is forgotten. */
+bool import_forget(struct import *im, unsigned kind, uint64_t address);
 /* The innermost open call of that kind returned `address`, 0 = NULL. */
 int import_end(struct import *im, unsigned kind, uint64_t address);
 /* Both at once. */

@@ -84,6 +84,8 @@ int lines_next(struct lines *lines)
     if (!end)
         end = lines->buffer + lines->end;
     lines->text = lines->buffer + lines->start;
+    if (lines->number == 1 && end - lines->text >= 3 && !memcmp(lines->text, "\xef\xbb\xbf", 3))
+        lines->text += 3; /* an editor's mark of UTF-8 */
     if ((size_t)(end - lines->text) > LINES_MAX_BYTES)
         return lines_refuse(lines, "longer than %zu bytes", LINES_MAX_BYTES);
     lines->start = (size_t)(end - lines->buffer) + 1;

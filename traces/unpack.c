@@ -14,11 +14,29 @@
 
 enum { INPUT_BYTES = 1 << 16 };
 
-static bool is_zstd(int fd)
+static bool begins(const uint8_t *first, size_t bytes, const char *magic)
 {
-    static const uint8_t magic[4] = {0x28, 0xb5, 0x2f, 0xfd};
-    uint8_t first[sizeof magic];
-    return pread(fd, first, sizeof first, 0) == sizeof first && !memcmp(first, magic, sizeof magic);
+    return bytes >= strlen(magic) && !memcmp(first, magic, strlen(magic));
+}
+
+/* What is known, but not read here: what to do with it, or NULL. */
+static const char *other_packer(const uint8_t *first, size_t bytes)
+{
+    static const struct {
+        const char *magic, *advice;
+    } known[] = {
+        {"\xfd"
+         "7zXZ",
+         "compressed with xz: unpack it with `xz -d`"},
+        {"BZh", "compressed with bzip2: unpack it with `bzip2 -d`"},
+        {"\x04\x22\x4d\x18", "compressed with lz4: unpack it with `lz4 -d`"},
+        {"PK\x03\x04", "a zip archive: unpack it with `unzip`"},
+        {"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it with `7z x`"},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (begins(first, bytes, known[i].magic))
+            return known[i].advice;
+    return NULL;
 }
 
 int unpack_open(struct unpack *u, const char *name, struct error *err)
@@ -26,7 +44,15 @@ int unpack_open(struct unpack *u, const char *name, struct error *err)
     *u = (struct unpack){.fd = open(name, O_RDONLY | O_CLOEXEC)};
     if (u->fd < 0)
         return error_set(err, "%s: cannot open: %s", name, strerror(errno));
-    if (is_zstd(u->fd)) {
+    uint8_t first[8];
+    ssize_t got = pread(u->fd, first, sizeof first, 0);
+    size_t bytes = got > 0 ? (size_t)got : 0;
+    const char *advice = other_packer(first, bytes);
+    if (advice) {
+        unpack_close(u);
+        return error_set(err, "%s: offset 0: %s", name, advice);
+    }
+    if (begins(first, bytes, "\x28\xb5\x2f\xfd")) {
         u->zstd = ZSTD_createDCtx();
         u->in = malloc(INPUT_BYTES);
         if (u->zstd && u->in)

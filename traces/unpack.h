@@ -1,6 +1,6 @@
 /*
  * unpack.h - a file as bytes, whether it is stored plainly or compressed with gzip or Zstandard:
- * what it is, its first bytes say. A compressed file that ends too early gives what can be
+ * what it is, its first bytes say; what they name but is not read is refused, with what unpacks it. A compressed file that ends too early gives what can be
  * unpacked, and then says that it is torn.
  *
  * A file that cannot seek (a pipe) is taken as plain or gzip.

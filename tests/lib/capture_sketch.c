@@ -13,7 +13,7 @@
 #include "workloads/lib/rng.h"
 
 enum {
-    HEADER_BYTES = offsetof(struct capture_header, command),
+    HEADER_BYTES = (offsetof(struct capture_header, command) + 7) / 8 * 8, /* magics lie at words */
     LANES = 4,
     ADDRESSES = 48,
     SCOPES = 4,

@@ -6,7 +6,7 @@
  *     TID: free PTR                       TID: thread_done 0x0
  *
  * PTR is what the call returned. A line may end with two times, the call's begin and end in ns: the
- * clock is the begin, counted from the first that is given.
+ * clock is the begin, counted from the first that is given. thread_done may have one, of its end.
  *
  * Rules of the import, beside those of traces/import.h. A TID that comes again after its thread_done
  * is a new thread. A result of 0x0 is a call that failed, except realloc(OLD, 0) = 0x0, which frees
@@ -104,8 +104,20 @@ static int free_import(struct import *im, uint64_t address)
 
 static int done_import(struct import *im, uint64_t address)
 {
+    uint64_t end_ns;
+    char *word = lines_word(&im->lines);
     (void)address;
-    return clock_parse(im) ? -1 : import_thread_end(im);
+    im->clock_ns = 0;
+    if (word) {
+        if (lines_number(&im->lines, word, "end time", &end_ns))
+            return -1;
+        word = lines_word(&im->lines); /* some have two, as calls do */
+        if (word &&
+            (lines_number(&im->lines, word, "second time", &end_ns) || lines_end(&im->lines)))
+            return -1;
+        import_clock(im, end_ns);
+    }
+    return import_thread_end(im);
 }
 
 static const struct {

@@ -36,20 +36,12 @@ static uint64_t address_of(uint64_t number)
     return number + 1;
 }
 
-static bool is_lz4(const struct import *im)
-{
-    static const uint8_t magic[4] = {0x04, 0x22, 0x4d, 0x18};
-    return im->lines.number == 1 && memcmp(im->lines.text, magic, sizeof magic) == 0;
-}
-
 static int record_import(struct import *im)
 {
     const uint8_t *record = (const uint8_t *)im->lines.text;
     uint64_t head = load64(record), first = load64(record + 8), second = load64(record + 16);
     uint64_t address = address_of(head >> 8);
     struct trace_op op = import_op(TRACE_ALLOC, first);
-    if (is_lz4(im))
-        return lines_refuse(&im->lines, "compressed with lz4: unpack the file with `lz4 -d`");
     switch (head & 255) {
     case MEMALIGN:
         op.kind = TRACE_ALIGNED;

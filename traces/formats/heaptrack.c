@@ -13,7 +13,8 @@
  *     s LENGTH TEXT                     interpreted: the next string, from 1
  *     i IP MODULE [FUNCTION FILE LINE ..]  interpreted: the next frame, from 1, which t names as IP
  *
- * What else there is (x X I R A S #) says nothing about calls.
+ * What else there is (x X I R A S #) says nothing about calls. X is the command, and goes on to the line I if
+ * an argument has lines of its own.
  *
  * Rules of the import, beside those of traces/import.h. A call's site is the number of its
  * backtrace. With --stable-sites it is a hash of its frames: module and offset of each in a raw
@@ -31,9 +32,10 @@
 #include "traces/import.h"
 #include "traces/table_grow.h"
 
-enum { NEWEST_FORMAT = 3, NS_PER_MS = 1000000 };
+enum { NEWEST_FORMAT = 3, COMMAND_FORMAT = 2 /* a line I follows X */, NS_PER_MS = 1000000 };
 
-#define MAX_KINDS ((uint64_t)1 << 32)
+#define FORMAT_1_VERSION 0x10200 /* before 1.0.0 its line v had no format yet */
+#define MAX_KINDS        ((uint64_t)1 << 32)
 
 struct kind { /* of an interpreted file */
     uint64_t size, site;
@@ -52,6 +54,7 @@ struct segment { /* of a module, where it lies */
 struct heaptrack {
     struct import im; /* the first member: what gets one gets the other */
     uint64_t format;  /* 0: the first line has not been read */
+    bool in_command;  /* its line X may be many: arguments have line feeds of their own */
     /* With --stable-sites: hashes of what it is. */
     struct list strings, frames, places; /* places: of backtraces */
     struct segment *segments;
@@ -72,7 +75,12 @@ static int head_import(struct heaptrack *h, const char *word)
     uint64_t version, format;
     if (strcmp(word, "v"))
         return lines_refuse(&im->lines, "heaptrack's data begin with a line 'v VERSION FORMAT'");
-    if (hex_next(im, "version", &version) || hex_next(im, "format", &format))
+    if (hex_next(im, "version", &version))
+        return -1;
+    word = lines_word(&im->lines);
+    if (!word && version == FORMAT_1_VERSION)
+        word = "1";
+    if (lines_hex(&im->lines, word, "format", &format))
         return -1;
     if (format < 1 || format > NEWEST_FORMAT)
         return lines_refuse(&im->lines, "format %" PRIu64 " is not known: 1 to %d are", format,
@@ -300,13 +308,27 @@ static int clock_import(struct heaptrack *h)
     return 0;
 }
 
+/* "PAGE PAGES", which a line of the command is not. */
+static bool is_pages(const char *text)
+{
+    unsigned long page, pages;
+    char more;
+    return sscanf(text, "%lx %lx %c", &page, &pages, &more) == 2;
+}
+
 static int line_import(struct import *im)
 {
     struct heaptrack *h = (struct heaptrack *)im;
     const char *word = lines_word(&im->lines);
     if (h->format == 0)
         return head_import(h, word);
-    switch (word[1] ? 0 : word[0]) {
+    char letter = word[1] ? 0 : word[0];
+    if (h->in_command && letter == 'I' && is_pages(im->lines.next))
+        h->in_command = false;
+    if (h->in_command)
+        return 0;
+    h->in_command = letter == 'X' && h->format >= COMMAND_FORMAT;
+    switch (letter) {
     case '+':
         return alloc_import(h);
     case '-':
@@ -338,6 +360,12 @@ static int heaptrack_import(const char *path, struct trace_writer *out,
         return -1;
     import_clock(&h.im, 0);
     int failed = import_lines(&h.im, line_import);
+    if (!failed && h.in_command)
+        failed = error_set(err,
+                           "%s: line %" PRIu64
+                           ": the command of line X goes on up to here: a line 'I PAGE PAGES' is "
+                           "expected after it",
+                           path, report->lines);
     free(h.kinds);
     free(h.segments);
     free(h.strings.items);

@@ -14,7 +14,8 @@
  * The process id stands there with -f, as "PID" or "[pid PID]"; it is a thread's, and one thread is
  * assumed without it. TIME is that of -ttt (seconds since 1970), of -t and -tt (time of day) or of -r
  * (since the line before); IP is that of -i, and the call's site by first appearance. Calls of other
- * functions are ignored.
+ * functions are ignored. C++'s operators are known by their mangled names and by those of -C. Where ltrace
+ * also sees the malloc and free that they call, there is one op: the malloc, and the delete.
  *
  * Rules of the import, beside those of traces/import.h. A result of 0 is a call that failed, but
  * realloc(p, 0) frees. posix_memalign is given no address: such a call is dropped and counted, as
@@ -49,8 +50,14 @@ static const struct function {
     {"cfree", "p", TRACE_FREE},
 };
 
+static const struct function operator_new = {"operator new", "s", TRACE_ALLOC},
+                             operator_new_aligned = {"operator new", "sa", TRACE_ALIGNED},
+                             operator_delete = {"operator delete", "p", TRACE_FREE};
+
 struct ltrace {
-    struct import im;     /* the first member: what gets one gets the other */
+    struct import im; /* the first member: what gets one gets the other */
+    struct address_map
+        deleting;         /* by a thread's index, as its size: what a delete is about to free */
     uint64_t relative_ns; /* -r: the sum so far */
     bool relative;        /* the times are those of -r */
 };
@@ -139,6 +146,32 @@ static const struct function *function_find(const char *name, size_t length)
     return NULL;
 }
 
+/*
+ * An operator new or delete of C++, mangled ("_ZnwmSt11align_val_t") or not ("operator new(unsigned
+ * long)"), or NULL. *end is what follows the name.
+ */
+static const struct function *operator_find(char *name, char **end)
+{
+    bool is_new = !strncmp(name, "_Znw", 4) || !strncmp(name, "_Zna", 4) ||
+                  !strncmp(name, operator_new.name, strlen(operator_new.name));
+    bool is_delete = !strncmp(name, "_ZdlPv", 6) || !strncmp(name, "_ZdaPv", 6) ||
+                     !strncmp(name, operator_delete.name, strlen(operator_delete.name));
+    if (!is_new && !is_delete)
+        return NULL;
+    *end = name + strcspn(name, "(");
+    if (*name == 'o' && strchr(*end, ')')) /* its parameters belong to the name */
+        *end = strchr(*end, ')') + 1;
+    const char *align = strstr(name, "align_val_t");
+    return is_delete               ? &operator_delete
+           : align && align < *end ? &operator_new_aligned
+                                   : &operator_new;
+}
+
+static bool is_operator(const struct function *f)
+{
+    return f == &operator_new || f == &operator_new_aligned || f == &operator_delete;
+}
+
 /* The result after the " = " at the end of a call. */
 static int result_parse(struct import *im, char *text, uint64_t *address)
 {
@@ -180,6 +213,20 @@ static int arguments_parse(struct import *im, const struct function *f, char *te
     return 0;
 }
 
+/* A free that the delete which this thread is in has told already, or that of a delete. */
+static int free_import(struct ltrace *l, const struct function *f, bool open, uint64_t address)
+{
+    struct import *im = &l->im;
+    struct address_entry *entry = address_map_find(&l->deleting, im->at);
+    if (entry && entry->size == address)
+        return 0;
+    if (entry)
+        address_map_remove(&l->deleting, entry);
+    if (open && is_operator(f) && address && !address_map_add(&l->deleting, im->at, 0, address))
+        return lines_refuse(&im->lines, "no memory for the tables");
+    return import_free(im, address);
+}
+
 static int begin_import(struct import *im, const struct function *f, char *arguments, uint64_t site)
 {
     struct trace_op op = import_op(f->kind, 0);
@@ -192,24 +239,38 @@ static int begin_import(struct import *im, const struct function *f, char *argum
     if (arguments_parse(im, f, arguments, &op, &old))
         return -1;
     if (frees)
-        return import_free(im, old);
+        return free_import((struct ltrace *)im, f, open, old);
     if (unsaid)
         return lines_odd(&im->lines, im->report, &im->report->unsaid_addresses,
                          "the address is not said of what it returned:", f->name);
     return open ? import_begin(im, &op, old) : import_whole(im, &op, old, address);
 }
 
+static void delete_ends(struct ltrace *l)
+{
+    struct address_entry *entry = address_map_find(&l->deleting, l->im.at);
+    if (entry)
+        address_map_remove(&l->deleting, entry);
+}
+
 static int resumed_import(struct import *im, char *name)
 {
     uint64_t address;
-    size_t length = strcspn(name, " @");
-    const struct function *f = function_find(name, length);
-    char *rest = strstr(name, "resumed>");
+    char *rest = strstr(name, "resumed>"), *end;
+    const struct function *f = operator_find(name, &end);
     if (!rest)
         return lines_refuse(&im->lines, "'<... ' without 'resumed>'");
+    if (!f)
+        f = function_find(name, strcspn(name, " @"));
+    if (f == &operator_delete)
+        delete_ends((struct ltrace *)im);
     if (!f || f->kind == TRACE_FREE || f->arguments[0] == '-')
         return 0;
-    return result_parse(im, rest, &address) ? -1 : import_end(im, f->kind, address);
+    if (result_parse(im, rest, &address))
+        return -1;
+    if (is_operator(f) && import_forget(im, f->kind, address)) /* malloc has told it */
+        return 0;
+    return import_end(im, f->kind, address);
 }
 
 static int line_import(struct import *im)
@@ -229,11 +290,14 @@ static int line_import(struct import *im)
         return lines_refuse(&im->lines,
                             "not a line of ltrace: NAME(ARGUMENTS) = RESULT is expected; "
                             "let ltrace write to a file of its own, with -o");
-    *open = 0;
     char *arrow = strstr(text, "->");
-    const char *name = arrow ? arrow + 2 : text;
-    bool misnamed = arrow && !strncmp(text, "libc.so", 7);
-    const struct function *f = misnamed ? NULL : function_find(name, strcspn(name, "@"));
+    char *name = arrow && arrow < open ? arrow + 2 : text;
+    const struct function *f = operator_find(name, &open);
+    if (*open != '(')
+        return lines_refuse(&im->lines, "an operator without its arguments");
+    *open = 0;
+    if (!f && (name == text || strncmp(text, "libc.so", 7) != 0))
+        f = function_find(name, strcspn(name, "@"));
     return f ? begin_import(im, f, open + 1, site) : 0;
 }
 
@@ -241,8 +305,11 @@ static int ltrace_import(const char *path, struct trace_writer *out, struct impo
                          struct error *err)
 {
     struct ltrace l = {.relative = false};
-    return import_open(&l.im, path, "ltrace", out, report, err) ? -1
-                                                                : import_lines(&l.im, line_import);
+    if (import_open(&l.im, path, "ltrace", out, report, err))
+        return -1;
+    int failed = import_lines(&l.im, line_import);
+    address_map_free(&l.deleting);
+    return failed;
 }
 
 TRACE_FORMAT(ltrace) = {
