@@ -33,12 +33,16 @@ void address_map_expect(const struct address_map *map, uint64_t key)
         __builtin_prefetch(&map->slots[home_of(map, key)]);
 }
 
-static void place(struct address_map *map, const struct address_entry *entry)
+/* Field by field: an entry that is copied just after its fields were written waits for these. */
+static void place(struct address_map *map, uint64_t key, uint64_t id_and_one, uint64_t size)
 {
-    size_t i = home_of(map, entry->key);
+    size_t i = home_of(map, key);
     while (map->slots[i].id_and_one)
         i = (i + 1) & (map->room - 1);
-    map->slots[i] = *entry;
+    struct address_entry *e = &map->slots[i];
+    e->key = key;
+    e->id_and_one = id_and_one;
+    e->size = size;
 }
 
 static bool grow(struct address_map *map)
@@ -47,9 +51,9 @@ static bool grow(struct address_map *map)
     struct address_map larger = {calloc(room, sizeof *larger.slots), room, map->used};
     if (!larger.slots)
         return false;
-    for (size_t i = 0; i < map->room; i++)
-        if (map->slots[i].id_and_one)
-            place(&larger, &map->slots[i]);
+    for (const struct address_entry *e = map->slots; e < map->slots + map->room; e++)
+        if (e->id_and_one)
+            place(&larger, e->key, e->id_and_one, e->size);
     free(map->slots);
     *map = larger;
     return true;
@@ -59,7 +63,7 @@ bool address_map_add(struct address_map *map, uint64_t key, uint64_t id, uint64_
 {
     if (2 * (map->used + 1) > map->room && !grow(map))
         return false;
-    place(map, &(struct address_entry){key, id + 1, size});
+    place(map, key, id + 1, size);
     map->used++;
     return true;
 }

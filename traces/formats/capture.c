@@ -30,6 +30,7 @@
 #include "traces/address_map.h"
 #include "traces/capture_order.h"
 #include "traces/capture_read.h"
+#include "traces/feed.h"
 #include "traces/sites.h"
 
 enum {
@@ -59,6 +60,7 @@ struct thread {
 struct conversion {
     struct capture_reader in;
     struct trace_writer *out; /* NULL: only the live set is wanted */
+    struct trace_feed feed;   /* the ops go through it */
     const struct capture_options *options;
     struct capture_report *report;
     struct address_map live;    /* address -> id, size */
@@ -96,43 +98,57 @@ static int threads_make(struct conversion *c)
 
 /* ---- ops ---- */
 
-static int put_checked(struct conversion *c, const struct trace_op *op)
+/* The writer has refused an op of this event, or of one before it. */
+static int put_refused(struct conversion *c, const struct error *why)
+{
+    return error_set(c->err, "%s: record %" PRIu64 " or before: %.400s", c->in.path, c->position,
+                     why->text);
+}
+
+static int put_slot(struct conversion *c)
 {
     struct error why;
-    return trace_put(c->out, op, &why) ? error_set(c->err, "%s: record %" PRIu64 ": %.400s",
-                                                   c->in.path, c->position, why.text)
-                                       : 0;
+    return trace_feed_put(&c->feed, &why) ? put_refused(c, &why) : 0;
 }
 
 static int put_plain(struct conversion *c, uint8_t kind, int64_t thread)
 {
-    struct trace_op op = {.kind = kind,
-                          .thread = (uint32_t)thread,
-                          .object = TRACE_NO_OBJECT,
-                          .scope = TRACE_NO_SCOPE,
-                          .clock_ns = c->clock};
-    return put_checked(c, &op);
+    *trace_feed_slot(&c->feed) = (struct trace_op){.kind = kind,
+                                                   .thread = (uint32_t)thread,
+                                                   .object = TRACE_NO_OBJECT,
+                                                   .scope = TRACE_NO_SCOPE,
+                                                   .clock_ns = c->clock};
+    return put_slot(c);
 }
 
-static int put(struct conversion *c, struct thread *t, struct trace_op op)
+/* What is in every op comes from the event at hand; `op` is told what it is besides. */
+static inline __attribute__((always_inline)) int put(struct conversion *c, struct thread *t,
+                                                     struct trace_op op)
 {
-    op.clock_ns = c->clock;
-    op.site = op.kind <= TRACE_REALLOC ? c->site : 0;
     if (!c->out)
         return 0;
-    if (t->number == NO_NUMBER) {
+    if (__builtin_expect(t->number == NO_NUMBER, 0)) {
         t->number = c->trace_threads++;
         if (put_plain(c, TRACE_THREAD_BEGIN, t->number))
             return -1;
     }
-    op.thread = (uint32_t)t->number;
     if (op.kind < TRACE_SCOPE_BEGIN || op.kind > TRACE_SCOPE_SWITCH)
         op.scope = TRACE_NO_SCOPE;
     if (op.size > TRACE_MAX_SIZE && !(op.flags & TRACE_FAILED)) {
         op.size = TRACE_MAX_SIZE;
         c->report->clamped_sizes++;
     }
-    return put_checked(c, &op);
+    struct trace_op *to = trace_feed_slot(&c->feed);
+    to->kind = op.kind;
+    to->flags = op.flags;
+    to->align_log2 = op.align_log2;
+    to->thread = (uint32_t)t->number;
+    to->object = op.object;
+    to->size = op.size;
+    to->scope = op.scope;
+    to->clock_ns = c->clock;
+    to->site = op.kind <= TRACE_REALLOC ? c->site : 0;
+    return put_slot(c);
 }
 
 /* Counts an oddity; -1 if they are not wanted. */
@@ -171,7 +187,8 @@ static int address_given(struct conversion *c, struct thread *t, uint64_t addres
 }
 
 /* Puts an op that yields memory at an address. */
-static int put_given(struct conversion *c, struct thread *t, struct trace_op op, uint64_t address)
+static inline __attribute__((always_inline)) int put_given(struct conversion *c, struct thread *t,
+                                                           struct trace_op op, uint64_t address)
 {
     return address_given(c, t, address, op.object, op.size) || put(c, t, op) ? -1 : 0;
 }
@@ -685,6 +702,23 @@ static void report_losses(struct conversion *c)
         r->lost_at_ns = h->lost.ns - h->started.ns;
 }
 
+/* All ops, of which the writer takes care apart, unless sites come into its table on the way. */
+static int convert_all(struct conversion *c)
+{
+    const struct family family = {.capture = &c->in};
+    struct error why;
+    int status = 0;
+    trace_feed_open(&c->feed, c->out, !c->in.header->sites);
+    if (c->report->forked &&
+        (inherit(&family, c->options, &c->live, &c->objects, c->err) || put_inherited(c)))
+        status = -1;
+    if (status == 0)
+        status = convert_events(c);
+    if (trace_feed_close(&c->feed, &why) && status == 0)
+        status = put_refused(c, &why);
+    return status;
+}
+
 static int convert_open(struct conversion *c)
 {
     const struct capture_header *h = c->in.header;
@@ -699,13 +733,7 @@ static int convert_open(struct conversion *c)
     r->siteless_calls = h->siteless_calls;
     c->in.sites = trace_writer_sites(c->out);
     c->in.site_paths = c->options->paths;
-    const struct family family = {.capture = &c->in};
-    if (threads_make(c))
-        return -1;
-    if (r->forked &&
-        (inherit(&family, c->options, &c->live, &c->objects, c->err) || put_inherited(c)))
-        return -1;
-    if (convert_events(c))
+    if (threads_make(c) || convert_all(c))
         return -1;
     r->odd.lines = c->position;
     r->repaired = c->group.repaired;
