@@ -731,7 +731,7 @@ static int convert_open(struct conversion *c)
     r->skipped_calls = h->skipped_calls;
     r->unseen_children = h->unseen_children;
     r->siteless_calls = h->siteless_calls;
-    c->in.sites = trace_writer_sites(c->out);
+    c->in.sites = h->sites ? trace_writer_sites(c->out) : NULL; /* see convert_all() */
     c->in.site_paths = c->options->paths;
     if (threads_make(c) || convert_all(c))
         return -1;
