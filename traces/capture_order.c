@@ -48,7 +48,7 @@ static enum effect effect_of(const struct capture_event *e)
     return NEITHER;
 }
 
-bool capture_group_add(struct capture_group *g, const struct capture_event *e)
+struct capture_event *capture_group_slot(struct capture_group *g)
 {
     if (g->count == g->room) {
         size_t room = g->room ? 2 * g->room : 64;
@@ -62,11 +62,10 @@ bool capture_group_add(struct capture_group *g, const struct capture_event *e)
         if (places)
             g->places = places;
         if (!events || !sorted || !places)
-            return false;
+            return NULL;
         g->room = room;
     }
-    g->events[g->count++] = *e;
-    return true;
+    return &g->events[g->count];
 }
 
 void capture_group_free(struct capture_group *g)

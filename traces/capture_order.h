@@ -19,8 +19,8 @@ struct capture_group { /* zeroed memory is an empty one */
     uint64_t repaired;           /* events that could not have come as they lay, and now can */
 };
 
-/* Adds an event; false if there is no memory. */
-bool capture_group_add(struct capture_group *g, const struct capture_event *e);
+/* Where the next event is to be written: it is in the group when g->count says so. NULL: no memory. */
+struct capture_event *capture_group_slot(struct capture_group *g);
 
 /*
  * Sorts events that are grouped by lanes. `is_live` tells what is live before the group. If no order

@@ -15,6 +15,8 @@
 
 #include "traces/capture_sites.h"
 
+#define FIND_BYTES ((uint64_t)16 << 20) /* looked through before their pages are let go */
+
 struct capture_piece { /* a chunk */
     uint64_t offset;
     uint32_t lane, sequence, thread, words;
@@ -26,6 +28,7 @@ struct capture_lane {
     const uint64_t *word, *end;
     uint64_t stamp, address[2];
     uint64_t clock, spread_to;                /* the last event's, and the stamp that comes next */
+    uint64_t step;                            /* of the clock, from event to event up to that one */
     uint32_t spread;                          /* events from here up to that one */
     const struct capture_piece *piece, *last; /* at hand, and one after the last */
     struct capture_lane_sites sites;
@@ -110,12 +113,22 @@ static int piece_add(struct capture_reader *r, uint64_t offset, const struct cap
     return 0;
 }
 
+/* Lets go of pages that have been read: they would count as this process's until the end. */
+static void pages_leave(const struct capture_reader *r, uint64_t from, uint64_t to)
+{
+    madvise((char *)(uintptr_t)r->header + from, to - from, MADV_DONTNEED);
+}
+
 static int pieces_find(struct capture_reader *r, struct error *err)
 {
-    uint64_t step;
+    uint64_t step, left = CAPTURE_HEADER_BYTES;
     for (uint64_t at = CAPTURE_HEADER_BYTES; at + CAPTURE_CELL_BYTES <= r->bytes; at += step) {
         const struct capture_chunk *c = chunk_at(r, at);
         step = CAPTURE_CELL_BYTES;
+        if (at - left >= FIND_BYTES) {
+            pages_leave(r, left, at);
+            left = at;
+        }
         if (c->magic != CAPTURE_CHUNK_MAGIC + at)
             continue;
         uint64_t bytes = sizeof *c + c->words * sizeof(uint64_t);
@@ -221,12 +234,13 @@ static void piece_enter(const struct capture_reader *r, struct capture_lane *l)
 }
 
 /* Lets go of the pages of a chunk that has been read. */
-static void piece_leave(const struct capture_reader *r, const struct capture_piece *p)
+static void piece_leave(struct capture_reader *r, const struct capture_piece *p)
 {
-    madvise((char *)(uintptr_t)r->header + p->offset,
-            CAPTURE_CELL_BYTES +
-                p->words * sizeof(uint64_t) / CAPTURE_CELL_BYTES * CAPTURE_CELL_BYTES,
-            MADV_DONTNEED);
+    r->pieces_read++;
+    uint64_t bytes = sizeof(struct capture_chunk) + p->words * sizeof(uint64_t);
+    pages_leave(r, p->offset,
+                p->offset +
+                    (bytes + CAPTURE_CELL_BYTES - 1) / CAPTURE_CELL_BYTES * CAPTURE_CELL_BYTES);
 }
 
 static int word_bad(const struct capture_reader *r, const struct capture_event *e, unsigned kind,
@@ -320,16 +334,19 @@ static void spread_find(struct capture_lane *l)
     l->spread_to = stamp;
 }
 
-/* Takes the event's share of the time to the next stamp. */
+/* Takes the event's share of the time to the next stamp; the last one before it takes the rest. */
 static uint64_t clock_next(struct capture_lane *l)
 {
     if (l->clock < l->stamp)
         l->clock = l->stamp;
-    if (l->spread == 0)
+    if (l->spread == 0) {
         spread_find(l);
-    if (l->spread && l->spread_to > l->clock)
-        l->clock += (l->spread_to - l->clock) / l->spread;
+        l->step = l->spread && l->spread_to > l->clock ? (l->spread_to - l->clock) / l->spread : 0;
+    }
     l->spread -= l->spread > 0;
+    l->clock += l->step;
+    if (l->spread == 0 && l->spread_to > l->clock)
+        l->clock = l->spread_to;
     return l->clock;
 }
 
@@ -485,8 +502,17 @@ static void clock_set(struct capture_reader *r)
 uint64_t capture_ns(const struct capture_reader *r, uint64_t stamp)
 {
     uint64_t start = r->header->started.stamp;
-    double ns = stamp > start ? (double)(stamp - start) * r->ns_per_tick : 0;
-    return ns < (double)INT64_MAX ? (uint64_t)ns : INT64_MAX;
+    int64_t ticks = (int64_t)(stamp - start); /* signed: that is what processors convert */
+    if (stamp <= start)
+        return 0;
+    double ns =
+        ticks < 0 ? (double)(stamp - start) * r->ns_per_tick : (double)ticks * r->ns_per_tick;
+    return ns < (double)INT64_MAX ? (uint64_t)(int64_t)ns : INT64_MAX;
+}
+
+double capture_share(const struct capture_reader *r)
+{
+    return r->piece_count ? (double)r->pieces_read / (double)r->piece_count : 1;
 }
 
 /* ---- from the start to the end ---- */

@@ -40,7 +40,7 @@ struct capture_reader { /* the caller reads header, lanes_left and cut_records o
     struct capture_piece *pieces;
     struct capture_lane *lanes;
     struct capture_lane **heap;
-    size_t bytes, piece_count, lane_count, heap_count;
+    size_t bytes, piece_count, pieces_read, lane_count, heap_count;
     struct capture_time latest; /* the last chunk's */
     double ns_per_tick;
     struct sites *sites; /* the caller may set it before the first event: sites go there */
@@ -62,6 +62,9 @@ int capture_next(struct capture_reader *r, struct capture_event *event, struct e
 
 /* The number of the thread that has this one in the file; 0: it has no events. */
 uint32_t capture_thread(const struct capture_reader *r, uint32_t number);
+
+/* How much of it has been read, 0 to 1. */
+double capture_share(const struct capture_reader *r);
 
 void capture_close(struct capture_reader *r);
 

@@ -26,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "traces/address_map.h"
 #include "traces/capture_order.h"
@@ -39,6 +40,8 @@ enum {
     MAX_NAMES = 8000,    /* of threads: a trace takes 10000 pairs */
     MAX_GROUP = 1 << 16, /* events that are put in order together */
     NO_NUMBER = -1,
+    SHOW_MS = 300,
+    LOOK_EVENTS = 1 << 16,
     CLOCK_STEP_NS = 100, /* the trace's clock has this resolution */
 };
 
@@ -75,6 +78,8 @@ struct conversion {
     uint64_t clock, clock_start;
     uint64_t site; /* of the event at hand */
     bool clock_started;
+    uint64_t look_at, show_at; /* position, and ms, of the next progress; show_at 0: none */
+    bool shown;
     struct error *err;
 };
 
@@ -431,19 +436,45 @@ static int convert_group(struct conversion *c, uint32_t next)
     return 0;
 }
 
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* On a terminal, how far a conversion is that takes long. */
+static void progress_show(struct conversion *c)
+{
+    uint64_t now = c->out && c->show_at ? now_ms() : 0;
+    if (now < c->show_at || now == 0)
+        return;
+    fprintf(stderr, "\r%s: %.0f %% converted", c->report->program, 100 * capture_share(&c->in));
+    c->shown = true;
+    c->show_at = now + SHOW_MS;
+}
+
 static int convert_events(struct conversion *c)
 {
-    struct capture_event e;
-    int more;
-    while ((more = capture_next(&c->in, &e, c->err)) > 0) {
-        bool joins = c->group.count == 0 ||
-                     (c->group.events[0].stamp == e.stamp && c->group.count < MAX_GROUP);
-        if (!joins && convert_group(c, e.thread))
-            return -1;
-        if (!capture_group_add(&c->group, &e))
-            return no_memory(c);
-        address_map_expect(&c->live, e.address);
+    struct capture_group *g = &c->group;
+    struct capture_event *e;
+    int more = -1;
+    while ((e = capture_group_slot(g)) && (more = capture_next(&c->in, e, c->err)) > 0) {
+        if (g->count && (g->events[0].stamp != e->stamp || g->count == MAX_GROUP)) {
+            if (convert_group(c, e->thread))
+                return -1;
+            g->events[0] = *e;
+            e = g->events;
+        }
+        g->count++;
+        if (c->position >= c->look_at) {
+            progress_show(c);
+            c->look_at = c->position + LOOK_EVENTS;
+        }
+        address_map_expect(&c->live, e->address);
     }
+    if (!e)
+        return no_memory(c);
     return more < 0 ? -1 : convert_group(c, 0);
 }
 
@@ -749,8 +780,12 @@ int capture_convert(const char *path, struct trace_writer *out,
     *report = (struct capture_report){.odd.strict = strict};
     struct conversion c = {.out = out, .options = options, .report = report, .err = err};
     int status = capture_open(&c.in, path, err);
+    if (isatty(STDERR_FILENO))
+        c.show_at = now_ms() + 2 * SHOW_MS;
     if (status == 0)
         status = convert_open(&c);
+    if (c.shown)
+        fputs("\r\033[K", stderr);
     conversion_free(&c);
     return status;
 }
