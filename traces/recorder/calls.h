@@ -39,7 +39,7 @@ static inline void call_leave(bool was_inside)
 static inline const struct frame *call_sited(struct frame *frame)
 {
     enum { NEAR_BYTES = 256 };
-    if (LIKELY(!sink_settings.sites))
+    if (LIKELY(!(atomic_load_explicit(&sink_aside, memory_order_relaxed) & SINK_SITED)))
         return NULL;
     if (call_state.outer && call_state.outer_sp - frame->sp < NEAR_BYTES)
         frame->caller = call_state.outer;

@@ -342,7 +342,7 @@ static uint32_t site_of_part(struct lane *l, struct sites *s, bool *stale)
     return node;
 }
 
-static uint32_t site_of_stack(struct lane *l, struct sites *s, const struct frame *f, bool *stale)
+static uint32_t site_of_walk(struct lane *l, struct sites *s, const struct frame *f, bool *stale)
 {
     struct stack *stack = &s->stack;
     if (!stack_walk(stack, f, sink_settings.site_depth) && s->last)
@@ -358,6 +358,17 @@ static uint32_t site_of_stack(struct lane *l, struct sites *s, const struct fram
         stack->frames[--stack->noded].node = node = next;
     }
     return s->last = node;
+}
+
+static uint32_t site_of_stack(struct lane *l, struct sites *s, const struct frame *f, bool *stale)
+{
+    uint32_t site = stack_recall(&s->stack, f);
+    if (LIKELY(site))
+        return site;
+    site = site_of_walk(l, s, f, stale);
+    if (site)
+        stack_remember(&s->stack, f, sink_settings.site_depth, site);
+    return site;
 }
 
 uint32_t site_put(struct lane *l, const struct frame *f)

@@ -49,6 +49,7 @@ __attribute__((noinline, cold)) static bool range_find(struct stack *s, uintptr_
     if (pages == 0 || hi != s->lo) { /* not a stack that has only grown */
         s->hi = hi;
         s->top = s->noded = STACK_FRAMES;
+        s->epoch++;
     }
     s->lo = page;
     errno = error;
@@ -113,6 +114,7 @@ static inline bool step(struct stack *s, const struct stack_frame *f, struct sta
     if (sp <= f->sp || sp & 7 || sp > s->hi)
         return false;
     *to = (struct stack_frame){.pc = *(const uintptr_t *)(sp - 8), .sp = sp, .bp = f->bp};
+    to->by_bp = kind != UNWIND_SP || unwind_bp_kind(rule) == UNWIND_BP_SAVED_NEAR;
     to->also = sp - 8;
     to->word = to->pc;
     if (unwind_bp_kind(rule) != UNWIND_BP_SAME) {
@@ -205,15 +207,87 @@ bool stack_walk(struct stack *s, const struct frame *from, unsigned depth)
     return true;
 }
 
+/* ---- memory of walks ---- */
+
+static inline size_t memo_index(const struct frame *from)
+{
+    uint64_t hash = (from->pc ^ from->sp << 20) * UINT64_C(0x9e3779b97f4a7c15);
+    return hash >> 32 & (STACK_MEMOS - 1);
+}
+
+uint32_t stack_recall(const struct stack *s, const struct frame *from)
+{
+    const struct stack_memo *m = &s->memos[memo_index(from)];
+    if (m->pc != from->pc || m->sp != from->sp || m->epoch != s->epoch ||
+        (m->bp != from->bp && !m->any_bp))
+        return 0;
+    const uint64_t *stack = (const uint64_t *)from->sp;
+    uint64_t changed = 0;
+    for (uint32_t i = 0; i < m->count; i++)
+        changed |= stack[m->words[i]] ^ m->values[i];
+    return changed ? 0 : m->result;
+}
+
+/* False: it lies elsewhere, or there is no room. */
+static bool memo_read(struct stack_memo *m, uintptr_t at, uint64_t value)
+{
+    if (m->count == STACK_READS || at < m->sp || (at - m->sp) / 8 > UINT32_MAX)
+        return false;
+    m->words[m->count] = (uint32_t)((at - m->sp) / 8);
+    m->values[m->count++] = value;
+    return true;
+}
+
+void stack_remember(struct stack *s, const struct frame *from, unsigned depth, uint32_t result)
+{
+    struct stack_memo *m = &s->memos[memo_index(from)];
+    const struct stack_frame *bp =
+        NULL; /* where the frame pointer was read that nothing needed yet */
+    uint32_t end = STACK_FRAMES - s->top > depth ? s->top + depth : STACK_FRAMES;
+    bool first_bp = true; /* it is still the one that the walk began with */
+    *m = (struct stack_memo){.pc = from->pc, .sp = from->sp, .bp = from->bp, .any_bp = true};
+    for (uint32_t i = s->top + 1; i <= end; i++) {
+        const struct stack_frame *f = &s->frames[i];
+        bool needs_bp = i < end ? f->by_bp : end == STACK_FRAMES; /* what ended it may have */
+        if (needs_bp && first_bp)
+            m->any_bp = false;
+        if (needs_bp && bp && !memo_read(m, bp->also, bp->word))
+            return;
+        if (i == end)
+            break;
+        if (!f->also || !memo_read(m, f->sp - 8, f->pc))
+            return;
+        bp = needs_bp ? NULL : bp;
+        if (f->also != f->sp - 8) {
+            bp = f;
+            first_bp = false;
+        }
+    }
+    m->result = result;
+    m->epoch = s->epoch;
+}
+
 void stack_forget(struct stack *s)
 {
     s->top = s->noded = STACK_FRAMES;
     s->truncated = false;
+    s->epoch++;
     s->lo = s->hi = 0;
     memset(s->rules, 0, sizeof s->rules);
 }
 
 #else
+
+uint32_t stack_recall(const struct stack *s, const struct frame *from)
+{
+    (void)s, (void)from;
+    return 0;
+}
+
+void stack_remember(struct stack *s, const struct frame *from, unsigned depth, uint32_t result)
+{
+    (void)s, (void)from, (void)depth, (void)result;
+}
 
 bool stack_walk(struct stack *s, const struct frame *from, unsigned depth)
 {

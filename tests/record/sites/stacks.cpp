@@ -15,7 +15,7 @@
 
 #define APART __attribute__((noinline, noclone))
 
-static char text[1 << 20];
+static char text[8 << 20];
 static size_t used;
 
 APART void say(size_t size, void **frames, int count)
@@ -98,6 +98,54 @@ APART int deep(size_t size, int depth)
     int n = deep(size, depth - 1);
     __asm__ volatile("" : "+r"(n)); // else it becomes a loop
     return n + 1;
+}
+
+static unsigned seed = 1;
+static size_t next_size = 10000;
+
+static unsigned draw(unsigned n)
+{
+    seed = seed * 1664525 + 1013904223;
+    return (seed >> 16) % n;
+}
+
+int wander(int depth);
+
+// Functions whose frames are alike, so that stacks differ in nothing but where they return to.
+#define LIKE(name)                                                                                                     \
+    APART int name(int depth)                                                                                          \
+    {                                                                                                                  \
+        int n = wander(depth);                                                                                         \
+        __asm__ volatile("" : "+r"(n));                                                                                \
+        return n + __LINE__;                                                                                           \
+    }
+LIKE(like_a)
+LIKE(like_b)
+LIKE(like_c)
+
+APART int unlike(int depth)
+{
+    char *p = (char *)alloca(16 << draw(3));
+    __asm__ volatile("" ::"r"(p) : "memory");
+    return wander(depth) + p[0];
+}
+
+APART int wander(int depth)
+{
+    int n = 0;
+    for (unsigned i = 0, times = 1 + draw(2); i < times && next_size < 12000; i++) {
+        if (draw(3) == 0)
+            n += leaf(next_size++);
+        if (depth > 0) {
+            switch (draw(4)) {
+            case 0: n += like_a(depth - 1); break;
+            case 1: n += like_b(depth - 1); break;
+            case 2: n += like_c(depth - 1); break;
+            case 3: n += unlike(depth - 1); break;
+            }
+        }
+    }
+    return n;
 }
 
 static size_t compare_size;
@@ -238,6 +286,10 @@ int main(int, char **argv)
     pthread_join(thread, nullptr);
     libraries(argv[1]);
     news();
+    while (next_size < 12000)
+        wander(7);
     plain(1001);
-    return write(1, text, used) == (ssize_t)used ? 0 : 1;
+    for (size_t done = 0; done < used;)
+        done += write(1, text + done, used - done);
+    return 0;
 }
