@@ -3,11 +3,14 @@
 usage: record.py [--blocks N] [--only NAME,..]; ALLOCLAB and BUILD say where the build is.
 
 Every block runs each program under each recorder once, in a shuffled order; a ratio is the median over the blocks of the time
-beside the bare program's time in the same block, with the lowest and the highest. Bytes are those of what the recorder left, by
-the number of calls. Packing is `alloclab trace pack` of the capture, beside `zstd -1` of the same file, in turn, the quickest run of each. Both use two
-threads: where other programs take the processors, neither time says anything.
+beside the bare program's time in the same block, with the lowest and the highest. With stacks the bar is a share of the time that
+heaptrack --raw adds, which has stacks too; it is printed, and so is whether it is met. heaptrack's threads spin: under a real-time
+priority (chrt) it may take minutes. Bytes are those of what the recorder left, by the number of calls. Packing is `alloclab trace pack` of the
+capture, beside `zstd -1` of the same file, in turn, the quickest run of each. Both use two threads: where other programs take the
+processors, neither time says anything.
 """
 import argparse
+import math
 import os
 import pathlib
 import random
@@ -24,6 +27,8 @@ ALLOCLAB = pathlib.Path(os.environ["ALLOCLAB"]).resolve()
 BUILD = pathlib.Path(os.environ["BUILD"]).resolve()
 RECORDER = ALLOCLAB.resolve().parent / "liballoclab-record.so"
 MEMUSAGE = "/usr/lib/x86_64-linux-gnu/libmemusage.so"
+STACKS, HEAPTRACK = "sites: stacks", "heaptrack --raw"
+EXCESS_BAR = 0.5  # of heaptrack's, with stacks
 PROGRAMS = {  # name: command, standard input, the bar for the ratio without stacks
     "sqlite": (["sqlite3", ":memory:"], HERE / "record/orders.sql", 1.10),
     "perl": (["perl", HERE / "record/hashes.pl"], None, 1.15),
@@ -48,11 +53,11 @@ def recorders(folder, rate):
     ours = {"LD_PRELOAD": str(RECORDER), "ALLOCLAB_RECORD_DIR": str(folder), "ALLOCLAB_RECORD_TICKS": rate}
     table = {"bare": ({}, []), "alloclab": (ours, []), "each call timed": ({**ours, "ALLOCLAB_RECORD_CLOCK": "each"}, []),
              "sites: caller": ({**ours, "ALLOCLAB_RECORD_SITES": "caller"}, []),
-             "sites: stacks": ({**ours, "ALLOCLAB_RECORD_SITES": "64"}, []),
+             STACKS: ({**ours, "ALLOCLAB_RECORD_SITES": "64"}, []),
              "libmemusage": ({"LD_PRELOAD": MEMUSAGE}, []),
              "16-byte shim": ({"LD_PRELOAD": str(BUILD / "record_shim.so"), "RECORD_SHIM": str(folder / "shim")}, [])}
     if shutil.which("heaptrack"):
-        table["heaptrack --raw"] = ({}, ["heaptrack", "--raw", "-o", folder / "heaptrack"])
+        table[HEAPTRACK] = ({}, ["heaptrack", "--raw", "-o", folder / "heaptrack"])
     return table
 
 
@@ -123,6 +128,17 @@ def race(program, blocks, rng, rate):
         print(f"  {r:16} {statistics.median(seconds[r]):6.2f} s  {statistics.median(ratios):5.2f} "
               f"({min(ratios):.2f} to {max(ratios):.2f}){f'  bar {bar:.2f}' if bar and r == 'alloclab' else ''}"
               f"{f'  {left[r] / 1e6:.0f} MB' if left[r] else ''}", flush=True)
+    if bar and HEAPTRACK in table:
+        excess_verdict(seconds)
+
+
+def excess_verdict(seconds):
+    """How much of what heaptrack adds to the bare program recording with stacks adds."""
+    blocks = zip(seconds[STACKS], seconds[HEAPTRACK], seconds["bare"])
+    shares = [(ours - bare) / (theirs - bare) if theirs > bare else math.inf for ours, theirs, bare in blocks]
+    share = statistics.median(shares)
+    print(f"  stacks add {share:.2f} ({min(shares):.2f} to {max(shares):.2f}) of what heaptrack --raw adds; bar {EXCESS_BAR:.2f}: "
+          f"{'met' if share <= EXCESS_BAR else 'missed'}", flush=True)
 
 
 def main():

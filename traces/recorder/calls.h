@@ -32,7 +32,7 @@ static inline void call_leave(bool was_inside)
 }
 
 /*
- * The frame for a record, or NULL if sites are not wanted. What the C++ library allocates for an
+ * The frame to note, or NULL if sites are not wanted. What the C++ library allocates for an
  * operator is its caller's: the library calls us at once, and an operator that has thrown leaves a
  * note that nobody so near can find.
  */
@@ -47,7 +47,7 @@ static inline const struct frame *call_sited(struct frame *frame)
 }
 
 /* Notes it, if it is in the sample. */
-void call_note(struct record r);
+void call_note(struct record r, const struct frame *frame); /* NULL: without its site */
 
 /*
  * The next definition of a C++ operator: after us in the search order; or, in a program that is not

@@ -56,8 +56,8 @@ static void note_new(void *p, size_t size, size_t align, struct frame *frame)
                               .flags = p ? 0 : CAPTURE_FAILED,
                               .align_log2 = (uint8_t)call_align_log2(align),
                               .address = (uintptr_t)p,
-                              .size = size,
-                              .frame = call_sited(frame)});
+                              .size = size},
+              call_sited(frame));
     call_leave(was_inside);
 }
 
@@ -79,7 +79,8 @@ static bool note_delete(void *p, bool sized, size_t size, const void *caller, bo
     bool hint = p && sized;
     call_note((struct record){.kind = hint ? CAPTURE_FREE_SIZED : CAPTURE_FREE,
                               .address = (uintptr_t)p,
-                              .size = hint ? size : 0});
+                              .size = hint ? size : 0},
+              NULL);
     return true;
 }
 

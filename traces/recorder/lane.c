@@ -305,7 +305,7 @@ void lanes_forget(void)
 /* ---- the slow ways ---- */
 
 /* Into this lane, or where a put into it was interrupted, into an inner one. */
-static void put_somewhere(struct lane *l, struct record r)
+static void put_somewhere(struct lane *l, struct record r, const struct frame *frame)
 {
     while (atomic_load(&l->guard->limit) == 0) {
         if (!l->inner)
@@ -321,11 +321,11 @@ static void put_somewhere(struct lane *l, struct record r)
         sink_lost(l->stamp);
         return;
     }
-    lane_write(l, r);
+    lane_write(l, r, frame);
     atomic_store(&l->guard->limit, limit);
 }
 
-static void put_blocked(uint32_t limit, struct record r)
+static void put_blocked(uint32_t limit, struct record r, const struct frame *frame)
 {
     if (limit != 0)
         atomic_store(&self.lane->guard->limit, limit); /* nobody comes between */
@@ -339,10 +339,10 @@ static void put_blocked(uint32_t limit, struct record r)
         }
         self.lane = l;
     }
-    put_somewhere(self.lane, r);
+    put_somewhere(self.lane, r, frame);
 }
 
-void lane_put_slow(uint32_t limit, struct record r)
+void lane_put_slow(uint32_t limit, struct record r, const struct frame *frame)
 {
     int error = errno;
     sigset_t before;
@@ -350,7 +350,7 @@ void lane_put_slow(uint32_t limit, struct record r)
         sink_lost(0);
     } else {
         signals_block(&before);
-        put_blocked(limit, r);
+        put_blocked(limit, r, frame);
         signals_restore(&before);
     }
     errno = error;
@@ -370,7 +370,8 @@ uint64_t lane_cost(void)
         uint64_t before = ns_now();
         for (uint64_t i = 0; i < RECORDS; i++)
             lane_write(&l,
-                       (struct record){.kind = CAPTURE_ALLOC, .address = 4096 + i * 32, .size = i});
+                       (struct record){.kind = CAPTURE_ALLOC, .address = 4096 + i * 32, .size = i},
+                       NULL);
         uint64_t ns = ns_now() - before;
         least = ns < least ? ns : least;
     }

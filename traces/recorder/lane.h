@@ -57,7 +57,6 @@ struct self { /* what a thread knows of itself */
 
 struct record {
     uint64_t address, size;
-    const struct frame *frame; /* the call's, if its site is wanted; else NULL */
     enum capture_kind kind;
     uint8_t flags, align_log2;
 };
@@ -74,7 +73,8 @@ extern _Atomic uint64_t lane_clock;
 __attribute__((noinline)) uint64_t lane_clock_move(struct lane *lane);
 
 /* The put could not have the lane, or found `limit` words used. Keeps errno. */
-__attribute__((noinline, cold)) void lane_put_slow(uint32_t limit, struct record r);
+__attribute__((noinline, cold)) void lane_put_slow(uint32_t limit, struct record r,
+                                                   const struct frame *frame);
 /* The record in its long form. */
 __attribute__((noinline, cold)) void lane_write_long(struct lane *l, const struct record *r,
                                                      uint64_t stamp, uint32_t at);
@@ -110,9 +110,10 @@ static inline void lane_count(struct lane *l, uint32_t used)
 
 /* One record into a lane that is ours and has room. Inlined, so that a kind that is known leaves
  * only its own form. */
-static inline __attribute__((always_inline)) void lane_write(struct lane *l, const struct record r)
+static inline __attribute__((always_inline)) void lane_write(struct lane *l, const struct record r,
+                                                             const struct frame *frame)
 {
-    uint32_t site_words = r.frame ? site_put(l, r.frame) : 0, at = l->used + site_words;
+    uint32_t site_words = frame ? site_put(l, frame) : 0, at = l->used + site_words;
     uint64_t stamp = stamp_now(l), since = stamp - l->stamp;
     unsigned region = r.address >> 45 & 1;
     uint64_t apart = r.address - l->address[region];
@@ -136,7 +137,8 @@ static inline __attribute__((always_inline)) void lane_write(struct lane *l, con
     lane_commit(l, at, word, stamp);
 }
 
-static inline __attribute__((always_inline)) void lane_put(const struct record r)
+static inline __attribute__((always_inline)) void lane_put(const struct record r,
+                                                           const struct frame *frame)
 {
     struct lane *l = self.lane;
     struct guard *guard = l->guard;
@@ -144,10 +146,10 @@ static inline __attribute__((always_inline)) void lane_put(const struct record r
     atomic_store_explicit(&guard->limit, 0, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
     if (UNLIKELY(l->used >= limit)) {
-        lane_put_slow(limit, r);
+        lane_put_slow(limit, r, frame);
         return;
     }
-    lane_write(l, r);
+    lane_write(l, r, frame);
     atomic_signal_fence(memory_order_seq_cst);
     atomic_store_explicit(&guard->limit, limit, memory_order_relaxed);
 }

@@ -221,13 +221,13 @@ static bool is_wanted(const void *p)
     return sink_settings.sample == 1 || capture_sampled((uintptr_t)p, sink_settings.sample);
 }
 
-void call_note(struct record r)
+void call_note(struct record r, const struct frame *frame)
 {
     if (!is_wanted((const void *)r.address)) {
         sink_count_skipped();
         return;
     }
-    sink_put(r);
+    lane_put(r, frame);
 }
 
 static inline struct call call_begin(const void *caller)
@@ -249,8 +249,8 @@ static void *note_result(const struct call *c, enum capture_kind kind, size_t al
                               .flags = p ? 0 : CAPTURE_FAILED,
                               .align_log2 = (uint8_t)call_align_log2(align),
                               .address = (uintptr_t)p,
-                              .size = size,
-                              .frame = call_sited(frame)});
+                              .size = size},
+              call_sited(frame));
     return p;
 }
 
@@ -274,14 +274,27 @@ static inline bool frees_go_aside(void)
 }
 
 /* The short way's note_result(). */
-static inline __attribute__((always_inline)) void *note_short(enum capture_kind kind, void *p,
-                                                              size_t size)
+static inline __attribute__((always_inline)) void *
+note_short(enum capture_kind kind, void *p, size_t size, const struct frame *frame)
 {
     call_state.inside = false;
     call_state.noted = p;
-    lane_put((struct record){
-        .kind = kind, .flags = p ? 0 : CAPTURE_FAILED, .address = (uintptr_t)p, .size = size});
+    lane_put(
+        (struct record){
+            .kind = kind, .flags = p ? 0 : CAPTURE_FAILED, .address = (uintptr_t)p, .size = size},
+        frame);
     return p;
+}
+
+/* True if a call went aside for nothing but its site: it is inside from here on, and goes on in the
+ * short way. */
+static inline bool only_sited(void)
+{
+    if (UNLIKELY(call_state.inside | call_state.resolving |
+                 (atomic_load_explicit(&sink_aside, memory_order_relaxed) ^ SINK_SITED)))
+        return false;
+    call_state.inside = true;
+    return true;
 }
 
 /* ---- allocation ---- */
@@ -291,6 +304,8 @@ static inline __attribute__((always_inline)) void *note_short(enum capture_kind 
 static __attribute__((noinline)) void *malloc_aside(size_t size, const void *caller)
 {
     struct frame frame = FRAME_HERE(caller);
+    if (LIKELY(only_sited()))
+        return note_short(CAPTURE_ALLOC, next.malloc(size), size, call_sited(&frame));
     if (early())
         return arena_alloc(size);
     struct call c = call_begin(caller);
@@ -301,13 +316,15 @@ RECORDER_EXPORT void *malloc(size_t size)
 {
     if (UNLIKELY(goes_aside()))
         return malloc_aside(size, CALLER);
-    return note_short(CAPTURE_ALLOC, next.malloc(size), size);
+    return note_short(CAPTURE_ALLOC, next.malloc(size), size, NULL);
 }
 
 static __attribute__((noinline)) void *calloc_aside(size_t count, size_t size, size_t bytes,
                                                     const void *caller)
 {
     struct frame frame = FRAME_HERE(caller);
+    if (LIKELY(only_sited()))
+        return note_short(CAPTURE_CALLOC, next.calloc(count, size), bytes, call_sited(&frame));
     if (early())
         return arena_alloc(bytes);
     struct call c = call_begin(caller);
@@ -321,7 +338,7 @@ RECORDER_EXPORT void *calloc(size_t count, size_t size)
         bytes = SIZE_MAX;
     if (UNLIKELY(goes_aside()))
         return calloc_aside(count, size, bytes, CALLER);
-    return note_short(CAPTURE_CALLOC, next.calloc(count, size), bytes);
+    return note_short(CAPTURE_CALLOC, next.calloc(count, size), bytes, NULL);
 }
 
 /*
@@ -333,19 +350,19 @@ static void *realloc_sampled(void *p, size_t size, const struct frame *frame)
     bool was = is_wanted(p);
     if (was)
         call_note(
-            (struct record){.kind = CAPTURE_REALLOC_BEGIN, .address = (uintptr_t)p, .size = size});
+            (struct record){.kind = CAPTURE_REALLOC_BEGIN, .address = (uintptr_t)p, .size = size},
+            NULL);
     void *q = next.realloc(p, size);
-    struct record end = {
-        .kind = CAPTURE_REALLOC_END, .address = (uintptr_t)q, .size = size, .frame = frame};
+    struct record end = {.kind = CAPTURE_REALLOC_END, .address = (uintptr_t)q, .size = size};
     if (!q)
         end.flags = CAPTURE_FAILED;
     else if (!is_wanted(q))
         end.flags = CAPTURE_LEFT;
     if (was)
-        sink_put(end);
+        lane_put(end, frame);
     else if (q && !end.flags)
-        call_note((struct record){
-            .kind = CAPTURE_ALLOC, .address = (uintptr_t)q, .size = size, .frame = frame});
+        call_note((struct record){.kind = CAPTURE_ALLOC, .address = (uintptr_t)q, .size = size},
+                  frame);
     else
         sink_count_skipped();
     return q;
@@ -353,14 +370,14 @@ static void *realloc_sampled(void *p, size_t size, const struct frame *frame)
 
 static void *realloc_noted(void *p, size_t size, const struct frame *frame)
 {
-    call_note(
-        (struct record){.kind = CAPTURE_REALLOC_BEGIN, .address = (uintptr_t)p, .size = size});
+    call_note((struct record){.kind = CAPTURE_REALLOC_BEGIN, .address = (uintptr_t)p, .size = size},
+              NULL);
     void *q = next.realloc(p, size);
-    sink_put((struct record){.kind = CAPTURE_REALLOC_END,
+    lane_put((struct record){.kind = CAPTURE_REALLOC_END,
                              .flags = q ? 0 : CAPTURE_FAILED,
                              .address = (uintptr_t)q,
-                             .size = size,
-                             .frame = frame});
+                             .size = size},
+             frame);
     return q;
 }
 
@@ -376,6 +393,11 @@ static void *realloc_from_arena(void *p, size_t size)
 static __attribute__((noinline)) void *realloc_aside(void *p, size_t size, const void *caller)
 {
     struct frame frame = FRAME_HERE(caller);
+    if (LIKELY(only_sited())) {
+        void *q = realloc_noted(p, size, call_sited(&frame));
+        call_state.inside = false;
+        return q;
+    }
     if (early()) {
         if (!p)
             return arena_alloc(size);
@@ -397,13 +419,15 @@ static inline void *realloc_from(void *p, size_t size, const void *caller)
         return realloc_from_arena(p, size);
     if (UNLIKELY(goes_aside()))
         return realloc_aside(p, size, caller);
-    lane_put((struct record){.kind = CAPTURE_REALLOC_BEGIN, .address = (uintptr_t)p, .size = size});
+    lane_put((struct record){.kind = CAPTURE_REALLOC_BEGIN, .address = (uintptr_t)p, .size = size},
+             NULL);
     void *q = next.realloc(p, size);
     call_state.inside = false;
     lane_put((struct record){.kind = CAPTURE_REALLOC_END,
                              .flags = q ? 0 : CAPTURE_FAILED,
                              .address = (uintptr_t)q,
-                             .size = size});
+                             .size = size},
+             NULL);
     return q;
 }
 
@@ -423,12 +447,13 @@ RECORDER_EXPORT void *reallocarray(void *p, size_t count, size_t size)
     if (!early())
         c = call_begin(CALLER);
     if (c.noted && is_wanted(p)) {
-        call_note((struct record){
-            .kind = CAPTURE_REALLOC_BEGIN, .address = (uintptr_t)p, .size = SIZE_MAX});
-        sink_put((struct record){.kind = CAPTURE_REALLOC_END,
-                                 .flags = CAPTURE_FAILED,
-                                 .size = SIZE_MAX,
-                                 .frame = call_sited(&frame)});
+        call_note((struct record){.kind = CAPTURE_REALLOC_BEGIN,
+                                  .address = (uintptr_t)p,
+                                  .size = SIZE_MAX},
+                  NULL);
+        lane_put(
+            (struct record){.kind = CAPTURE_REALLOC_END, .flags = CAPTURE_FAILED, .size = SIZE_MAX},
+            call_sited(&frame));
     }
     if (c.noted)
         call_state.inside = c.was_inside;
@@ -506,7 +531,7 @@ static __attribute__((noinline, cold)) void free_aside(void *p, const void *call
     early();
     struct call c = call_begin(caller);
     if (c.noted)
-        call_note(release_of(p));
+        call_note(release_of(p), NULL);
     next.free(p);
     if (c.noted)
         call_state.inside = c.was_inside;
@@ -520,7 +545,7 @@ RECORDER_EXPORT void free(void *p)
         free_aside(p, CALLER);
         return;
     }
-    lane_put(release_of(p));
+    lane_put(release_of(p), NULL);
     next.free(p);
     call_state.inside = false;
 }

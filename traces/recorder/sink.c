@@ -414,13 +414,13 @@ bool sink_ready(void)
 
 void sink_put(struct record r)
 {
-    lane_put(r);
+    lane_put(r, NULL);
 }
 
 void sink_mark(struct record r)
 {
     self.lane->left = 1;
-    lane_put(r);
+    lane_put(r, NULL);
 }
 
 void sink_switch(bool on)

@@ -245,7 +245,11 @@ void stack_remember(struct stack *s, const struct frame *from, unsigned depth, u
         NULL; /* where the frame pointer was read that nothing needed yet */
     uint32_t end = STACK_FRAMES - s->top > depth ? s->top + depth : STACK_FRAMES;
     bool first_bp = true; /* it is still the one that the walk began with */
-    *m = (struct stack_memo){.pc = from->pc, .sp = from->sp, .bp = from->bp, .any_bp = true};
+    m->pc = from->pc;
+    m->sp = from->sp;
+    m->bp = from->bp;
+    m->any_bp = true;
+    m->result = m->count = 0; /* until all is known */
     for (uint32_t i = s->top + 1; i <= end; i++) {
         const struct stack_frame *f = &s->frames[i];
         bool needs_bp = i < end ? f->by_bp : end == STACK_FRAMES; /* what ended it may have */
