@@ -37,7 +37,8 @@ static int begin(void **state)
                                .room_bytes = CAPTURE_ROOM_BYTES,
                                .ticks_per_s = 1000000000,
                                .recorder = CAPTURE_RECORDER,
-                               .program = "by-hand"};
+                               .program = "by-hand",
+                               .sites = CAPTURE_SITES_STACK};
     memcpy(bytes, &h, sizeof h);
     for (unsigned lane = 1; lane <= LANES; lane++)
         *chunk(lane) = (struct capture_chunk){.magic = CAPTURE_CHUNK_MAGIC + CAPTURE_HEADER_BYTES +
