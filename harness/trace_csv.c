@@ -10,6 +10,7 @@
 
 #include "harness/csv.h"
 #include "harness/trace_figures.h"
+#include "traces/sites_text.h"
 
 static void sizes_write(FILE *f, const struct trace_profile *p)
 {
@@ -108,10 +109,26 @@ static void alignments_write(FILE *f, const struct trace_profile *p)
             fprintf(f, "%" PRIu64 ",%" PRIu64 "\n", UINT64_C(1) << i, p->aligns[i]);
 }
 
-static void sites_write(FILE *f, const struct trace_profile *p)
+static void site_place_write(FILE *f, const struct sites *sites, uint64_t site)
+{
+    char text[400];
+    uint32_t frame = sites_find(sites, site);
+    putc(',', f);
+    if (frame)
+        fprintf(f, "%" PRIu32, frame);
+    putc(',', f);
+    if (frame) {
+        sites_place_text(sites, sites_frame_place(sites, frame), text, sizeof text);
+        csv_put_text(f, text);
+    }
+    putc('\n', f);
+}
+
+/* The frame is that of frames.csv; of a site that is only a number frame and place are empty. */
+static void sites_write(FILE *f, const struct trace_profile *p, const struct sites *sites)
 {
     fputs("site,allocs,reallocs,allocated_bytes,frees,life_mean_ops,peak_live_bytes,"
-          "end_live_objects,end_live_bytes\n",
+          "end_live_objects,end_live_bytes,frame,place\n",
           f);
     for (uint64_t i = 0; i < p->site_count; i++) {
         const struct profile_site *s = &p->sites[i];
@@ -120,9 +137,36 @@ static void sites_write(FILE *f, const struct trace_profile *p)
             snprintf(mean, sizeof mean, "%.6g", (double)s->life_ops / (double)s->frees);
         fprintf(f,
                 "%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%s,%" PRIu64
-                ",%" PRIu64 ",%" PRIu64 "\n",
+                ",%" PRIu64 ",%" PRIu64,
                 s->site, s->allocs, s->reallocs, s->allocated_bytes, s->frees, mean,
                 s->peak_live_bytes, s->live_objects, s->live_bytes);
+        site_place_write(f, sites, s->site);
+    }
+}
+
+static void frames_write(FILE *f, const struct sites *s)
+{
+    fputs("frame,caller,module,build_id,offset,function,file,line\n", f);
+    for (uint32_t n = 1; n <= sites_count(s, SITES_FRAME); n++) {
+        const struct site_place place = sites_place_at(s, sites_frame_place(s, n));
+        const struct site_module module =
+            place.module ? sites_module_at(s, place.module) : (struct site_module){"", "", ""};
+        fprintf(f, "%" PRIu32 ",", n);
+        if (sites_frame_caller(s, n))
+            fprintf(f, "%" PRIu32, sites_frame_caller(s, n));
+        putc(',', f);
+        csv_put_text(f, module.name);
+        fprintf(f, ",%s,", module.build);
+        if (place.offset != SITE_NO_OFFSET)
+            fprintf(f, "0x%" PRIx64, place.offset);
+        putc(',', f);
+        csv_put_text(f, place.function);
+        putc(',', f);
+        csv_put_text(f, place.file);
+        putc(',', f);
+        if (place.line)
+            fprintf(f, "%" PRIu32, place.line);
+        putc('\n', f);
     }
 }
 
@@ -153,7 +197,7 @@ static void summary_write(FILE *f, struct trace_reader *r, const struct trace_to
 
 static const struct {
     const char *name;
-    void (*write)(FILE *f, const struct trace_profile *p); /* NULL: the summary */
+    void (*write)(FILE *f, const struct trace_profile *p); /* NULL: needs more than that */
 } tables[] = {
     {"summary.csv", NULL},
     {"sizes.csv", sizes_write},
@@ -164,13 +208,17 @@ static const struct {
     {"threads.csv", threads_write},
     {"chains.csv", chains_write},
     {"alignments.csv", alignments_write},
-    {"sites.csv", sites_write},
+    {"sites.csv", NULL},
+    {"frames.csv", NULL},
 };
 
 int trace_csv_write(const char *folder, struct trace_reader *r, const struct trace_totals *totals,
                     const struct trace_profile *p, struct error *err)
 {
     char path[4096];
+    const struct sites *sites = trace_reader_sites(r, err);
+    if (!sites)
+        return -1;
     if (mkdir(folder, 0777) && errno != EEXIST)
         return error_set(err, "%s: cannot make the folder: %s", folder, strerror(errno));
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
@@ -181,6 +229,10 @@ int trace_csv_write(const char *folder, struct trace_reader *r, const struct tra
             return error_set(err, "%s: cannot create: %s", path, strerror(errno));
         if (tables[i].write)
             tables[i].write(f, p);
+        else if (!strcmp(tables[i].name, "sites.csv"))
+            sites_write(f, p, sites);
+        else if (!strcmp(tables[i].name, "frames.csv"))
+            frames_write(f, sites);
         else
             summary_write(f, r, totals, p);
         bool unwritten = ferror(f);

@@ -12,7 +12,9 @@
 #include <stdlib.h>
 
 #include "harness/array.h"
+#include "harness/csv.h"
 #include "traces/address_map.h"
+#include "traces/sites_text.h"
 
 struct side {
     uint64_t allocations, bytes;
@@ -20,8 +22,10 @@ struct side {
 };
 
 struct row {
-    uint64_t key;
+    uint64_t key; /* of sites: what they are called by here, see site_key */
     struct side side[2];
+    uint64_t site; /* its number in the trace that has it, the first one if both do */
+    unsigned of;   /* that trace */
 };
 
 struct table {
@@ -31,14 +35,25 @@ struct table {
 };
 
 enum { BY_ALL, BY_SIZE, BY_SITE, TABLES };
+enum { STACK_TOP = 3 }; /* frames of a site that are printed */
 
 struct diff {
     struct table tables[TABLES];
     struct address_map objects; /* live ones -> row by size, row by site */
     unsigned at;                /* the side being read */
+    /* Of both, if both traces have a table of sites; else NULL, and sites are their numbers. */
+    const struct sites *sites[2];
+    uint64_t *identities[2];
 };
 
 /* ---- reading ---- */
+
+/* Two recordings number the same site differently: it is known by what it is. */
+static uint64_t site_key(const struct diff *d, uint64_t site)
+{
+    uint32_t frame = d->sites[d->at] && site ? sites_find(d->sites[d->at], site) : 0;
+    return frame ? d->identities[d->at][frame] : site;
+}
 
 static bool row_find(struct table *t, uint64_t key, uint64_t *row)
 {
@@ -52,7 +67,7 @@ static bool row_find(struct table *t, uint64_t key, uint64_t *row)
         t->rows = rows;
     if (!rows || !address_map_add(&t->index, key, t->count, 0))
         return false;
-    rows[t->count] = (struct row){.key = key};
+    rows[t->count] = (struct row){.key = key, .of = 2};
     *row = t->count++;
     return true;
 }
@@ -70,13 +85,18 @@ static void object_end(struct diff *d, struct address_entry *object)
 /* False: no memory. */
 static bool object_begin(struct diff *d, const struct trace_op *op)
 {
-    const uint64_t keys[TABLES] = {0, op->size, op->site};
+    const uint64_t keys[TABLES] = {0, op->size, site_key(d, op->site)};
     uint64_t rows[TABLES];
     bool called = op->kind != TRACE_LIVE;
     for (unsigned i = 0; i < TABLES; i++) {
         if (!row_find(&d->tables[i], keys[i], &rows[i]))
             return false;
-        struct side *side = &d->tables[i].rows[rows[i]].side[d->at];
+        struct row *row = &d->tables[i].rows[rows[i]];
+        struct side *side = &row->side[d->at];
+        if (row->of > d->at) {
+            row->of = d->at;
+            row->site = op->site;
+        }
         side->allocations += called;
         side->bytes += called ? op->size : 0;
         side->live += op->size;
@@ -144,15 +164,31 @@ static void row_print(FILE *stream, const char *name, const struct row *row, boo
     if (csv)
         fprintf(stream,
                 "%s,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64
-                ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 "\n",
+                ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",",
                 name, row->key, a->allocations, b->allocations, a->bytes, b->bytes, a->peak,
                 b->peak, a->live, b->live);
     else
         fprintf(stream,
                 "%12s %11" PRIu64 " %11" PRIu64 " %+11" PRId64 " %+14" PRId64 " %+13" PRId64
-                " %+13" PRId64 "\n",
+                " %+13" PRId64,
                 name, a->allocations, b->allocations, grown(a->allocations, b->allocations),
                 grown(a->bytes, b->bytes), grown(a->peak, b->peak), grown(a->live, b->live));
+}
+
+/* What a site is, at the end of its row. */
+static void row_end(FILE *stream, const struct diff *d, const struct row *row, bool by_site,
+                    bool csv)
+{
+    char text[400] = "";
+    const struct sites *sites = by_site && row->of < 2 ? d->sites[row->of] : NULL;
+    uint32_t frame = sites && row->site ? sites_find(sites, row->site) : 0;
+    if (frame)
+        sites_frame_text(sites, frame, STACK_TOP, text, sizeof text);
+    if (csv)
+        csv_put_text(stream, text);
+    else if (frame)
+        fprintf(stream, "  %s", text);
+    putc('\n', stream);
 }
 
 static void head_print(FILE *stream, const char *what)
@@ -161,24 +197,29 @@ static void head_print(FILE *stream, const char *what)
             "bytes B-A", "peak B-A", "left B-A");
 }
 
-static void table_print(FILE *stream, struct table *t, const char *what, uint64_t top, bool csv)
+static void table_print(FILE *stream, struct diff *d, unsigned by, uint64_t top, bool csv)
 {
+    static const char *const names[TABLES] = {"all", "size", "site"};
+    struct table *t = &d->tables[by];
     uint64_t differ = 0, printed = 0;
     if (t->count)
         qsort(t->rows, t->count, sizeof *t->rows, rows_compare);
     for (uint64_t i = 0; i < t->count; i++)
         differ += !same(&t->rows[i]);
     if (!csv) {
-        fprintf(stream, "\nby %s: %" PRIu64 " of %" PRIu64 " differ\n", what, differ, t->count);
+        fprintf(stream, "\nby %s: %" PRIu64 " of %" PRIu64 " differ\n", names[by], differ,
+                t->count);
         if (differ)
-            head_print(stream, what);
+            head_print(stream, names[by]);
     }
     for (uint64_t i = 0; i < t->count && (csv || top == 0 || printed < top); i++) {
+        const struct row *row = &t->rows[i];
         char name[24];
-        snprintf(name, sizeof name, "%" PRIu64, t->rows[i].key);
-        if (!csv && same(&t->rows[i]))
+        snprintf(name, sizeof name, "%" PRIu64, by == BY_SITE ? row->site : row->key);
+        if (!csv && same(row))
             continue;
-        row_print(stream, csv ? what : name, &t->rows[i], csv);
+        row_print(stream, csv ? names[by] : name, row, csv);
+        row_end(stream, d, row, by == BY_SITE, csv);
         printed++;
     }
     if (!csv && printed < differ)
@@ -194,7 +235,7 @@ static void diff_print(FILE *stream, struct diff *d, struct trace_reader *const 
         all = d->tables[BY_ALL].rows;
     if (csv) {
         fputs("by,key,allocations_a,allocations_b,bytes_a,bytes_b,peak_bytes_a,peak_bytes_b,"
-              "left_bytes_a,left_bytes_b\n",
+              "left_bytes_a,left_bytes_b,place\n",
               stream);
     } else {
         fprintf(stream, "A            %s\nB            %s\n\n", trace_name(traces[0]),
@@ -202,18 +243,34 @@ static void diff_print(FILE *stream, struct diff *d, struct trace_reader *const 
         head_print(stream, "");
     }
     row_print(stream, "all", all, csv);
-    table_print(stream, &d->tables[BY_SIZE], "size", top, csv);
+    row_end(stream, d, all, false, csv);
+    table_print(stream, d, BY_SIZE, top, csv);
     if (sites)
-        table_print(stream, &d->tables[BY_SITE], "site", top, csv);
+        table_print(stream, d, BY_SITE, top, csv);
     else if (!csv)
         fputs("\nby site: neither recording has call sites\n", stream);
+}
+
+static int sites_read(struct diff *d, struct trace_reader *const traces[2], struct error *err)
+{
+    if (!trace_has_site_table(traces[0]) || !trace_has_site_table(traces[1]))
+        return 0;
+    for (unsigned i = 0; i < 2; i++) {
+        d->sites[i] = trace_reader_sites(traces[i], err);
+        if (!d->sites[i])
+            return -1;
+        d->identities[i] = sites_identities(d->sites[i]);
+        if (!d->identities[i])
+            return error_set(err, "%s: no memory for its call sites", trace_name(traces[i]));
+    }
+    return 0;
 }
 
 int trace_diff_print(FILE *stream, struct trace_reader *const traces[2], uint64_t top, bool csv,
                      struct error *err)
 {
     struct diff d = {.at = 0};
-    int failed = 0;
+    int failed = sites_read(&d, traces, err);
     for (; d.at < 2 && !failed; d.at++)
         failed = trace_add(&d, traces[d.at], err);
     if (!failed)
@@ -223,5 +280,7 @@ int trace_diff_print(FILE *stream, struct trace_reader *const traces[2], uint64_
         address_map_free(&d.tables[i].index);
         free(d.tables[i].rows);
     }
+    free(d.identities[0]);
+    free(d.identities[1]);
     return failed;
 }

@@ -10,6 +10,7 @@
 
 #include "harness/trace_figures.h"
 #include "traces/check.h"
+#include "traces/sites_text.h"
 
 static void number_print(FILE *stream, const char *key, uint64_t value)
 {
@@ -65,17 +66,21 @@ static void sizes_print(FILE *stream, const struct trace_profile *p)
     }
 }
 
-static void sites_print(FILE *stream, const struct trace_profile *p)
+static void sites_print(FILE *stream, const struct trace_profile *p, const struct sites *sites)
 {
+    enum { STACK_TOP = 3 };
     uint64_t places[TOP];
     unsigned found = trace_top(site_bytes, p, p->site_count, TOP, places);
     for (unsigned i = 0; i < found; i++) {
         const struct profile_site *s = &p->sites[places[i]];
+        uint32_t frame = sites_find(sites, s->site);
+        char text[400];
+        sites_frame_text(sites, frame, STACK_TOP, text, sizeof text);
         fprintf(stream,
                 "%-18s %" PRIu64 ": %" PRIu64 " bytes in %" PRIu64 " allocs and %" PRIu64
-                " reallocs, peak %" PRIu64 " live, %" PRIu64 " at the end\n",
+                " reallocs, peak %" PRIu64 " live, %" PRIu64 " at the end%s%s\n",
                 "top_site", s->site, s->allocated_bytes, s->allocs, s->reallocs, s->peak_live_bytes,
-                s->live_bytes);
+                s->live_bytes, frame ? ": " : "", text);
     }
 }
 
@@ -101,7 +106,36 @@ static void aligns_print(FILE *stream, const struct trace_profile *p)
                     UINT64_C(1) << i, p->aligns[i]);
 }
 
-void trace_disclosure_print(FILE *stream, const struct trace_reader *r)
+/* What the table of sites says, beyond numbers. */
+static void sites_disclose(FILE *stream, struct trace_reader *r)
+{
+    struct error err;
+    const struct sites *s = trace_reader_sites(r, &err);
+    uint32_t builds = 0, paths = 0, offsets = 0, functions = 0;
+    if (!s) {
+        word_print(stream, "discloses", "site: a table of sites that cannot be read");
+        return;
+    }
+    for (uint32_t n = 1; n <= sites_count(s, SITES_MODULE); n++) {
+        const struct site_module module = sites_module_at(s, n);
+        builds += *module.build != 0;
+        paths += *module.path != 0;
+        fprintf(stream, "%-18s module: %s%s%s\n", "discloses", module.name,
+                *module.path ? ", at " : "", module.path);
+    }
+    for (uint32_t n = 1; n <= sites_count(s, SITES_PLACE); n++) {
+        const struct site_place place = sites_place_at(s, n);
+        offsets += place.offset != SITE_NO_OFFSET;
+        functions += *place.function || *place.file;
+    }
+    fprintf(
+        stream,
+        "%-18s site: call stacks of %" PRIu32 " sites; build ids of %" PRIu32 " modules and paths "
+        "of %" PRIu32 "; %" PRIu32 " offsets in modules; %" PRIu32 " names of functions or files\n",
+        "discloses", sites_count(s, SITES_SITE), builds, paths, offsets, functions);
+}
+
+void trace_disclosure_print(FILE *stream, struct trace_reader *r)
 {
     const char *key, *value;
     word_print(stream, "discloses",
@@ -110,6 +144,8 @@ void trace_disclosure_print(FILE *stream, const struct trace_reader *r)
         word_print(stream, "discloses", "clock: when each call was made, since the first");
     if (trace_has_sites(r))
         word_print(stream, "discloses", "site: numbers of the places in the program");
+    if (trace_has_site_table(r))
+        sites_disclose(stream, r);
     for (unsigned i = 0; trace_meta_at(r, i, &key, &value); i++)
         fprintf(stream, "%-18s meta: %s, which says \"%s\"\n", "discloses", key, value);
     word_print(stream, "discloses", "nothing else: no addresses, no contents");
@@ -119,14 +155,15 @@ static int profile_print(FILE *stream, struct trace_reader *r, const struct trac
                          const char *csv, struct error *err)
 {
     fflush(stream); /* the totals are there; the rest takes a while */
-    struct trace_profile *p = trace_profile_read(r, err);
+    const struct sites *sites = trace_reader_sites(r, err);
+    struct trace_profile *p = sites ? trace_profile_read(r, err) : NULL;
     if (!p)
         return -1;
     trace_profile_each(p, figure_print, stream);
     sizes_print(stream, p);
     aligns_print(stream, p);
     handover_print(stream, p);
-    sites_print(stream, p);
+    sites_print(stream, p, sites);
     int failed = csv ? trace_csv_write(csv, r, totals, p, err) : 0;
     trace_profile_free(p);
     return failed;

@@ -18,6 +18,6 @@ int trace_info_print(FILE *stream, struct trace_reader *r, const struct trace_in
                      struct error *err);
 
 /* What the file tells whoever gets it. */
-void trace_disclosure_print(FILE *stream, const struct trace_reader *r);
+void trace_disclosure_print(FILE *stream, struct trace_reader *r);
 
 #endif

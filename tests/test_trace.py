@@ -126,9 +126,9 @@ class Diff(TraceTest):
     def rows(self, *traces):
         lines = self.ok("diff", "--csv", *traces).splitlines()
         self.assertEqual(lines[0], "by,key,allocations_a,allocations_b,bytes_a,bytes_b,peak_bytes_a,peak_bytes_b,"
-                         "left_bytes_a,left_bytes_b")
+                         "left_bytes_a,left_bytes_b,place")
         words = [line.split(",") for line in lines[1:]]
-        return {(w[0], w[1]): [int(n) for n in w[2:]] for w in words}
+        return {(w[0], w[1]): [int(n) for n in w[2:10]] for w in words}
 
     def agrees(self, one, two):
         texts = [counted(self.ok("cat", trace)) for trace in (one, two)]
@@ -277,7 +277,7 @@ class Command(TraceTest):
 
     def test_usage(self):
         usage = ("usage: alloclab trace info [--brief] [--csv DIR] FILE.. | trace cat|check FILE.. | trace convert [--from FORMAT] "
-                 "[--to FORMAT] [--strict] [--stable-sites] [--salvage] IN -o OUT | trace pack [--strict] CAPTURE -o OUT | trace "
+                 "[--to FORMAT] [--strict] [--salvage] IN -o OUT | trace pack [--strict] CAPTURE -o OUT | trace "
                  "diff [--top N] [--csv] A B | trace sites [--by bytes|calls|peak|left] [--top N] [--stacks] [--folded] [--csv] "
                  "[--debug DIR[:DIR..]] FILE.. | trace TRANSFORM [--OPTION VALUE].. IN.. -o OUT")
         rows = [

@@ -270,6 +270,34 @@ class Info(unittest.TestCase):
         self.assertNotIn("lifo_share", brief)
         self.assertEqual([line for line in whole.splitlines() if line in brief.splitlines()], brief.splitlines())
 
+    def test_site_table(self):
+        """What sites stand for: in words, as tables, and among what the file discloses."""
+        text = ("alloclab trace text 1\nmodule 1 a.out build=00ff path=/opt/my/a.out\nmodule 2 libc.so.6\n"
+                "place 1 module=1 offset=0x1139\nplace 2 module=2 function=f,\"g\" file=f.c line=3\nplace 3 module=2\n"
+                "frame 1 3\nframe 2 1 caller=1\nframe 3 2 caller=2\nframe 4 1 caller=3\nsite 7 4\nsite 9 2\n"
+                "alloc 0 8 site=7\nalloc 1 5 site=9\nalloc 2 1 site=11\n")
+        source = os.path.join(self.folder, "sites.txt")
+        with open(source, "w", encoding="utf-8") as file:
+            file.write(text)
+        self.alloclab("trace", "convert", source, "-o", self.trace)
+        self.assertEqual(self.alloclab("trace", "cat", self.trace), text)
+        printed = self.alloclab("trace", "info", "--csv", os.path.join(self.folder, "csv"), self.trace).splitlines()
+        tail = "1 allocs and 0 reallocs, peak"
+        self.assertEqual([line.partition(" ")[2].strip() for line in printed if line.startswith("top_site")], [
+            f"7: 8 bytes in {tail} 8 live, 8 at the end: a.out+0x1139 < f,\"g\" (f.c:3) < a.out+0x1139 < ..",
+            f"9: 5 bytes in {tail} 5 live, 5 at the end: a.out+0x1139 < libc.so.6",
+            f"11: 1 bytes in {tail} 1 live, 1 at the end"])
+        disclosed = [line.partition(" ")[2].strip() for line in printed if line.startswith("discloses")]
+        self.assertEqual(disclosed[2:-1], [
+            "module: a.out, at /opt/my/a.out", "module: libc.so.6",
+            "site: call stacks of 2 sites; build ids of 1 modules and paths of 1; 1 offsets in modules; 1 names of functions or "
+            "files"])
+        self.assertEqual([(row["site"], row["frame"], row["place"]) for row in self.table("sites.csv")],
+                         [("7", "4", "a.out+0x1139"), ("9", "2", "a.out+0x1139"), ("11", "", "")])
+        self.assertEqual([tuple(row.values()) for row in self.table("frames.csv")], [
+            ("1", "", "libc.so.6", "", "", "", "", ""), ("2", "1", "a.out", "00ff", "0x1139", "", "", ""),
+            ("3", "2", "libc.so.6", "", "", 'f,"g"', "f.c", "3"), ("4", "3", "a.out", "00ff", "0x1139", "", "", "")])
+
     def test_refusals(self):
         self.hand_made()
         missing = os.path.join(self.folder, "no", "folder")

@@ -91,6 +91,67 @@ class Block:
             raise ValueError(f"block at {offset}: columns do not fill it")
 
 
+SITE_KINDS = ["string", "module", "place", "frame", "site"]
+SITE_COLUMNS = {66: (1, "name"), 67: (1, "build"), 68: (1, "path"), 69: (2, "module"), 70: (2, "offset"), 71: (2, "function"),
+                72: (2, "file"), 73: (2, "line"), 74: (3, "caller"), 75: (3, "place"), 76: (4, "site"), 77: (4, "frame")}
+
+
+def unzigzag(value):
+    return value >> 1 ^ -(value & 1)
+
+
+class Sites:
+    """The five tables, row by row from 1; a string is its text."""
+
+    def __init__(self):
+        self.rows = [[], [], [], [], []]
+
+    def read(self, block):
+        numbers = struct.unpack("<10Q", block.columns[64][:80])
+        if [len(rows) for rows in self.rows] != list(numbers[:5]) or sum(numbers[5:]) != block.records:
+            raise ValueError(f"block at {block.offset}: rows")
+        texts = block.columns.get(65, b"").decode().split("\n")
+        if texts.pop() or len(texts) != numbers[5]:
+            raise ValueError(f"block at {block.offset}: strings")
+        self.rows[0] += texts
+        columns = {tag: Varints(block.columns[tag]) for tag in SITE_COLUMNS if tag in block.columns}
+        before = {}
+        for kind in range(1, 5):
+            for _ in range(numbers[5 + kind]):
+                row = {}
+                for tag, (of, name) in SITE_COLUMNS.items():
+                    if of == kind:
+                        value = columns[tag].next() if tag in columns else 0
+                        if kind == 4:
+                            before[tag] = value = (before.get(tag, 0) + unzigzag(value)) % 2**64
+                        elif tag == 74:
+                            value = len(self.rows[3]) + 1 - value
+                        row[name] = value
+                self.rows[kind].append(row)
+        if any(column.at != len(column.data) for column in columns.values()):
+            raise ValueError(f"block at {block.offset}: something is left over")
+
+    def string(self, number):
+        text = self.rows[0][number - 1] if number else ""
+        return text.replace("\\", "\\\\").replace(" ", "\\s").replace("\t", "\\t")
+
+    def lines(self):
+        lines = []
+        for n, row in enumerate(self.rows[1], 1):
+            words = [f"module {n} {self.string(row['name'])}"]
+            words += [f"{key}={self.string(row[key])}" for key in ("build", "path") if row[key]]
+            lines.append(" ".join(words))
+        for n, row in enumerate(self.rows[2], 1):
+            words = [f"place {n}"] + ([f"module={row['module']}"] if row["module"] else [])
+            words += [f"offset={row['offset'] - 1:#x}"] if row["offset"] else []
+            words += [f"{key}={self.string(row[key])}" for key in ("function", "file") if row[key]]
+            words += [f"line={row['line']}"] if row["line"] else []
+            lines.append(" ".join(words))
+        for n, row in enumerate(self.rows[3], 1):
+            lines.append(f"frame {n} {row['place']}" + (f" caller={row['caller']}" if row["caller"] else ""))
+        return lines + [f"site {row['site']} {row['frame']}" for row in self.rows[4]]
+
+
 class Trace:
     def __init__(self, path):
         with open(path, "rb") as file:
@@ -102,6 +163,7 @@ class Trace:
         if end_magic != b"ALTEND\r\n" or checksum(data[-24:-16]) != index_sum:
             raise ValueError("no trailer")
         self.meta, self.ops, self.tags, blocks, at = {}, [], set(), [], 16
+        self.sites = Sites()
         self.state = [0, 0, 0, 0, 0]  # records, objects, scopes, threads, clock
         while at < index_at:
             block = Block(data, at)
@@ -109,6 +171,8 @@ class Trace:
             if block.type == b"META":
                 lines = block.columns[32].decode().split("\n")
                 self.meta.update(line.split("=", 1) for line in lines[:-1])
+            elif block.type == b"SITE":
+                self.sites.read(block)
             elif block.type == b"OPS ":
                 self.tags |= set(block.columns)
                 blocks.append((block.offset, block.records) + struct.unpack("<5Q", block.columns[1][:40]))
@@ -169,6 +233,7 @@ class Trace:
     def text(self):
         """The text form, as docs/traces.md describes it."""
         lines = ["alloclab trace text 1"] + [f"meta {key}={value}" for key, value in self.meta.items()]
+        lines += self.sites.lines()
         current = 0
         for thread, kind, flags, number, size, align, scope, clock, site in self.ops:
             if thread != current:
@@ -200,6 +265,20 @@ class Trace:
 HAND_MADE = """alloclab trace text 1
 meta program=caf\u00e9 = x
 meta seed=
+module 1 a\\sprogram build=00ff10
+module 2 libc.so.6 path=/usr/lib\\\\x/libc\\t.so
+place 1 module=1 offset=0x0
+place 2 module=2 offset=0x7ffffffffffffffe function=operator\\snew(unsigned\\slong)
+place 3 function=f file=café.c line=4294967295
+place 4
+frame 1 1
+frame 2 3 caller=1
+frame 3 2 caller=2
+frame 4 4 caller=1
+frame 5 1 caller=4
+site 3 3
+site 18446744073709551615 5
+site 1 2
 live 0 0
 live 1 1099511627775 site=18446744073709551615
 alloc 2 24 clock=1000
@@ -279,6 +358,19 @@ class Spec(unittest.TestCase):
         old, new = Trace(sample), Trace(self.path)
         self.assertTrue(old.ops == new.ops)
         self.assertEqual((old.tags & {3, 32771}, new.tags & {3, 32771}), ({3}, {32771}))
+
+    def test_many_sites(self):
+        """More rows than a block holds."""
+        source = os.path.join(self.folder, "x.txt")
+        lines = ["alloclab trace text 1"] + [f"module {n + 1} lib{n}.so" for n in range(100)]
+        lines += [f"place {n + 1} module={n % 100 + 1} offset={n * n:#x}" for n in range(20000)]
+        lines += [f"frame {n} {n % 20000 + 1}" + (f" caller={n - n % 9 - 1}" if n > 9 else "") for n in range(1, 50000)]
+        lines += [f"site {n * n} {n}" for n in range(1, 40000)]
+        lines += [f"alloc {n} 8 site={n * n}" if n else "alloc 0 8" for n in range(40000)]
+        with open(source, "w", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n")
+        self.alloclab("trace", "convert", source, "-o", self.path)
+        self.assertEqual(self.check(), "\n".join(lines) + "\n")
 
     def test_generated(self):
         for workload in "random:ops=70k,live=3k", "request:requests=600,threads=2", "prodcons:ops=30k":

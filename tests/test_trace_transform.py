@@ -16,6 +16,9 @@ import test_trace_spec as spec  # noqa: E402
 from test_trace_info import SAMPLES, Naive  # noqa: E402
 
 HEAD = "alloclab trace text 1\n"
+TABLE = ("module 1 a.out build=01\nplace 1 module=1 offset=0x10\nplace 2 function=f\nframe 1 1\nframe 2 2 caller=1\n"
+         "frame 3 2\nsite 5 2\n")
+ROWS = ("module ", "place ", "frame ", "site ")
 SMALL = HEAD + """meta program=x
 meta thread.0.name=main
 meta thread.1.name=helper
@@ -162,9 +165,15 @@ scope_end 0 clock=100
 alloc - 99 failed clock=110""", "cut", "--thread", "0", self.trace(SMALL))
 
     def test_merge(self):
-        other = self.trace(HEAD + "meta program=y\nmeta site.5.name=f\nlive 0 1\nalloc 1 2 clock=45 site=5\n"
+        other = self.trace(HEAD + "meta program=y\n" + TABLE + "live 0 1\nalloc 1 2 clock=45 site=5\n"
                            "free 1 clock=1000\n", "other.trace")
         meta, report = self.expect("""
+module 1 a.out build=01
+place 1 module=1 offset=0x10
+place 2 function=f
+frame 1 1
+frame 2 2 caller=1
+site 2 2
 live 0 7
 thread 1
 live 1 1
@@ -196,8 +205,25 @@ thread 1
 free 4 clock=1000""", "merge", self.trace(SMALL), other)
         self.assertEqual(report["merged_by"], "clock")
         self.assertEqual({k: v for k, v in meta.items() if k != "transform"}, {
-            "input.0.program": "x", "input.1.program": "y", "thread.0.name": "main", "thread.2.name": "helper",
-            "site.2.name": "f"})
+            "input.0.program": "x", "input.1.program": "y", "thread.0.name": "main", "thread.2.name": "helper"})
+
+    def test_sites(self):
+        """What is left out takes its sites along; what stays has what they stand for."""
+        text = (HEAD + TABLE.replace("site 5", "site 8 3\nsite 5") + "alloc 0 1 site=5\nalloc 1 2\nfree 0\nalloc 2 3 site=8\n"
+                "alloc 3 3 site=5\n")
+        source = self.trace(text)
+        table = [line for line in text.splitlines() if line.startswith(ROWS)]
+        f_alone = ["module 1 a.out build=01", "place 1 module=1 offset=0x10", "place 2 function=f", "frame 1 1",
+                   "frame 2 2 caller=1", "site 5 2"]
+        for expected, options in (
+                (f_alone, ("cut", "--ops", "0:2")), (["place 1 function=f", "frame 1 1", "site 8 1"], ("cut", "--ops", "3:4")),
+                (f_alone + ["frame 3 2", "site 8 3"], ("scale",)), (table, ("scopes",)), ([], ("anonymise",)),
+                ([], ("cut", "--ops", "1:2"))):
+            with self.subTest(options):
+                self.ok("trace", *options, source, "-o", self.path("out.trace"))
+                self.ok("trace", "check", self.path("out.trace"))
+                out = self.ok("trace", "cat", self.path("out.trace")).splitlines()
+                self.assertEqual(sorted(line for line in out if line.startswith(ROWS)), sorted(expected))
 
     def test_merge_by_record(self):
         a = self.trace(HEAD + "alloc 0 1\nfree 0\nalloc 1 2\n", "a.trace")

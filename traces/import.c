@@ -7,7 +7,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "traces/table_grow.h"
 
@@ -133,18 +132,37 @@ void import_clock(struct import *im, uint64_t ns)
     im->clock_ns = ns > im->first_ns ? ns - im->first_ns : 0;
 }
 
-int import_site(struct import *im, const char *name, size_t bytes, uint64_t *site)
+void import_page_place(uint64_t address, char text[8])
 {
-    uint64_t key = XXH64(name, bytes, 0);
-    if (im->report->stable_sites) {
-        *site = import_stable_site(key);
-        return 0;
-    }
+    snprintf(text, 8, "..%03" PRIx64, address & 0xfff);
+}
+
+/* A site has come for the first time. */
+static int site_add(struct import *im, uint64_t site, struct site_place place, const char *module)
+{
+    struct sites *sites = trace_writer_sites(im->out);
+    const struct site_module of = {.name = module};
+    struct error why;
+    uint32_t number = 0;
+    if (*module && !(place.module = sites_module(sites, &of, &why)))
+        return lines_refuse(&im->lines, "%.400s", why.text);
+    number = sites_place(sites, &place, &why);
+    number = number ? sites_frame(sites, 0, number, &why) : 0;
+    return number && sites_set(sites, site, number, &why) == 0
+               ? 0
+               : lines_refuse(&im->lines, "%.400s", why.text);
+}
+
+int import_site(struct import *im, uint64_t key, const struct site_place *place, const char *module,
+                uint64_t *site)
+{
     const struct address_entry *known = address_map_find(&im->sites, key);
-    if (!known && !address_map_add(&im->sites, key, ++im->site_count, 0))
-        return no_memory(im);
-    *site = known ? address_entry_id(known) : im->site_count;
-    return 0;
+    *site = known ? address_entry_id(known) : im->site_count + 1;
+    if (known)
+        return 0;
+    im->site_count++;
+    return address_map_add(&im->sites, key, *site, 0) ? site_add(im, *site, *place, module)
+                                                      : no_memory(im);
 }
 
 static int put(struct import *im, struct trace_op *op)

@@ -17,8 +17,11 @@
 #ifndef ALLOCLAB_IMPORT_H
 #define ALLOCLAB_IMPORT_H
 
+#include <string.h>
+
 #include "traces/address_map.h"
 #include "traces/lines.h"
+#include "traces/sites.h"
 
 enum { IMPORT_NESTED = 4 }; /* calls of one thread that have begun and not returned */
 
@@ -41,7 +44,7 @@ struct import {
     struct import_report *report;
     struct address_map live;    /* address -> object */
     struct address_map numbers; /* the system's number of a thread -> index in threads */
-    struct address_map sites;   /* hash of what a site is called -> number */
+    struct address_map sites;   /* key of a site -> number */
     struct import_thread *threads;
     size_t thread_count, threads_room, at; /* at: the thread of the line at hand */
     uint32_t numbered;                     /* threads that have an op */
@@ -64,13 +67,23 @@ int import_records(struct import *im, size_t bytes, int (*record)(struct import 
 
 int import_thread(struct import *im, uint64_t tid); /* 0, or -1: no memory */
 void import_clock(struct import *im, uint64_t ns); /* any origin; before the first one: the first */
-/* The number of the site that is called so: by first appearance, or a stable one. */
-int import_site(struct import *im, const char *name, size_t bytes, uint64_t *site);
-/* The number of a site by a hash of what it is, so that two recordings give it the same one: 40 bits,
- * not 0. Two of n sites share a number with a chance of about n * n / 2^41. */
-static inline uint64_t import_stable_site(uint64_t hash)
+/* The number of a site, by first appearance of `key`, which tells it from others. `place` is what it stands
+ * for, with the module of this name, "": unknown. */
+int import_site(struct import *im, uint64_t key, const struct site_place *place, const char *module,
+                uint64_t *site);
+
+/*
+ * What an absolute address says of itself when nobody knows which module lies where: its place in a
+ * page, "..136", which is the same in each run. `text` has room for 8 bytes. An address itself must
+ * not get into a trace.
+ */
+void import_page_place(uint64_t address, char text[8]);
+
+/* The last part of a path. */
+static inline const char *import_base_name(const char *path)
 {
-    return hash >> 24 ? hash >> 24 : 1;
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
 }
 
 /* ---- calls: only kind, size, align_log2 and site of the op are looked at ---- */

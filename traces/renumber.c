@@ -49,12 +49,32 @@ int renumber_thread(struct renumber *n, uint32_t thread, uint32_t *number, struc
     return 0;
 }
 
+/* A site has come for the first time: what it stands for comes too. */
+static int site_add(struct renumber *n, uint64_t site, uint64_t number, struct error *err)
+{
+    struct sites *to = trace_writer_sites(n->out);
+    if (!address_map_add(&n->sites, site, number, 0))
+        return no_memory(n, err);
+    if (n->nameless)
+        return 0;
+    if (!n->from && !(n->from = trace_reader_sites(n->in, err)))
+        return -1;
+    uint32_t frame = sites_find(n->from, site);
+    if (!frame)
+        return 0;
+    frame = sites_copy_frame(to, n->from, frame, err);
+    return frame ? sites_set(to, number, frame, err) : -1;
+}
+
 static int site_number(struct renumber *n, struct trace_op *op, struct error *err)
 {
-    struct address_entry *found = address_map_find(&n->sites, op->site);
-    if (!found && !address_map_add(&n->sites, op->site, *n->next_site, 0))
-        return no_memory(n, err);
-    op->site = found ? address_entry_id(found) : (*n->next_site)++;
+    const struct address_entry *found = address_map_find(&n->sites, op->site);
+    uint64_t number = found ? address_entry_id(found) : n->next_site ? *n->next_site : op->site;
+    if (!found && site_add(n, op->site, number, err))
+        return -1;
+    if (!found && n->next_site)
+        ++*n->next_site;
+    op->site = number;
     return 0;
 }
 
@@ -151,7 +171,7 @@ int renumber_put(struct renumber *n, const struct trace_op *op, struct error *er
     }
     put.clock_ns = op->clock_ns > n->clock_base ? op->clock_ns - n->clock_base : 0;
     if (renumber_thread(n, op->thread, &put.thread, err) ||
-        (op->site && n->next_site && site_number(n, &put, err)))
+        (op->site && (n->next_site || !n->nameless) && site_number(n, &put, err)))
         return -1;
     if (trace_put(n->out, &put, &why))
         return error_set(err, "%.500s: offset %" PRIu64 ": %.400s", trace_name(n->in),
@@ -161,22 +181,22 @@ int renumber_put(struct renumber *n, const struct trace_op *op, struct error *er
 
 /* ---- meta ---- */
 
-/* Reads "KIND.N.REST"; REST, or NULL if the key is another one. */
-static const char *key_number(const char *key, const char *kind, uint64_t *number)
+/* Reads "thread.N.REST"; REST, or NULL if the key is another one. */
+static const char *key_thread(const char *key, uint64_t *number)
 {
     char *end;
-    size_t length = strlen(kind);
-    if (strncmp(key, kind, length) || key[length] < '0' || key[length] > '9')
+    size_t length = strlen("thread.");
+    if (strncmp(key, "thread.", length) || key[length] < '0' || key[length] > '9')
         return NULL;
     *number = strtoull(key + length, &end, 10);
     return *end == '.' ? end + 1 : NULL;
 }
 
-static int named_put(struct renumber *n, const char *kind, uint64_t number, const char *rest,
-                     const char *value, const char *suffix, struct error *err)
+static int name_put(struct renumber *n, uint64_t thread, const char *rest, const char *value,
+                    const char *suffix, struct error *err)
 {
     char key[256], text[4096];
-    snprintf(key, sizeof key, "%s%" PRIu64 ".%s", kind, number, rest);
+    snprintf(key, sizeof key, "thread.%" PRIu64 ".%s", thread, rest);
     if (!*suffix)
         return trace_set_meta(n->out, key, value, err);
     snprintf(text, sizeof text, "%.4000s%.90s", value, suffix);
@@ -191,16 +211,11 @@ int renumber_meta(struct renumber *n, enum renumber_meta which, const char *pref
     uint64_t number;
     int failed = 0;
     for (unsigned i = 0; !failed && trace_meta_at(n->in, i, &key, &value); i++) {
-        if ((rest = key_number(key, "thread.", &number))) {
+        if ((rest = key_thread(key, &number))) {
             if (number < n->threads_room && n->threads[number])
-                failed = named_put(n, "thread.", n->threads[number] - 1, rest, value, suffix, err);
-        } else if ((rest = key_number(key, "site.", &number)) && n->next_site) {
-            const struct address_entry *site = address_map_find(&n->sites, number);
-            if (site)
-                failed = named_put(n, "site.", address_entry_id(site), rest, value, "", err);
-        } else if (which != RENUMBER_NAMES || rest) {
-            bool whole = which == RENUMBER_PREFIXED && !rest;
-            snprintf(text, sizeof text, "%s%s", whole ? prefix : "", key);
+                failed = name_put(n, n->threads[number] - 1, rest, value, suffix, err);
+        } else if (which != RENUMBER_NAMES) {
+            snprintf(text, sizeof text, "%s%s", which == RENUMBER_PREFIXED ? prefix : "", key);
             failed = trace_set_meta(n->out, text, value, err);
         }
     }

@@ -3,13 +3,16 @@
  * have other numbers: because something is left out, or comes from several traces. Numbers in the
  * new trace follow from the order in which things come there, as the rules want it.
  *
- * Memory: that of a live_table for objects, 8 bytes a scope, 4 a thread.
+ * What a site stands for goes into the new trace with the first op that carries it.
+ *
+ * Memory: that of a live_table for objects, 8 bytes a scope, 4 a thread, 48 a site.
  */
 #ifndef ALLOCLAB_RENUMBER_H
 #define ALLOCLAB_RENUMBER_H
 
 #include "traces/address_map.h"
 #include "traces/live_table.h"
+#include "traces/sites.h"
 #include "traces/trace.h"
 
 #define RENUMBER_OUT UINT64_MAX /* the number of what is left out */
@@ -19,7 +22,7 @@ struct renumber_known { /* an object older than what is put, that is in the new 
 };
 
 struct renumber { /* zeroed, with in and out set, is a fresh state */
-    const struct trace_reader *in;
+    struct trace_reader *in;
     struct trace_writer *out;
     struct live_table objects;          /* from first_object on: the new number + 1; RENUMBER_OUT */
     uint64_t clock_base;                /* is taken off every clock */
@@ -29,8 +32,10 @@ struct renumber { /* zeroed, with in and out set, is a fresh state */
     uint32_t *threads; /* the new number + 1; 0: has not come yet */
     uint64_t *scopes;  /* from first_scope on: the new number + 1; 0: left out */
     uint64_t threads_room, scopes_room;
-    struct address_map sites; /* if renumber_sites: the new number of each */
+    struct address_map sites; /* those that have come: the new number of each */
     uint64_t *next_site;      /* NULL: sites keep their numbers */
+    bool nameless; /* sites are numbers only, or somebody else says what they stand for */
+    const struct sites *from; /* the input's table, when a site has come */
 };
 
 void renumber_free(struct renumber *n);
@@ -51,12 +56,12 @@ int renumber_object(struct renumber *n, uint64_t number, struct error *err);
 
 enum renumber_meta {
     RENUMBER_ALL,     /* all pairs, */
-    RENUMBER_NAMES,   /* or only those of threads and sites */
+    RENUMBER_NAMES,   /* or only those of threads */
     RENUMBER_PREFIXED /* all; those of the whole program get the prefix */
 };
 
-/* Copies meta pairs. Those of threads (thread.N.*) and sites (site.N.*) get the new numbers, and are left
- * out if those have not come. After the ops. `suffix` is added to the names of threads. */
+/* Copies meta pairs. Those of threads (thread.N.*) get the new numbers, and are left out if those have not
+ * come. After the ops. `suffix` is added to the names of threads. */
 int renumber_meta(struct renumber *n, enum renumber_meta which, const char *prefix,
                   const char *suffix, struct error *err);
 

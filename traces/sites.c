@@ -388,22 +388,35 @@ static uint64_t text_hash(const char *text, uint64_t seed)
     return XXH64(text, strlen(text), seed);
 }
 
-static uint64_t place_identity(const struct sites *s, uint32_t number, uint64_t seed)
+static uint64_t place_identity(const struct sites *s, uint32_t number)
 {
     const struct site_place p = sites_place_at(s, number);
-    uint64_t hash = text_hash(p.file, text_hash(p.function, seed));
+    uint64_t hash = text_hash(p.file, text_hash(p.function, 0));
     const uint64_t parts[2] = {p.line, p.line ? 0 : p.offset};
     if (!p.line && p.module)
         hash = text_hash(sites_module_at(s, p.module).name, hash);
     return XXH64(parts, sizeof parts, hash);
 }
 
-uint64_t sites_identity(const struct sites *s, uint32_t frame)
+uint64_t *sites_identities(const struct sites *s)
 {
-    uint64_t hash = 0;
-    for (; frame; frame = sites_frame_caller(s, frame))
-        hash = place_identity(s, sites_frame_place(s, frame), hash);
-    return hash;
+    uint32_t places = sites_count(s, SITES_PLACE), frames = sites_count(s, SITES_FRAME);
+    uint64_t *of_place = malloc((places + (size_t)1) * sizeof *of_place);
+    uint64_t *of_frame = malloc((frames + (size_t)1) * sizeof *of_frame);
+    if (!of_place || !of_frame) {
+        free(of_place);
+        free(of_frame);
+        return NULL;
+    }
+    for (uint32_t n = 1; n <= places; n++)
+        of_place[n] = place_identity(s, n);
+    of_frame[0] = 0;
+    for (uint32_t n = 1; n <= frames; n++) {
+        const struct frame_row *row = sites_row_at(s, SITES_FRAME, n);
+        of_frame[n] = XXH64(&of_place[row->place], sizeof *of_place, of_frame[row->caller]);
+    }
+    free(of_place);
+    return of_frame;
 }
 
 /* ---- from table to table ---- */
@@ -443,4 +456,23 @@ uint32_t sites_copy_frame(struct sites *s, const struct sites *from, uint32_t fr
     }
     free(stack);
     return copy;
+}
+
+int sites_copy(struct sites *s, const struct sites *from, struct error *err)
+{
+    for (unsigned kind = SITES_STRING; kind < SITES_KINDS; kind++)
+        for (uint32_t n = 1; n <= sites_count(from, kind); n++) {
+            const struct string_row *string = sites_row_at(from, kind, n);
+            union sites_row row;
+            uint32_t number;
+            if (kind == SITES_STRING) {
+                if (sites_string_add(s, from->text + string->at, string->bytes, &number, err))
+                    return -1;
+                continue;
+            }
+            memcpy(&row, sites_row_at(from, kind, n), row_bytes[kind]);
+            if (!sites_row_add(s, kind, &row, err))
+                return -1;
+        }
+    return 0;
 }

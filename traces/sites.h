@@ -78,6 +78,9 @@ int sites_set(struct sites *s, uint64_t site, uint32_t frame, struct error *err)
 uint32_t sites_copy_frame(struct sites *s, const struct sites *from, uint32_t frame,
                           struct error *err);
 
+/* The same rows, with the same numbers, in a table that is empty. 0, or -1. */
+int sites_copy(struct sites *s, const struct sites *from, struct error *err);
+
 /* ---- looking: strings live until something is added, or the table goes ---- */
 
 enum sites_kind { SITES_STRING, SITES_MODULE, SITES_PLACE, SITES_FRAME, SITES_SITE, SITES_KINDS };
@@ -94,11 +97,12 @@ uint64_t sites_site_at(const struct sites *s, uint32_t n, uint32_t *frame);
 uint32_t sites_find(const struct sites *s, uint64_t site);
 
 /*
- * A hash of what a frame and its callers are, the same in every recording of a program: of each place
- * the function, file and line if the line is known, so that a rebuilt program can be compared; else all
- * of it but the build id and the path. O(depth).
+ * Hashes of what frames and their callers are, the same in every recording of a program, by number of
+ * the frame, from 0 (none) on: of each place the function, file and line if the line is known, so that
+ * a rebuilt program can be compared; else all of it but the build id and the path. For free(); NULL:
+ * no memory. O(places + frames).
  */
-uint64_t sites_identity(const struct sites *s, uint32_t frame);
+uint64_t *sites_identities(const struct sites *s);
 
 /* ---- the table of a trace ---- */
 
@@ -111,6 +115,9 @@ struct sites *trace_writer_sites(struct trace_writer *w);
 const struct sites *trace_reader_sites(struct trace_reader *r, struct error *err);
 /* True if the file has such a table; nothing is read for it. */
 bool trace_has_site_table(const struct trace_reader *r);
+
+/* All of a trace's table into another trace that has none yet. 0, or -1. */
+int trace_copy_sites(struct trace_reader *in, struct trace_writer *w, struct error *err);
 
 /* A table of one's own. NULL: no memory. */
 struct sites *sites_new(void);

@@ -373,6 +373,12 @@ int trace_copy_meta(const struct trace_reader *in, struct trace_writer *w, struc
     return failed;
 }
 
+int trace_copy_sites(struct trace_reader *in, struct trace_writer *w, struct error *err)
+{
+    const struct sites *from = trace_reader_sites(in, err);
+    return from ? sites_copy(w->sites, from, err) : -1;
+}
+
 const struct trace_totals *trace_writer_totals(const struct trace_writer *w)
 {
     return &w->rules.totals;

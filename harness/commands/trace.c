@@ -26,13 +26,14 @@
 #include "traces/check.h"
 #include "traces/formats/text.h"
 #include "traces/layout.h"
+#include "traces/sites.h"
 
 #define OWN     "trace" /* the name of alloclab's own binary form */
 #define CAPTURE "capture"
 #define TOP     "20" /* rows of each table of a diff */
 #define USAGE                                                                                      \
     "trace info [--brief] [--csv DIR] FILE.. | trace cat|check FILE.. | trace convert [--from "    \
-    "FORMAT] [--to FORMAT] [--strict] [--stable-sites] [--salvage] IN -o OUT | trace pack "        \
+    "FORMAT] [--to FORMAT] [--strict] [--salvage] IN -o OUT | trace pack "                         \
     "[--strict] CAPTURE -o OUT | trace diff "                                                      \
     "[--top N] [--csv] A B | trace sites [--by bytes|calls|peak|left] [--top N] [--stacks] "       \
     "[--folded] [--csv] [--debug DIR[:DIR..]] FILE.. | trace TRANSFORM [--OPTION VALUE].. IN.. "   \
@@ -40,7 +41,7 @@
 
 struct request { /* the command line */
     const char *verb, *from, *to, *output, *top, *folder, *by, *debug;
-    bool strict, salvage, csv, brief, stable_sites, stacks, folded;
+    bool strict, salvage, csv, brief, stacks, folded;
     char **files;
     int count;
 };
@@ -235,7 +236,7 @@ static void advice_add(struct error *err, const struct trace_format *from,
 static int writer_fill(struct trace_writer *w, const struct request *q,
                        const struct trace_format *from, struct error *err)
 {
-    struct import_report report = {.strict = q->strict, .stable_sites = q->stable_sites};
+    struct import_report report = {.strict = q->strict};
     if (from->import(q->files[0], w, &report, err)) {
         advice_add(err, from, &report);
         trace_abandon(w);
@@ -250,7 +251,7 @@ static int trace_copy(struct trace_reader *in, struct trace_writer *out, struct 
 {
     struct trace_op op;
     struct error why;
-    int got = trace_copy_meta(in, out, err) ? -1 : 1;
+    int got = trace_copy_meta(in, out, err) || trace_copy_sites(in, out, err) ? -1 : 1;
     while (got > 0 && (got = trace_next(in, &op, err)) > 0)
         if (trace_put(out, &op, &why))
             got = error_set(err, "%.500s: offset %" PRIu64 ": %.400s", trace_name(in),
@@ -356,23 +357,14 @@ static int request_parse(struct request *q, int argc, char **argv)
         bool *flag;
         const char *only; /* the verb that takes it; NULL: all do */
     } options[] = {
-        {"--from", &q->from, NULL, "convert"},
-        {"--to", &q->to, NULL, "convert"},
-        {"-o", &q->output, NULL, "convert"},
-        {"--strict", NULL, &q->strict, "convert"},
-        {"-o", &q->output, NULL, "pack"},
-        {"--strict", NULL, &q->strict, "pack"},
-        {"--top", &q->top, NULL, "diff"},
-        {"--csv", NULL, &q->csv, "diff"},
-        {"--top", &q->top, NULL, "sites"},
-        {"--csv", NULL, &q->csv, "sites"},
-        {"--by", &q->by, NULL, "sites"},
-        {"--debug", &q->debug, NULL, "sites"},
-        {"--stacks", NULL, &q->stacks, "sites"},
-        {"--folded", NULL, &q->folded, "sites"},
-        {"--csv", &q->folder, NULL, "info"},
-        {"--brief", NULL, &q->brief, "info"},
-        {"--stable-sites", NULL, &q->stable_sites, "convert"},
+        {"--from", &q->from, NULL, "convert"},   {"--to", &q->to, NULL, "convert"},
+        {"-o", &q->output, NULL, "convert"},     {"--strict", NULL, &q->strict, "convert"},
+        {"-o", &q->output, NULL, "pack"},        {"--strict", NULL, &q->strict, "pack"},
+        {"--top", &q->top, NULL, "diff"},        {"--csv", NULL, &q->csv, "diff"},
+        {"--top", &q->top, NULL, "sites"},       {"--csv", NULL, &q->csv, "sites"},
+        {"--by", &q->by, NULL, "sites"},         {"--debug", &q->debug, NULL, "sites"},
+        {"--stacks", NULL, &q->stacks, "sites"}, {"--folded", NULL, &q->folded, "sites"},
+        {"--csv", &q->folder, NULL, "info"},     {"--brief", NULL, &q->brief, "info"},
         {"--salvage", NULL, &q->salvage, NULL},
     };
     for (int i = 2; i < argc; i++) {

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,11 +30,18 @@
 #include "traces/check.h"
 #include "traces/layout.h"
 #include "traces/recorder/capture.h"
+#include "traces/sites.h"
 #include "workloads/lib/rng.h"
 
-enum { BASES = 8, HANG_SECONDS = 20, MAX_RECORDS = 4000000 };
+enum {
+    BASES = 8,
+    TABLES = 2,
+    IMAGES = 2 * (BASES + TABLES),
+    HANG_SECONDS = 20,
+    MAX_RECORDS = 4000000
+};
 
-static struct image bases[2 * BASES];           /* packed and plain */
+static struct image bases[IMAGES];              /* packed and plain */
 static uint64_t seed = 20240229, count = 30000; /* with both builds a minute of a processor */
 static struct rng rng;
 static uint64_t fine, refused;
@@ -42,6 +50,33 @@ static char fuzzed[512]; /* names of forms */
 static uint64_t draw(uint64_t below)
 {
     return rng_next(&rng) % below;
+}
+
+/* A trace with a table of sites: a small one, and one that is larger than a block. */
+static struct image table_image(unsigned rows)
+{
+    struct error err;
+    int fd = memfd_create("sites", MFD_CLOEXEC);
+    struct trace_writer *w = trace_create_fd(fd, &err);
+    struct sites *s = w ? trace_writer_sites(w) : NULL;
+    const struct site_module module = {.name = "a.out", .build = "0123", .path = "/bin/a.out"};
+    int failed = !s || !sites_module(s, &module, &err);
+    for (uint32_t i = 1; !failed && i <= rows; i++) {
+        const struct site_place place = {.module = i % 3 != 0,
+                                         .offset = i % 3 ? i * i : SITE_NO_OFFSET,
+                                         .function = i % 4 ? "" : "f",
+                                         .line = i};
+        const struct trace_op op = {
+            .size = i, .site = i, .object = i - 1, .scope = TRACE_NO_SCOPE, .kind = TRACE_ALLOC};
+        uint32_t at = sites_place(s, &place, &err);
+        failed = !at || !sites_frame(s, i / 2, at, &err) || sites_set(s, i, i, &err) ||
+                 trace_put(w, &op, &err);
+    }
+    if (failed || trace_finish(w, &err))
+        fail_msg("%s", err.text);
+    struct image image = image_read(fd);
+    close(fd);
+    return image;
 }
 
 static int setup(void **state)
@@ -61,9 +96,13 @@ static int setup(void **state)
         struct trace_op *ops = trace_maker_ops(i, sizes[i], i % 2 ? MAKER_ALL : MAKER_RARE);
         int fd = trace_maker_file(ops, sizes[i]);
         bases[i] = image_read(fd);
-        bases[BASES + i] = image_unpack(&bases[i]);
+        bases[BASES + TABLES + i] = image_unpack(&bases[i]);
         close(fd);
         free(ops);
+    }
+    for (unsigned i = BASES; i < BASES + TABLES; i++) {
+        bases[i] = table_image(i == BASES ? 20 : 12000);
+        bases[BASES + TABLES + i] = image_unpack(&bases[i]);
     }
     return 0;
 }
@@ -73,7 +112,7 @@ static int teardown(void **state)
     (void)state;
     print_message("# seed %" PRIu64 ": fuzzed for %.0f s\n", seed,
                   (double)clock() / CLOCKS_PER_SEC);
-    for (unsigned i = 0; i < 2 * BASES; i++)
+    for (unsigned i = 0; i < IMAGES; i++)
         free(bases[i].data);
     return 0;
 }
@@ -102,7 +141,7 @@ static void truncate_tail(struct image *image)
 /* Copies a piece of any base to any place. */
 static void splice_base(struct image *image)
 {
-    const struct image *from = &bases[draw(2 * BASES)];
+    const struct image *from = &bases[draw(IMAGES)];
     size_t length = 1 + draw(draw(2) ? 64 : 2000);
     if (image->bytes == 0)
         return;
@@ -216,7 +255,7 @@ static void mutated_traces(void **state)
     fine = refused = 0;
     for (uint64_t n = 0; n < count; n++) {
         alarm(HANG_SECONDS);
-        struct image image = image_copy(&bases[draw(2 * BASES)]);
+        struct image image = image_copy(&bases[draw(IMAGES)]);
         for (uint64_t k = 1 + draw(3); k > 0; k--)
             mutations[draw(sizeof mutations / sizeof *mutations)](&image);
         bool repaired = draw(4);
@@ -237,7 +276,10 @@ static void mutated_traces(void **state)
 /* ---- text forms ---- */
 
 static const char own_text[] =
-    "alloclab trace text 1\nmeta program=x y=z\nlive 0 10\nalloc 1 24 clock=5 site=3\n"
+    "alloclab trace text 1\nmeta program=x y=z\nmodule 1 a\\sb build=01ff path=/a\\sb\n"
+    "module 2 c\nplace 1 module=1 offset=0x1139\nplace 2 function=f() file=a.c line=7\n"
+    "frame 1 1\nframe 2 2 caller=1\nframe 3 2\nsite 3 2\nsite 9 3\nlive 0 10\nalloc 1 24 clock=5 "
+    "site=3\n"
     "aligned 2 100 align=64\nrealloc 1 48\nrealloc 3 5 null\nrealloc - 5 null failed\nthread 1\n"
     "thread_begin\nfree 1 24\nfree -\nscope_begin 0\nscope_begin 1\nscope_end 0\nscope_switch -\n"
     "realloc 2 0 ends\ncalloc - 18446744073709551615 failed\nthread_end\nthread 0\nfree 3\n";
@@ -324,8 +366,7 @@ static struct image text_read(const char *fixture)
 
 static unsigned options_draw(void)
 {
-    unsigned strict = draw(4) ? 0 : IMPORT_STRICT;
-    return strict | (draw(2) ? 0 : IMPORT_STABLE_SITES);
+    return draw(4) ? 0 : IMPORT_STRICT;
 }
 
 static void text_fuzz(unsigned row, const struct image *base, uint64_t n)

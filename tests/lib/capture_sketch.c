@@ -289,7 +289,7 @@ static void process_run(struct process *p, size_t events, struct rng *rng)
             rare_event(p, w, rng);
         else
             address_event(p, w, (unsigned)draw(rng, ADDRESSES), rng);
-        if (w->head.words > ROOM_WORDS || draw(rng, 40) == 0)
+        if (w->head.words > ROOM_WORDS || (w->head.words && draw(rng, 40) == 0))
             lane_write_out(p, w, CAPTURE_FULL_CHUNK);
     }
 }

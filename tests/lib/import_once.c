@@ -31,8 +31,7 @@ static struct trace_reader *trace_of(const struct trace_format *format, int in, 
                                      struct error *err)
 {
     char path[32];
-    struct import_report report = {.strict = options & IMPORT_STRICT,
-                                   .stable_sites = options & IMPORT_STABLE_SITES};
+    struct import_report report = {.strict = options & IMPORT_STRICT};
     struct trace_reader *r = NULL;
     int out = import_memory_file();
     struct trace_writer *w = trace_create_fd(out, err);
@@ -67,9 +66,40 @@ static bool is_text(const struct trace_format *format)
     return !strcmp(format->name, "text");
 }
 
+static bool same_bytes(int a, int b)
+{
+    char here[4096], there[4096];
+    ssize_t got;
+    off_t at = 0;
+    while ((got = pread(a, here, sizeof here, at)) > 0) {
+        if (pread(b, there, sizeof there, at) != got || memcmp(here, there, (size_t)got) != 0)
+            return false;
+        at += got;
+    }
+    return pread(b, there, sizeof there, at) == 0;
+}
+
+/* The text form of a trace makes a trace whose text form is the same. */
+static int text_survives(const struct trace_format *text, int fd, const struct trace_totals *totals,
+                         struct error *err)
+{
+    struct trace_totals again;
+    struct trace_reader *copy = trace_of(text, fd, IMPORT_STRICT, err);
+    if (!copy)
+        return -1;
+    int failed = trace_check(copy, &again, err), other = failed ? -1 : exported(text, copy, err);
+    trace_close(copy);
+    if (other < 0)
+        return -1;
+    if (memcmp(totals, &again, sizeof again) != 0 || !same_bytes(fd, other))
+        failed = error_set(err, "the text form of the trace is of another one");
+    close(other);
+    return failed;
+}
+
 static enum import_outcome forms_try(struct trace_reader *r, struct error *err)
 {
-    struct trace_totals totals, again;
+    struct trace_totals totals;
     if (trace_check(r, &totals, err))
         return IMPORT_WRONG;
     for (size_t i = 0; trace_formats[i]; i++) {
@@ -78,20 +108,10 @@ static enum import_outcome forms_try(struct trace_reader *r, struct error *err)
         int fd = exported(trace_formats[i], r, err);
         if (fd < 0)
             return IMPORT_WRONG;
-        struct trace_reader *copy =
-            is_text(trace_formats[i]) ? trace_of(trace_formats[i], fd, IMPORT_STRICT, err) : NULL;
+        int failed = is_text(trace_formats[i]) && text_survives(trace_formats[i], fd, &totals, err);
         close(fd);
-        if (!is_text(trace_formats[i]))
-            continue;
-        int failed = !copy || trace_check(copy, &again, err);
-        if (copy)
-            trace_close(copy);
         if (failed)
             return IMPORT_WRONG;
-        if (memcmp(&totals, &again, sizeof totals) != 0) {
-            error_set(err, "the text form of the trace is of another one");
-            return IMPORT_WRONG;
-        }
     }
     return IMPORT_FINE;
 }

@@ -8,7 +8,7 @@
 
 #include "traces/formats/format.h"
 
-enum import_option { IMPORT_STRICT = 1, IMPORT_STABLE_SITES = 2, IMPORT_OPTIONS = 3 };
+enum import_option { IMPORT_STRICT = 1, IMPORT_OPTIONS = 1 };
 enum import_outcome { IMPORT_REFUSED, IMPORT_FINE, IMPORT_WRONG };
 
 /* IMPORT_WRONG: `err` says what does not hold. */

@@ -164,29 +164,44 @@ static void names_become_text(void **state)
     sites_free(s);
 }
 
+static uint64_t identity(const struct sites *s, uint32_t frame)
+{
+    uint64_t *all = sites_identities(s), one;
+    assert_non_null(all);
+    one = all[frame];
+    free(all);
+    return one;
+}
+
+static uint32_t frame_add(struct sites *s, uint32_t caller, uint32_t place)
+{
+    uint32_t frame = sites_frame(s, caller, place, &err);
+    assert_int_not_equal(frame, 0);
+    return frame;
+}
+
 static void identity_is_what_it_is(void **state)
 {
     (void)state;
     struct sites *a = sites_new(), *b = sites_new();
     module_add(b, "other", "");
     uint32_t in_a = module_add(a, "m", "11"), in_b = module_add(b, "m", "22");
-    uint32_t fa = sites_frame(a, 0, place_add(a, in_a, 5, ""), &err);
-    uint32_t fb = sites_frame(b, 0, place_add(b, in_b, 5, ""), &err);
-    assert_true(sites_identity(a, fa) == sites_identity(b, fb));
-    uint32_t deeper = sites_frame(b, fb, place_add(b, in_b, 5, ""), &err);
-    assert_true(sites_identity(a, fa) != sites_identity(b, deeper));
-    fb = sites_frame(b, 0, place_add(b, in_b, 6, ""), &err);
-    assert_true(sites_identity(a, fa) != sites_identity(b, fb));
+    uint32_t fa = frame_add(a, 0, place_add(a, in_a, 5, ""));
+    uint32_t fb = frame_add(b, 0, place_add(b, in_b, 5, ""));
+    assert_true(identity(a, fa) == identity(b, fb));
+    assert_true(identity(a, fa) != identity(b, frame_add(b, fb, place_add(b, in_b, 5, ""))));
+    assert_true(identity(a, fa) != identity(b, frame_add(b, 0, place_add(b, in_b, 6, ""))));
+    assert_true(identity(a, fa) != identity(b, frame_add(b, 0, place_add(b, 1, 5, ""))));
     /* A line is what it is wherever it went. */
     struct site_place line = {
         .module = in_a, .offset = 5, .function = "f", .file = "f.c", .line = 3};
-    fa = sites_frame(a, 0, sites_place(a, &line, &err), &err);
+    fa = frame_add(a, 0, sites_place(a, &line, &err));
     line.module = in_b, line.offset = 99;
-    fb = sites_frame(b, 0, sites_place(b, &line, &err), &err);
-    assert_true(sites_identity(a, fa) == sites_identity(b, fb));
+    fb = frame_add(b, 0, sites_place(b, &line, &err));
+    assert_true(identity(a, fa) == identity(b, fb));
     line.line = 4;
-    fb = sites_frame(b, 0, sites_place(b, &line, &err), &err);
-    assert_true(sites_identity(a, fa) != sites_identity(b, fb));
+    assert_true(identity(a, fa) != identity(b, frame_add(b, 0, sites_place(b, &line, &err))));
+    assert_int_equal(identity(a, 0), 0);
     sites_free(a);
     sites_free(b);
 }
@@ -194,19 +209,23 @@ static void identity_is_what_it_is(void **state)
 static void stacks_are_copied(void **state)
 {
     (void)state;
-    struct sites *a = sites_new(), *b = sites_new();
+    struct sites *a = sites_new(), *b = sites_new(), *c = sites_new();
     uint32_t m = module_add(a, "m", "11"), f = 0;
     for (uint32_t i = 0; i < 1000; i++)
-        f = sites_frame(a, f, place_add(a, m, i % 7, ""), &err);
+        f = frame_add(a, f, place_add(a, m, i % 7, ""));
     module_add(b, "n", "");
     uint32_t copy = sites_copy_frame(b, a, f, &err);
     assert_int_equal(copy, 1000);
-    assert_true(sites_identity(a, f) == sites_identity(b, copy));
+    assert_true(identity(a, f) == identity(b, copy));
     assert_int_equal(sites_copy_frame(b, a, f, &err), copy);
     assert_int_equal(sites_count(b, SITES_PLACE), 7);
     assert_string_equal(sites_module_at(b, 2).build, "11");
+    assert_int_equal(sites_set(b, 99, copy, &err), 0);
+    assert_int_equal(sites_copy(c, b, &err), 0);
+    tables_equal(c, b);
     sites_free(a);
     sites_free(b);
+    sites_free(c);
 }
 
 /* ---- the file ---- */

@@ -39,7 +39,6 @@ struct import_report {
     uint64_t first_lines[IMPORT_ODDITY_COUNT][IMPORT_FIRST_LINES];
     uint64_t first_odd_line; /* 0 = none */
     bool strict;             /* in: refuse oddities instead of repairing them */
-    bool stable_sites;       /* in: number call sites by what they are, not by first appearance */
 };
 
 /* `count` is one of the report's. */

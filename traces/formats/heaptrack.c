@@ -11,23 +11,26 @@
  *
  *     m LENGTH PATH BASE START SIZE ..  raw: a module; - forgets all, x is the program
  *     s LENGTH TEXT                     interpreted: the next string, from 1
- *     i IP MODULE [FUNCTION FILE LINE ..]  interpreted: the next frame, from 1, which t names as IP
+ *     i IP MODULE [FUNCTION FILE LINE ..]  interpreted: the next frame, from 1, which t names as IP;
+ *                                       the innermost of functions that are inlined comes first
+ *     x LENGTH PATH                     the program
  *
- * What else there is (x X I R A S #) says nothing about calls. X is the command, and goes on to the line I if
- * an argument has lines of its own.
+ * What else there is (X I R A S #) says nothing of use. X is the command, and goes on to the line I if an
+ * argument has lines of its own.
  *
- * Rules of the import, beside those of traces/import.h. A call's site is the number of its
- * backtrace. With --stable-sites it is a hash of its frames: module and offset of each in a raw
- * file; in an interpreted one function, file and line, and without them the module and the place in
- * a page, which is the same in each run wherever the module lies. heaptrack says a realloc afterwards, as a free and an allocation, and it is imported
- * as these two; so one may seem to come too late, and an address be live twice. It cannot say
- * threads, alignments, calloc, failed calls, free(NULL). An interpreted free does not say which
- * object of its kind it was: the youngest one is freed.
+ * Rules of the import, beside those of traces/import.h. A call's site is its backtrace, under the number
+ * that heaptrack gave it. Its frames are: in a raw file, module and offset, that of the address less 1,
+ * since it is where a call returns to; in an interpreted one, function, file and line, an inlined
+ * function being a frame of its own; and without them the module and the place in a page, which is the
+ * same in each run wherever the module lies. Modules and files are named without their paths. heaptrack
+ * says a realloc afterwards, as a free and an allocation, and it is imported as these two; so one may
+ * seem to come too late, and an address be live twice. It cannot say threads, alignments, calloc, failed
+ * calls, free(NULL). An interpreted free does not say which object of its kind it was: the youngest one
+ * is freed.
  */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "traces/import.h"
 #include "traces/table_grow.h"
@@ -43,25 +46,30 @@ struct kind { /* of an interpreted file */
 };
 
 struct list {
-    uint64_t *items;
+    uint64_t *items; /* numbered from 1 */
     size_t count, room;
 };
 
 struct segment { /* of a module, where it lies */
-    uint64_t module, base, start, end;
+    uint64_t name, base, start, end;
 };
 
 struct heaptrack {
     struct import im; /* the first member: what gets one gets the other */
     uint64_t format;  /* 0: the first line has not been read */
     bool in_command;  /* its line X may be many: arguments have line feeds of their own */
-    /* With --stable-sites: hashes of what it is. */
-    struct list strings, frames, places; /* places: of backtraces */
+    char *text; /* of all strings, each ended by a zero byte; where they start is what names them */
+    size_t text_bytes, text_room;
+    uint64_t program; /* its name; the first text is "" */
+    struct list strings;
+    struct list
+        frames; /* of an interpreted file: where its places end in `places`, innermost first */
+    struct list places;
+    struct list traces; /* frame << 1, and 1 if the site is known to stand for it */
     struct segment *segments;
     size_t segment_count, segments_room;
     struct kind *kinds;
     size_t kind_count, kinds_room;
-    uint64_t traces;
 };
 
 static int hex_next(struct import *im, const char *what, uint64_t *value)
@@ -69,10 +77,30 @@ static int hex_next(struct import *im, const char *what, uint64_t *value)
     return lines_hex(&im->lines, lines_word(&im->lines), what, value);
 }
 
+static int no_memory(struct heaptrack *h)
+{
+    return lines_refuse(&h->im.lines, "no memory for the tables of what was called");
+}
+
+static int text_keep(struct heaptrack *h, const char *text, size_t bytes, uint64_t *where)
+{
+    while (h->text_bytes + bytes + 1 > h->text_room) {
+        void *grown = table_grow(h->text, &h->text_room, 1);
+        if (!grown)
+            return no_memory(h);
+        h->text = grown;
+    }
+    *where = h->text_bytes;
+    memcpy(h->text + h->text_bytes, text, bytes);
+    h->text_bytes += bytes;
+    h->text[h->text_bytes++] = 0;
+    return 0;
+}
+
 static int head_import(struct heaptrack *h, const char *word)
 {
     struct import *im = &h->im;
-    uint64_t version, format;
+    uint64_t version, format, none;
     if (strcmp(word, "v"))
         return lines_refuse(&im->lines, "heaptrack's data begin with a line 'v VERSION FORMAT'");
     if (hex_next(im, "version", &version))
@@ -86,23 +114,12 @@ static int head_import(struct heaptrack *h, const char *word)
         return lines_refuse(&im->lines, "format %" PRIu64 " is not known: 1 to %d are", format,
                             NEWEST_FORMAT);
     h->format = format;
-    return 0;
+    return text_keep(h, "", 0, &none);
 }
 
-/* ---- stable sites: what a backtrace is, in every run ---- */
+/* ---- backtraces ---- */
 
-static uint64_t mix(uint64_t a, uint64_t b)
-{
-    const uint64_t both[2] = {a, b};
-    return XXH64(both, sizeof both, 0);
-}
-
-static int no_memory(struct heaptrack *h)
-{
-    return lines_refuse(&h->im.lines, "no memory for the tables of what was called");
-}
-
-static int list_add(struct heaptrack *h, struct list *list, uint64_t hash)
+static int list_add(struct heaptrack *h, struct list *list, uint64_t item)
 {
     if (list->count == list->room) {
         void *grown = table_grow(list->items, &list->room, sizeof *list->items);
@@ -110,14 +127,8 @@ static int list_add(struct heaptrack *h, struct list *list, uint64_t hash)
             return no_memory(h);
         list->items = grown;
     }
-    list->items[list->count++] = hash;
+    list->items[list->count++] = item;
     return 0;
-}
-
-/* Items are numbered from 1. */
-static uint64_t list_get(const struct list *list, uint64_t number)
-{
-    return number && number <= list->count ? list->items[number - 1] : number;
 }
 
 /* "LENGTH TEXT", or just a word in files of older formats; NULL if it is not there. */
@@ -137,6 +148,19 @@ static char *text_next(struct heaptrack *h, size_t *bytes)
     return text;
 }
 
+/* A string by its number; "": there is none. */
+static const char *string_get(const struct heaptrack *h, uint64_t number)
+{
+    return number && number <= h->strings.count ? h->text + h->strings.items[number - 1] : "";
+}
+
+static int program_import(struct heaptrack *h)
+{
+    size_t bytes;
+    const char *text = text_next(h, &bytes);
+    return text ? text_keep(h, text, bytes, &h->program) : -1;
+}
+
 static int module_import(struct heaptrack *h)
 {
     size_t bytes;
@@ -148,7 +172,9 @@ static int module_import(struct heaptrack *h)
         h->segment_count = 0;
         return 0;
     }
-    s.module = XXH64(text, bytes, 0);
+    s.name = h->program;
+    if ((bytes != 1 || *text != 'x') && text_keep(h, text, bytes, &s.name))
+        return -1;
     if (hex_next(&h->im, "base", &s.base))
         return -1;
     while ((word = lines_word(&h->im.lines))) {
@@ -169,47 +195,110 @@ static int module_import(struct heaptrack *h)
     return 0;
 }
 
-static uint64_t address_place(const struct heaptrack *h, uint64_t address)
-{
-    for (size_t i = 0; i < h->segment_count; i++)
-        if (address >= h->segments[i].start && address < h->segments[i].end)
-            return mix(h->segments[i].module, address - h->segments[i].base);
-    return address;
-}
-
 static int string_import(struct heaptrack *h)
 {
     size_t bytes;
+    uint64_t where;
     const char *text = text_next(h, &bytes);
-    return text ? list_add(h, &h->strings, XXH64(text, bytes, 0)) : -1;
+    return !text || text_keep(h, text, bytes, &where) ? -1 : list_add(h, &h->strings, where);
+}
+
+/* A place in a module of that path, "": unknown. Its number, or 0. */
+static uint32_t place_add(struct heaptrack *h, struct site_place place, const char *path)
+{
+    struct sites *sites = trace_writer_sites(h->im.out);
+    const struct site_module module = {.name = import_base_name(path)};
+    struct error why;
+    uint32_t number = 1;
+    if (*path)
+        number = place.module = sites_module(sites, &module, &why);
+    if (number)
+        number = sites_place(sites, &place, &why);
+    if (!number)
+        lines_refuse(&h->im.lines, "%.400s", why.text);
+    return number;
+}
+
+/* The call that returns to an address of a raw file. */
+static uint32_t address_place(struct heaptrack *h, uint64_t address)
+{
+    struct site_place place = {.offset = SITE_NO_OFFSET};
+    for (size_t i = 0; i < h->segment_count; i++)
+        if (address > h->segments[i].start && address <= h->segments[i].end) {
+            place.offset = address - 1 - h->segments[i].base;
+            return place_add(h, place, h->text + h->segments[i].name);
+        }
+    return place_add(h, place, "");
+}
+
+/* The next number of the line into *value, which stays as it is at its end: 1; 0: the end; -1. */
+static int part_next(struct heaptrack *h, uint64_t *value)
+{
+    const char *word = lines_word(&h->im.lines);
+    return !word ? 0 : lines_hex(&h->im.lines, word, "number", value) ? -1 : 1;
 }
 
 static int frame_import(struct heaptrack *h)
 {
-    enum { PAGE = 4096, PARTS = 3 }; /* of a function: its name, its file, the line */
-    uint64_t address, module, place, part;
-    const char *word;
+    uint64_t address, module;
+    char page[8];
+    int got;
     if (hex_next(&h->im, "address", &address) || hex_next(&h->im, "module", &module))
         return -1;
-    place = mix(list_get(&h->strings, module), address % PAGE);
-    for (unsigned i = 0; (word = lines_word(&h->im.lines)); i++) {
-        if (lines_hex(&h->im.lines, word, "number", &part))
+    import_page_place(address, page);
+    for (bool first = true;; first = false) {
+        uint64_t function = 0, file = 0, line = 0;
+        if ((got = part_next(h, &function)) < 0 || (got == 0 && !first))
+            break;
+        if (got && ((got = part_next(h, &file)) < 0 || (got = part_next(h, &line)) < 0))
+            break;
+        const char *name = string_get(h, function);
+        const struct site_place place = {.offset = SITE_NO_OFFSET,
+                                         .function = *name ? name : page,
+                                         .file = import_base_name(string_get(h, file)),
+                                         .line = line <= UINT32_MAX ? (uint32_t)line : 0};
+        uint32_t number = place_add(h, place, string_get(h, module));
+        if (!number || list_add(h, &h->places, number))
             return -1;
-        place = mix(i ? place : 0, i % PARTS == PARTS - 1 ? part : list_get(&h->strings, part));
     }
-    return list_add(h, &h->frames, place);
+    return got < 0 ? -1 : list_add(h, &h->frames, h->places.count);
+}
+
+/* The frames of a backtrace's innermost call, one for each function that is inlined there: the number
+ * of the innermost of them, or 0. */
+static uint32_t frames_add(struct heaptrack *h, uint64_t frame, uint32_t caller)
+{
+    struct sites *sites = trace_writer_sites(h->im.out);
+    struct error why;
+    uint64_t lone = 0;
+    const uint64_t *first = &lone, *end = &lone + 1;
+    if (frame && frame <= h->frames.count) {
+        first = h->places.items + (frame > 1 ? h->frames.items[frame - 2] : 0);
+        end = h->places.items + h->frames.items[frame - 1];
+    } else if (!(lone = address_place(h, h->frames.count ? 0 : frame))) {
+        return 0;
+    }
+    while (end > first) {
+        caller = sites_frame(sites, caller, (uint32_t) * --end, &why);
+        if (!caller) {
+            lines_refuse(&h->im.lines, "%.400s", why.text);
+            return 0;
+        }
+    }
+    return caller;
 }
 
 static int backtrace_import(struct heaptrack *h)
 {
     uint64_t frame, parent;
-    h->traces++;
-    if (!h->im.report->stable_sites)
-        return 0;
     if (hex_next(&h->im, "frame", &frame) || hex_next(&h->im, "parent", &parent))
         return -1;
-    uint64_t place = h->frames.count ? list_get(&h->frames, frame) : address_place(h, frame);
-    return list_add(h, &h->places, mix(list_get(&h->places, parent), place));
+    if (parent > h->traces.count)
+        return lines_refuse(&h->im.lines, "parent %" PRIx64 ": only %zx backtraces have been given",
+                            parent, h->traces.count);
+    uint32_t caller = parent ? (uint32_t)(h->traces.items[parent - 1] >> 1) : 0;
+    uint32_t number = frames_add(h, frame, caller);
+    return number ? list_add(h, &h->traces, (uint64_t)number << 1) : -1;
 }
 
 /* ---- calls ---- */
@@ -217,13 +306,18 @@ static int backtrace_import(struct heaptrack *h)
 /* A backtrace's number, that of one that has been given, or 0. */
 static int backtrace_next(struct heaptrack *h, uint64_t *site)
 {
+    struct error why;
     if (hex_next(&h->im, "backtrace", site))
         return -1;
-    if (*site > h->traces)
-        return lines_refuse(&h->im.lines, "backtrace %" PRIx64 ": only %" PRIx64 " have been given",
-                            *site, h->traces);
-    if (h->im.report->stable_sites && *site)
-        *site = import_stable_site(list_get(&h->places, *site));
+    if (*site > h->traces.count)
+        return lines_refuse(&h->im.lines, "backtrace %" PRIx64 ": only %zx have been given", *site,
+                            h->traces.count);
+    uint64_t *trace = *site ? &h->traces.items[*site - 1] : NULL;
+    if (!trace || *trace & 1)
+        return 0;
+    if (sites_set(trace_writer_sites(h->im.out), *site, (uint32_t)(*trace >> 1), &why))
+        return lines_refuse(&h->im.lines, "%.400s", why.text);
+    *trace |= 1;
     return 0;
 }
 
@@ -339,14 +433,16 @@ static int line_import(struct import *im)
         return backtrace_import(h);
     case 'c':
         return clock_import(h);
+    case 'x':
+        return program_import(h);
     case 'm':
-        return im->report->stable_sites ? module_import(h) : 0;
+        return module_import(h);
     case 's':
-        return im->report->stable_sites ? string_import(h) : 0;
+        return string_import(h);
     case 'i':
-        return im->report->stable_sites ? frame_import(h) : 0;
+        return frame_import(h);
     default:
-        if (strchr("xXIRAS#", word[0]))
+        if (strchr("XIRAS#", word[0]))
             return 0;
         return lines_refuse(&im->lines, "'%.40s' begins no line of heaptrack's data", word);
     }
@@ -355,7 +451,7 @@ static int line_import(struct import *im)
 static int heaptrack_import(const char *path, struct trace_writer *out,
                             struct import_report *report, struct error *err)
 {
-    struct heaptrack h = {.traces = 0};
+    struct heaptrack h = {.format = 0};
     if (import_open(&h.im, path, "heaptrack", out, report, err))
         return -1;
     import_clock(&h.im, 0);
@@ -366,6 +462,8 @@ static int heaptrack_import(const char *path, struct trace_writer *out,
                            ": the command of line X goes on up to here: a line 'I PAGE PAGES' is "
                            "expected after it",
                            path, report->lines);
+    free(h.text);
+    free(h.traces.items);
     free(h.kinds);
     free(h.segments);
     free(h.strings.items);

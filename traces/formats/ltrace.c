@@ -13,9 +13,10 @@
  *
  * The process id stands there with -f, as "PID" or "[pid PID]"; it is a thread's, and one thread is
  * assumed without it. TIME is that of -ttt (seconds since 1970), of -t and -tt (time of day) or of -r
- * (since the line before); IP is that of -i, and the call's site by first appearance. Calls of other
- * functions are ignored. C++'s operators are known by their mangled names and by those of -C. Where ltrace
- * also sees the malloc and free that they call, there is one op: the malloc, and the delete.
+ * (since the line before); IP is that of -i: a site for each, numbered by first appearance, which stands
+ * for its place in a page, since ltrace does not say which module it is in. Calls of other functions are
+ * ignored. C++'s operators are known by their mangled names and by those of -C. Where ltrace also sees the
+ * malloc and free that they call, there is one op: the malloc, and the delete.
  *
  * Rules of the import, beside those of traces/import.h. A result of 0 is a call that failed, but
  * realloc(p, 0) frees. posix_memalign is given no address: such a call is dropped and counted, as
@@ -25,6 +26,7 @@
  * glibc 2.36): they are ignored, and a free of what it allocated is odd.
  */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "traces/import.h"
@@ -110,6 +112,16 @@ static char *word_if(struct import *im, const char *characters)
     return length && (start[length] == ' ' || start[length] == 0) ? lines_word(&im->lines) : NULL;
 }
 
+/* "[0x401136]" */
+static int site_parse(struct import *im, const char *word, uint64_t *site)
+{
+    char page[8];
+    const struct site_place place = {.offset = SITE_NO_OFFSET, .function = page};
+    uint64_t address = strtoull(word + strspn(word, "["), NULL, 16);
+    import_page_place(address, page);
+    return import_site(im, address, &place, "", site);
+}
+
 static int head_parse(struct ltrace *l, uint64_t *site)
 {
     struct import *im = &l->im;
@@ -133,7 +145,7 @@ static int head_parse(struct ltrace *l, uint64_t *site)
     if (word && clock_parse(l, word))
         return -1;
     word = word_if(im, "[]0123456789abcdefx");
-    return word ? import_site(im, word, strlen(word), site) : 0;
+    return word ? site_parse(im, word, site) : 0;
 }
 
 /* ---- the call ---- */

@@ -13,12 +13,17 @@
  * library that is preloaded too) calls mtrace(). A caller is given as file, function and address,
  * "@ ./a.out:(main+1d)[0x1139]", or is absent with its @.
  *
- * Rules of the import, beside those of traces/import.h. A call's site is the number of its caller,
- * by first appearance. What the form cannot say: threads (all calls are of thread 0), times, which
+ * Rules of the import, beside those of traces/import.h. A call's site is its caller, numbered by first
+ * appearance: base name of the file, function, and the offset less 1, where the address is one in a
+ * file and below 4 GiB; else it is where the program happened to be, and only its place in a page is
+ * kept. Of a program that is not position-independent the offset counts from the start of the file in
+ * memory, as the C library says it. What the form cannot say: threads (all calls are of thread 0), times, which
  * kind of allocation it was (all become malloc, without alignment), free(NULL), which it leaves out.
  * Processes that were forked write into the same file and cannot be told apart.
  */
+#include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "traces/import.h"
 
@@ -71,6 +76,41 @@ static int call_import(struct import *im, char call, struct trace_op *op, uint64
     }
 }
 
+#define MOST_OFFSET UINT32_MAX
+
+/* The caller, "@ FILE:(FUNCTION+HEX)[0xADDRESS]", any part of which but the address may be absent. It is
+ * cut into its parts. */
+static int caller_import(struct import *im, char *text, uint64_t *site)
+{
+    struct site_place place = {.offset = SITE_NO_OFFSET, .function = ""};
+    char page[8], *start = text + strspn(text, "@ "), *bracket = strrchr(start, '[');
+    const char *module = "";
+    uint64_t key = XXH64(text, strlen(text), 0), address = 0;
+    if (bracket) {
+        address = strtoull(bracket + 1, NULL, 16);
+        *bracket = 0;
+    }
+    char *end = start + strlen(start), *open = strrchr(start, '(');
+    if (end > start && end[-1] == ')' && open) {
+        end[-1] = *open = 0;
+        place.function = open + 1;
+    }
+    char *colon = strrchr(start, ':');
+    if (colon && !colon[1]) {
+        *colon = 0;
+        module = import_base_name(start);
+    }
+    if (address && address <= MOST_OFFSET && *module) {
+        place.offset = address - 1;
+        if (open && place.function == open + 1)
+            open[1 + strcspn(open + 1, "+")] = 0;
+    } else if (!*place.function) {
+        import_page_place(address, page);
+        place.function = page;
+    }
+    return import_site(im, key, &place, module, site);
+}
+
 static int line_import(struct import *im)
 {
     char *text = im->lines.text;
@@ -87,12 +127,13 @@ static int line_import(struct import *im)
         (size_word && lines_pointer(&im->lines, size_word, "size", &size)))
         return -1;
     struct trace_op op = import_op(TRACE_REALLOC, size);
-    const char *caller_end = call;
+    char kind = *call, *caller_end = text + (call - text);
     while (caller_end > text && (caller_end[-1] == ' ' || caller_end[-1] == 0))
         caller_end--;
-    if (text[0] == '@' && import_site(im, text, (size_t)(caller_end - text), &op.site))
+    *caller_end = 0;
+    if (text[0] == '@' && caller_import(im, text, &op.site))
         return -1;
-    return call_import(im, *call, &op, address);
+    return call_import(im, kind, &op, address);
 }
 
 static int mtrace_import(const char *path, struct trace_writer *out, struct import_report *report,

@@ -4,6 +4,7 @@
  *
  *     alloclab trace text 1          the first line
  *     meta KEY=VALUE
+ *     module, place, frame, site ..  what the site numbers stand for: see traces/sites_text.h
  *     # a comment; empty lines are ignored too
  *     thread N                       what follows is of thread N (0 at the start)
  *     alloc OBJECT SIZE              also: calloc, live
@@ -24,6 +25,7 @@
 
 #include "traces/layout.h"
 #include "traces/lines.h"
+#include "traces/sites_text.h"
 
 #define FIRST_LINE "alloclab trace text 1"
 
@@ -164,6 +166,9 @@ static int line_import(struct lines *lines, uint32_t *thread, struct trace_write
         return meta_parse(lines, out);
     if (strcmp(name, "thread") == 0)
         return thread_parse(lines, thread);
+    int taken = sites_text_line(lines, name, trace_writer_sites(out));
+    if (taken)
+        return taken < 0 ? -1 : 0;
     struct trace_op op = {.thread = *thread, .object = TRACE_NO_OBJECT, .scope = TRACE_NO_SCOPE};
     return op_parse(lines, name, &op) ? -1 : lines_put(lines, out, &op);
 }
@@ -240,10 +245,14 @@ static int text_export(struct trace_reader *in, FILE *stream, uint64_t *dropped,
     struct trace_op op;
     uint32_t thread = 0;
     int got;
+    const struct sites *sites = trace_reader_sites(in, err);
     *dropped = 0;
+    if (!sites)
+        return -1;
     fputs(FIRST_LINE "\n", stream);
     for (unsigned i = 0; trace_meta_at(in, i, &key, &value); i++)
         fprintf(stream, "meta %s=%s\n", key, value);
+    sites_text_print(stream, sites);
     while ((got = trace_next(in, &op, err)) > 0) {
         if (op.thread != thread)
             fprintf(stream, "thread %u\n", op.thread);

@@ -1,8 +1,8 @@
 /*
  * anonymise.c - a trace that says less of the program and of who ran it, to be given away. All meta
- * data is left out, the names of program, command, threads and sites with it, but for the counts that
- * say whether the recording is whole. Sites are numbered anew, by first appearance, or left out; the
- * clock is rounded down, or left out.
+ * data is left out, the names of program, command and threads with it, but for the counts that say
+ * whether the recording is whole. Sites are numbered anew, by first appearance, or left out, and what
+ * they stand for, modules and names, is left out in any case; the clock is rounded down, or left out.
  *
  * Kept: every op, with its sizes, order, threads and scopes; who knows the program may still know it
  * by them. The command prints what is left.
@@ -68,7 +68,8 @@ static int ops_put(struct renumber *n, const struct transform_job *job, struct e
 static int anonymise_run(const struct transform_job *job, struct error *err)
 {
     uint64_t next_site = 1;
-    struct renumber n = {.in = job->in[0], .out = job->out, .next_site = &next_site};
+    struct renumber n = {
+        .in = job->in[0], .out = job->out, .next_site = &next_site, .nameless = true};
     int failed = ops_put(&n, job, err);
     renumber_free(&n);
     return failed;

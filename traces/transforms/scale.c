@@ -45,6 +45,7 @@ static int scale_run(const struct transform_job *job, struct error *err)
     for (uint64_t i = 0; i < o->by; i++) {
         copies[i].in = job->in[0];
         copies[i].out = job->out;
+        copies[i].nameless = i > 0;
     }
     int failed = copies_put(job, copies, o->by, err);
     for (uint64_t i = 0; i < o->by; i++)

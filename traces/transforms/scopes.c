@@ -20,6 +20,7 @@
 #include <stdlib.h>
 
 #include "traces/live_table.h"
+#include "traces/sites.h"
 #include "traces/table_grow.h"
 #include "traces/transforms/transform.h"
 
@@ -236,7 +237,7 @@ static int scopes_write(struct scopes *s, struct error *err)
 static int scopes_run(const struct transform_job *job, struct error *err)
 {
     struct scopes s = {.job = job};
-    int failed = scopes_find(&s, err);
+    int failed = scopes_find(&s, err) || trace_copy_sites(job->in[0], job->out, err) ? -1 : 0;
     if (!failed && !(s.begins = malloc((s.found_count + 1) * sizeof *s.begins)))
         failed = no_memory(&s, err);
     for (size_t i = 0; !failed && i < s.found_count; i++)
