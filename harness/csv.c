@@ -157,10 +157,14 @@ int csv_column(const struct csv *csv, const char *name)
 
 void csv_put_text(FILE *f, const char *text)
 {
-    if (!strpbrk(text, ",\"\n\r")) {
+    if (strpbrk(text, ",\"\n\r"))
+        csv_put_quoted(f, text);
+    else
         fputs(text, f);
-        return;
-    }
+}
+
+void csv_put_quoted(FILE *f, const char *text)
+{
     fputc('"', f);
     for (; *text; text++) {
         if (*text == '"')

@@ -26,6 +26,7 @@ void csv_close(struct csv *csv);
 
 /* Writes a text as a field, in quotes where it needs them. */
 void csv_put_text(FILE *f, const char *text);
+void csv_put_quoted(FILE *f, const char *text); /* in any case */
 
 /* The column of that name, or -1. */
 int csv_column(const struct csv *csv, const char *name);

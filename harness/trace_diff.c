@@ -1,10 +1,8 @@
 /*
- * trace_diff.c - both traces go through the same tables, one after the other, each in its column. A
- * realloc that succeeds ends an allocation of the old size and site and makes one of the new, as it
- * does for the program. A peak is that of the row alone: rows need not peak at the same time.
+ * trace_diff.c - both traces go through the same tables, one after the other, each in its column.
  *
- * Sites are compared by their numbers. Those of one recording mean the same in another one only if
- * both numbered them alike: recordings of one program, by one tool, that met them in one order.
+ * Where both traces have a table of sites, a site is known by what it is; else by its number, which
+ * means the same in two recordings only if both numbered their sites alike.
  */
 #include "harness/trace_diff.h"
 
@@ -13,17 +11,12 @@
 
 #include "harness/array.h"
 #include "harness/csv.h"
-#include "traces/address_map.h"
+#include "harness/tally.h"
 #include "traces/sites_text.h"
-
-struct side {
-    uint64_t allocations, bytes;
-    uint64_t live, peak; /* bytes; what is live at the end is left over */
-};
 
 struct row {
     uint64_t key; /* of sites: what they are called by here, see site_key */
-    struct side side[2];
+    struct tally side[2];
     uint64_t site; /* its number in the trace that has it, the first one if both do */
     unsigned of;   /* that trace */
 };
@@ -39,8 +32,7 @@ enum { STACK_TOP = 3 }; /* frames of a site that are printed */
 
 struct diff {
     struct table tables[TABLES];
-    struct address_map objects; /* live ones -> row by size, row by site */
-    unsigned at;                /* the side being read */
+    unsigned at; /* the side being read */
     /* Of both, if both traces have a table of sites; else NULL, and sites are their numbers. */
     const struct sites *sites[2];
     uint64_t *identities[2];
@@ -57,71 +49,44 @@ static uint64_t site_key(const struct diff *d, uint64_t site)
 
 static bool row_find(struct table *t, uint64_t key, uint64_t *row)
 {
-    const struct address_entry *known = address_map_find(&t->index, key);
-    if (known) {
-        *row = address_entry_id(known);
-        return true;
-    }
+    int known = tally_row(&t->index, key, t->count, row);
+    if (known)
+        return known > 0;
     struct row *rows = array_room(t->rows, t->count, &t->room, sizeof *rows);
-    if (rows)
-        t->rows = rows;
-    if (!rows || !address_map_add(&t->index, key, t->count, 0))
+    if (!rows)
         return false;
-    rows[t->count] = (struct row){.key = key, .of = 2};
-    *row = t->count++;
+    t->rows = rows;
+    rows[t->count++] = (struct row){.key = key, .of = 2};
     return true;
 }
 
-static void object_end(struct diff *d, struct address_entry *object)
+/* A live allocation's entry: its row by size, its row by site. */
+static void allocation_end(void *ctx, const struct address_entry *entry)
 {
-    struct table *sizes = &d->tables[BY_SIZE], *sites = &d->tables[BY_SITE];
-    struct row *by_size = &sizes->rows[address_entry_id(object)];
+    struct diff *d = ctx;
+    struct row *by_size = &d->tables[BY_SIZE].rows[address_entry_id(entry)];
     by_size->side[d->at].live -= by_size->key;
-    sites->rows[object->size].side[d->at].live -= by_size->key;
+    d->tables[BY_SITE].rows[entry->size].side[d->at].live -= by_size->key;
     d->tables[BY_ALL].rows[0].side[d->at].live -= by_size->key;
-    address_map_remove(&d->objects, object);
 }
 
-/* False: no memory. */
-static bool object_begin(struct diff *d, const struct trace_op *op)
+static bool allocation_begin(void *ctx, const struct trace_op *op, uint64_t *by_size,
+                             uint64_t *by_site)
 {
+    struct diff *d = ctx;
     const uint64_t keys[TABLES] = {0, op->size, site_key(d, op->site)};
-    uint64_t rows[TABLES];
-    bool called = op->kind != TRACE_LIVE;
+    uint64_t all, *rows[TABLES] = {&all, by_size, by_site};
     for (unsigned i = 0; i < TABLES; i++) {
-        if (!row_find(&d->tables[i], keys[i], &rows[i]))
+        if (!row_find(&d->tables[i], keys[i], rows[i]))
             return false;
-        struct row *row = &d->tables[i].rows[rows[i]];
-        struct side *side = &row->side[d->at];
+        struct row *row = &d->tables[i].rows[*rows[i]];
         if (row->of > d->at) {
             row->of = d->at;
             row->site = op->site;
         }
-        side->allocations += called;
-        side->bytes += called ? op->size : 0;
-        side->live += op->size;
-        if (side->live > side->peak)
-            side->peak = side->live;
+        tally_begin(&row->side[d->at], op);
     }
-    return address_map_add(&d->objects, op->object, rows[BY_SIZE], rows[BY_SITE]);
-}
-
-static int trace_add(struct diff *d, struct trace_reader *r, struct error *err)
-{
-    struct trace_op op;
-    int got;
-    while ((got = trace_next(r, &op, err)) > 0) {
-        bool resizes = op.kind == TRACE_REALLOC && !(op.flags & (TRACE_FAILED | TRACE_NULL));
-        struct address_entry *object =
-            resizes || trace_ends_object(&op) ? address_map_find(&d->objects, op.object) : NULL;
-        if (object)
-            object_end(d, object);
-        bool begins = trace_makes_object(&op) || (resizes && !(op.flags & TRACE_ENDS));
-        if (begins && !object_begin(d, &op))
-            return error_set(err, "%s: no memory to follow its objects", trace_name(r));
-    }
-    address_map_free(&d->objects);
-    return got;
+    return true;
 }
 
 /* ---- printing ---- */
@@ -133,7 +98,7 @@ static int64_t grown(uint64_t before, uint64_t after)
 
 static bool same(const struct row *row)
 {
-    const struct side *a = &row->side[0], *b = &row->side[1];
+    const struct tally *a = &row->side[0], *b = &row->side[1];
     return a->allocations == b->allocations && a->bytes == b->bytes && a->peak == b->peak &&
            a->live == b->live;
 }
@@ -160,7 +125,7 @@ static int rows_compare(const void *first, const void *second)
 
 static void row_print(FILE *stream, const char *name, const struct row *row, bool csv)
 {
-    const struct side *a = &row->side[0], *b = &row->side[1];
+    const struct tally *a = &row->side[0], *b = &row->side[1];
     if (csv)
         fprintf(stream,
                 "%s,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64
@@ -270,12 +235,12 @@ int trace_diff_print(FILE *stream, struct trace_reader *const traces[2], uint64_
                      struct error *err)
 {
     struct diff d = {.at = 0};
+    struct tally_follower follower = {.begin = allocation_begin, .end = allocation_end, .ctx = &d};
     int failed = sites_read(&d, traces, err);
     for (; d.at < 2 && !failed; d.at++)
-        failed = trace_add(&d, traces[d.at], err);
+        failed = tally_follow(&follower, traces[d.at], err);
     if (!failed)
         diff_print(stream, &d, traces, top, csv);
-    address_map_free(&d.objects);
     for (unsigned i = 0; i < TABLES; i++) {
         address_map_free(&d.tables[i].index);
         free(d.tables[i].rows);

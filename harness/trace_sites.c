@@ -1,6 +1,6 @@
 /*
  * trace_sites.c - one pass over the ops adds up each site; then only the sites that are shown get
- * names. A peak is that of the site alone: the peaks of all need not be at the same time.
+ * names.
  */
 #include "harness/trace_sites.h"
 
@@ -9,19 +9,19 @@
 #include <string.h>
 
 #include "harness/array.h"
+#include "harness/csv.h"
 #include "harness/symbols.h"
-#include "traces/address_map.h"
+#include "harness/tally.h"
 
 struct row {
-    uint64_t site;                     /* of several, the first one */
-    uint64_t calls, bytes, live, peak; /* live at the end: left */
+    uint64_t site; /* of several, the first one */
+    struct tally sum;
 };
 
-struct tally {
+struct table {
     const struct sites *sites;
-    bool by_place;              /* sites of one place are one row: without its callers */
-    struct address_map index;   /* site, or place -> its row */
-    struct address_map objects; /* live ones -> row, size */
+    bool by_place;            /* sites of one place are one row: without its callers */
+    struct address_map index; /* site, or place -> its row */
     struct row *rows;
     uint64_t count, room;
 };
@@ -30,75 +30,47 @@ const char *const sites_by_names[] = {"bytes", "calls", "peak", "left", NULL};
 
 static uint64_t row_value(const struct row *row, enum sites_by by)
 {
-    const uint64_t values[] = {row->bytes, row->calls, row->peak, row->live};
+    const uint64_t values[] = {row->sum.bytes, row->sum.allocations, row->sum.peak, row->sum.live};
     return values[by];
 }
 
 /* ---- adding up ---- */
 
 /* Sites that only a number stands for have keys of their own. */
-static uint64_t row_key(const struct tally *t, uint64_t site)
+static uint64_t row_key(const struct table *t, uint64_t site)
 {
     uint32_t frame = t->by_place ? sites_find(t->sites, site) : 0;
     return frame ? (uint64_t)sites_frame_place(t->sites, frame) << 32 : site;
 }
 
-static bool row_find(struct tally *t, uint64_t site, uint64_t *row)
+static bool row_find(struct table *t, uint64_t site, uint64_t *row)
 {
-    uint64_t key = row_key(t, site);
-    const struct address_entry *known = address_map_find(&t->index, key);
-    if (known) {
-        *row = address_entry_id(known);
-        return true;
-    }
+    int known = tally_row(&t->index, row_key(t, site), t->count, row);
+    if (known)
+        return known > 0;
     struct row *rows = array_room(t->rows, t->count, &t->room, sizeof *rows);
-    if (rows)
-        t->rows = rows;
-    if (!rows || !address_map_add(&t->index, key, t->count, 0))
+    if (!rows)
         return false;
-    rows[t->count] = (struct row){.site = site};
-    *row = t->count++;
+    t->rows = rows;
+    rows[t->count++] = (struct row){.site = site};
     return true;
 }
 
-static bool object_begin(struct tally *t, const struct trace_op *op)
+/* A live allocation's entry: its row, its size. */
+static bool allocation_begin(void *ctx, const struct trace_op *op, uint64_t *row, uint64_t *size)
 {
-    uint64_t at;
-    if (!row_find(t, op->site, &at))
+    struct table *t = ctx;
+    *size = op->size;
+    if (!row_find(t, op->site, row))
         return false;
-    struct row *row = &t->rows[at];
-    row->calls += op->kind != TRACE_LIVE;
-    row->bytes += op->kind != TRACE_LIVE ? op->size : 0;
-    row->live += op->size;
-    if (row->live > row->peak)
-        row->peak = row->live;
-    return address_map_add(&t->objects, op->object, at, op->size);
+    tally_begin(&t->rows[*row].sum, op);
+    return true;
 }
 
-static int tally_read(struct tally *t, struct trace_reader *r, struct error *err)
+static void allocation_end(void *ctx, const struct address_entry *entry)
 {
-    struct trace_op op;
-    int got;
-    while ((got = trace_next(r, &op, err)) > 0) {
-        bool resizes = op.kind == TRACE_REALLOC && !(op.flags & (TRACE_FAILED | TRACE_NULL));
-        struct address_entry *object =
-            resizes || trace_ends_object(&op) ? address_map_find(&t->objects, op.object) : NULL;
-        if (object) {
-            t->rows[address_entry_id(object)].live -= object->size;
-            address_map_remove(&t->objects, object);
-        }
-        bool begins = trace_makes_object(&op) || (resizes && !(op.flags & TRACE_ENDS));
-        if (begins && !object_begin(t, &op))
-            return error_set(err, "%s: no memory to follow its objects", trace_name(r));
-    }
-    return got;
-}
-
-static void tally_free(struct tally *t)
-{
-    address_map_free(&t->index);
-    address_map_free(&t->objects);
-    free(t->rows);
+    struct table *t = ctx;
+    t->rows[address_entry_id(entry)].sum.live -= entry->size;
 }
 
 /* ---- showing ---- */
@@ -166,23 +138,17 @@ static void folded_print(const struct view *v, uint32_t frame)
     }
 }
 
-static void quoted_print(FILE *stream, const char *text)
-{
-    for (; *text; text++)
-        fprintf(stream, *text == '"' ? "\"\"" : "%c", *text);
-}
-
 static void csv_print(const struct view *v, const struct row *row)
 {
     uint32_t frame = sites_find(v->sites, row->site);
     uint32_t place = frame ? sites_frame_place(v->sites, frame) : 0;
     const char *where = "", *name = place ? symbols_name(v->symbols, place, 0, &where) : "";
-    fprintf(v->stream, "%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",\"", row->site,
-            row->calls, row->bytes, row->peak, row->live);
-    quoted_print(v->stream, name);
-    fputs("\",\"", v->stream);
-    quoted_print(v->stream, where);
-    fputs("\"\n", v->stream);
+    fprintf(v->stream, "%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",", row->site,
+            row->sum.allocations, row->sum.bytes, row->sum.peak, row->sum.live);
+    csv_put_quoted(v->stream, name);
+    fputc(',', v->stream);
+    csv_put_quoted(v->stream, where);
+    fputc('\n', v->stream);
 }
 
 static void row_print(const struct view *v, const struct row *row)
@@ -200,8 +166,8 @@ static void row_print(const struct view *v, const struct row *row)
         fprintf(v->stream, " %" PRIu64 "\n", row_value(row, v->what->by));
         return;
     }
-    fprintf(v->stream, "%11" PRIu64 " %15" PRIu64 " %15" PRIu64 " %15" PRIu64 "  ", row->calls,
-            row->bytes, row->peak, row->live);
+    fprintf(v->stream, "%11" PRIu64 " %15" PRIu64 " %15" PRIu64 " %15" PRIu64 "  ",
+            row->sum.allocations, row->sum.bytes, row->sum.peak, row->sum.live);
     site_print(v, row->site);
     fputc('\n', v->stream);
     if (v->what->form == SITES_STACKS)
@@ -209,7 +175,7 @@ static void row_print(const struct view *v, const struct row *row)
 }
 
 /* The names of all places that the rows lead to. */
-static struct symbols *names_read(const struct tally *t, uint64_t rows, const struct sites *sites,
+static struct symbols *names_read(const struct table *t, uint64_t rows, const struct sites *sites,
                                   const char *debug, struct error *err)
 {
     unsigned char *wanted = calloc(sites_count(sites, SITES_PLACE) + (size_t)1, 1);
@@ -225,7 +191,7 @@ static struct symbols *names_read(const struct tally *t, uint64_t rows, const st
     return s;
 }
 
-static int tally_print(FILE *stream, struct tally *t, const struct sites_request *what,
+static int table_print(FILE *stream, struct table *t, const struct sites_request *what,
                        struct error *err)
 {
     uint64_t rows = what->top && what->top < t->count ? what->top : t->count;
@@ -253,14 +219,17 @@ static int tally_print(FILE *stream, struct tally *t, const struct sites_request
 int trace_sites_print(FILE *stream, struct trace_reader *r, const struct sites_request *what,
                       struct error *err)
 {
-    struct tally t = {.count = 0};
+    struct table t = {.by_place = what->form == SITES_TABLE};
+    struct tally_follower follower = {.begin = allocation_begin, .end = allocation_end, .ctx = &t};
     if (!trace_has_sites(r))
         return error_set(err,
                          "%s: no call sites were recorded: `alloclab record --sites=stack` does",
                          trace_name(r));
-    t.by_place = what->form == SITES_TABLE;
     t.sites = trace_reader_sites(r, err);
-    int failed = !t.sites || tally_read(&t, r, err) < 0 ? -1 : tally_print(stream, &t, what, err);
-    tally_free(&t);
+    int failed = t.sites ? tally_follow(&follower, r, err) : -1;
+    if (!failed)
+        failed = table_print(stream, &t, what, err);
+    address_map_free(&t.index);
+    free(t.rows);
     return failed;
 }
