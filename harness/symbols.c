@@ -20,6 +20,8 @@
 #include <unistd.h>
 
 #include "harness/array.h"
+#include "traces/build_id.h"
+#include "traces/sites_text.h"
 
 #define SYMBOLIZER "eu-addr2line"
 
@@ -45,25 +47,13 @@ struct symbols {
 /* True if the notes hold this build id. */
 static bool notes_match(const unsigned char *notes, size_t bytes, const char *build)
 {
-    while (bytes >= sizeof(Elf64_Nhdr)) {
-        Elf64_Nhdr note;
-        memcpy(&note, notes, sizeof note);
-        size_t name = (size_t)(note.n_namesz + UINT64_C(3)) & ~(size_t)3;
-        size_t text = (size_t)(note.n_descsz + UINT64_C(3)) & ~(size_t)3;
-        if (name > bytes - sizeof note || text > bytes - sizeof note - name)
-            return false;
-        const unsigned char *id = notes + sizeof note + name;
-        if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 &&
-            !memcmp(notes + sizeof note, "GNU", 4)) {
-            char hex[2 * SITES_BUILD_BYTES + 1] = "";
-            for (size_t i = 0; i < note.n_descsz && i < SITES_BUILD_BYTES; i++)
-                snprintf(hex + 2 * i, 3, "%02x", id[i]);
-            return !strcmp(hex, build);
-        }
-        notes += sizeof note + name + text;
-        bytes -= sizeof note + name + text;
-    }
-    return false;
+    const void *id;
+    char hex[2 * SITES_BUILD_BYTES + 1];
+    size_t found = build_id_in((const char *)notes, (const char *)notes + bytes, &id);
+    if (found == 0 || found > SITES_BUILD_BYTES)
+        return false;
+    build_id_hex(id, found, hex);
+    return !strcmp(hex, build);
 }
 
 static bool image_matches(const unsigned char *image, size_t bytes, const char *build)
@@ -172,16 +162,12 @@ static bool label_add(struct place_labels *p, const char *name, const char *wher
 /* Of a place without names; what an importer knew counts as names. */
 static bool label_plain(struct symbols *s, uint32_t place)
 {
-    char name[SITES_STRING_BYTES + 64], where[SITES_STRING_BYTES + 16] = "";
+    char name[2 * SITES_STRING_BYTES + 64], where[SITES_STRING_BYTES + 16] = "";
     struct site_place p = sites_place_at(s->sites, place);
     if (p.function[0])
         snprintf(name, sizeof name, "%s", p.function);
-    else if (p.module && p.offset != SITE_NO_OFFSET)
-        snprintf(name, sizeof name, "%s+0x%" PRIx64, sites_module_at(s->sites, p.module).name,
-                 p.offset);
     else
-        snprintf(name, sizeof name, "%s",
-                 p.module ? sites_module_at(s->sites, p.module).name : "?");
+        sites_place_text(s->sites, place, name, sizeof name);
     if (p.file[0] && p.line)
         snprintf(where, sizeof where, "%s:%u", p.file, p.line);
     else if (p.file[0])

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "traces/build_id.h"
+
 static uint64_t bits(uint64_t word, unsigned at, unsigned count)
 {
     return word >> at & ((UINT64_C(1) << count) - 1);
@@ -44,16 +46,10 @@ static bool number_add(uint32_t **numbers, uint32_t *count, uint32_t number)
 static bool module_read(struct capture_lane_sites *l, struct sites *sites, bool paths,
                         const uint64_t *word)
 {
-    static const char digits[] = "0123456789abcdef";
     char build[2 * 255 + 1], path[(1 << CAPTURE_NAME_BITS) + 1];
     size_t build_bytes = bits(*word, CAPTURE_BUILD_AT, CAPTURE_BUILD_BITS),
            name_bytes = bits(*word, CAPTURE_NAME_AT, CAPTURE_NAME_BITS);
-    const unsigned char *id = (const void *)(word + 1);
-    for (size_t i = 0; i < build_bytes; i++) {
-        build[2 * i] = digits[id[i] >> 4];
-        build[2 * i + 1] = digits[id[i] & 15];
-    }
-    build[2 * build_bytes] = 0;
+    build_id_hex((const void *)(word + 1), build_bytes, build);
     memcpy(path, word + 1 + words_of(build_bytes), name_bytes);
     path[name_bytes] = 0;
     const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;

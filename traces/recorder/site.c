@@ -23,6 +23,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "traces/build_id.h"
 #include "traces/recorder/lane.h"
 #include "traces/recorder/sink.h"
 
@@ -80,33 +81,6 @@ static uint64_t name_hash(const char *name)
     return h;
 }
 
-/* True if the page can be read: the kernel reads the set before it refuses the rest. */
-static bool readable(const void *p)
-{
-    uintptr_t page = (uintptr_t)p & ~UINT64_C(4095);
-    return syscall(SYS_rt_sigprocmask, ~0, page, NULL, 8L) != 0 && errno != EFAULT;
-}
-
-/* The GNU build id among notes; its length, or 0. */
-static size_t build_in(const char *note, const char *end, const void **id)
-{
-    while ((size_t)(end - note) >= sizeof(ElfW(Nhdr))) {
-        const ElfW(Nhdr) *head = (const void *)note;
-        const char *name = note + sizeof *head, *content = name + (head->n_namesz + 3) / 4 * 4;
-        if (head->n_namesz > (size_t)(end - name) || content > end ||
-            head->n_descsz > (size_t)(end - content))
-            return 0;
-        if (head->n_type == NT_GNU_BUILD_ID && head->n_namesz == 4 && !memcmp(name, "GNU", 4)) {
-            *id = content;
-            return head->n_descsz <= MOST_BUILD_BYTES ? head->n_descsz : 0;
-        }
-        note = content + (head->n_descsz + 3) / 4 * 4;
-        if (note > end)
-            return 0;
-    }
-    return 0;
-}
-
 /* The program's headers are told by the kernel, because its range may be of a part of it. */
 static const ElfW(Phdr) * headers_find(const struct module *m, bool is_program, size_t *count)
 {
@@ -115,7 +89,7 @@ static const ElfW(Phdr) * headers_find(const struct module *m, bool is_program, 
         *count = getauxval(AT_PHNUM);
         return (const void *)getauxval(AT_PHDR);
     }
-    if (m->end - m->start < HEADER_BYTES || !readable(head) ||
+    if (m->end - m->start < HEADER_BYTES || !stack_readable((uintptr_t)(head)) ||
         memcmp(head->e_ident, ELFMAG, SELFMAG) != 0 ||
         head->e_phoff + head->e_phnum * sizeof(ElfW(Phdr)) > HEADER_BYTES)
         return NULL;
@@ -129,10 +103,11 @@ static size_t build_find(const struct module *m, bool is_program, const void **i
     const ElfW(Phdr) *row = headers_find(m, is_program, &count);
     for (size_t i = 0; row && i < count && !found; i++) {
         const char *note = (const char *)(row[i].p_vaddr + m->bias);
-        if (row[i].p_type == PT_NOTE && readable(note) && readable(note + row[i].p_memsz - 1))
-            found = build_in(note, note + row[i].p_memsz, id);
+        if (row[i].p_type == PT_NOTE && stack_readable((uintptr_t)(note)) &&
+            stack_readable((uintptr_t)(note + row[i].p_memsz - 1)))
+            found = build_id_in(note, note + row[i].p_memsz, id);
     }
-    return found;
+    return found <= MOST_BUILD_BYTES ? found : 0;
 }
 
 /* Stores bytes as whole words; returns the place after them. */

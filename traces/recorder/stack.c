@@ -20,21 +20,24 @@
 #include "traces/recorder/lane.h"
 #include "traces/recorder/unwind.h"
 
+enum { PAGE = 4096 };
+
+/* The kernel reads the set before it looks at what is to be done with it, which is nonsense. */
+bool stack_readable(uintptr_t at)
+{
+    uintptr_t page = at & ~(uintptr_t)(PAGE - 1);
+    return syscall(SYS_rt_sigprocmask, ~0, page, NULL, 8L) != 0 && errno != EFAULT;
+}
+
 #if defined(__x86_64__)
 
 #define PLACE_MASK ((UINT64_C(1) << UNWIND_ADDRESS_BITS) - 1)
 
-enum { PAGE = 4096, MOST_PAGES = 2048, TAG_BITS = UNWIND_ADDRESS_BITS - STACK_RULE_BITS };
+enum { MOST_PAGES = 2048, TAG_BITS = UNWIND_ADDRESS_BITS - STACK_RULE_BITS };
 
 static_assert(TAG_BITS + UNWIND_RULE_BITS <= 64, "an entry has room for what tells places apart");
 
 /* ---- memory ---- */
-
-/* The kernel reads the set before it looks at what is to be done with it, which is nonsense. */
-static bool is_readable(uintptr_t page)
-{
-    return syscall(SYS_rt_sigprocmask, ~0, page, NULL, 8L) != 0 && errno != EFAULT;
-}
 
 /* Sets lo and hi around the stack pointer. False: it cannot be one. */
 __attribute__((noinline, cold)) static bool range_find(struct stack *s, uintptr_t sp)
@@ -42,7 +45,8 @@ __attribute__((noinline, cold)) static bool range_find(struct stack *s, uintptr_
     int error = errno;
     uintptr_t page = sp & ~(uintptr_t)(PAGE - 1), hi = page;
     unsigned pages = 0;
-    while (hi != s->lo && pages < MOST_PAGES && hi >> UNWIND_ADDRESS_BITS == 0 && is_readable(hi)) {
+    while (hi != s->lo && pages < MOST_PAGES && hi >> UNWIND_ADDRESS_BITS == 0 &&
+           stack_readable(hi)) {
         hi += PAGE;
         pages++;
     }

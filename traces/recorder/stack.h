@@ -87,6 +87,9 @@ void stack_remember(struct stack *s, const struct frame *from, unsigned depth, u
 /* Forgets all: code was unloaded. */
 void stack_forget(struct stack *s);
 
+/* True if the page that this address is in can be read, as the kernel says. Changes errno. */
+bool stack_readable(uintptr_t at);
+
 /* The instruction that the frame is at. */
 static inline uintptr_t stack_at(const struct stack_frame *f)
 {
