@@ -148,7 +148,7 @@ static int trace_diff(const struct request *q, struct error *err)
         failed = r[i] ? 0 : -1;
     }
     if (!failed)
-        failed = trace_diff_print(stdout, r, top, q->csv, err) || stdout_flush(err);
+        failed = trace_diff_print(stdout, r, top, q->csv, err);
     for (int i = 0; i < 2; i++)
         if (r[i])
             trace_close(r[i]);
@@ -399,36 +399,56 @@ static int request_parse(struct request *q, int argc, char **argv)
     return 0;
 }
 
+/* What may stand after `trace`, beside the transforms: a verb looks at each file, or runs once. */
+static const struct verb {
+    const char *name;
+    int (*look)(const struct request *q, struct trace_reader *r, struct error *err);
+    int (*run)(const struct request *q, struct error *err);
+} verbs[] = {
+    {"info", info_file, NULL},        {"cat", cat_file, NULL},       {"check", check_file, NULL},
+    {"convert", NULL, trace_convert}, {"pack", NULL, trace_convert}, {"diff", NULL, trace_diff},
+    {"sites", sites_file, NULL},
+};
+
+static const struct verb *verb_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+        if (!strcmp(name, verbs[i].name))
+            return &verbs[i];
+    return NULL;
+}
+
+static int verb_unknown(const char *name)
+{
+    char names[256] = "";
+    for (size_t i = 0, used = 0; i < sizeof verbs / sizeof *verbs; i++)
+        used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "",
+                                 verbs[i].name);
+    return usage(names, " or a transform is expected, not ", name);
+}
+
+static int verb_run(const struct verb *verb, const struct request *q)
+{
+    struct error err;
+    if (verb->look)
+        return files_each(q, verb->look);
+    return verb->run(q, &err) || stdout_flush(&err) ? fail(q->verb, &err) : 0;
+}
+
 static int trace_main(int argc, char **argv)
 {
-    const struct trace_transform *transform = argc > 1 ? trace_transform_find(argv[1]) : NULL;
+    const char *name = argc > 1 ? argv[1] : "";
+    const struct trace_transform *transform = trace_transform_find(name);
+    const struct verb *verb = verb_find(name);
     if (transform)
         return trace_transform_main(transform, argc - 1, argv + 1);
-    struct request q = {
-        .verb = argc > 1 ? argv[1] : "", .from = "auto", .to = OWN, .top = TOP, .by = "bytes"};
-    int status;
-    struct error err;
+    if (!verb)
+        return verb_unknown(name);
+    struct request q = {.verb = name, .from = "auto", .to = OWN, .top = TOP, .by = "bytes"};
     q.files = calloc((size_t)argc, sizeof *q.files);
     if (!q.files)
         return usage("no memory", "", "");
-    bool known = !strcmp(q.verb, "info") || !strcmp(q.verb, "cat") || !strcmp(q.verb, "check") ||
-                 !strcmp(q.verb, "convert") || !strcmp(q.verb, "pack") || !strcmp(q.verb, "diff") ||
-                 !strcmp(q.verb, "sites");
-    if (!known)
-        status =
-            usage("info, cat, check, convert, pack, diff, sites or a transform is expected, not ",
-                  q.verb, "");
-    else if (request_parse(&q, argc, argv))
-        status = 2;
-    else if (!strcmp(q.verb, "convert") || !strcmp(q.verb, "pack"))
-        status = trace_convert(&q, &err) || stdout_flush(&err) ? fail(q.verb, &err) : 0;
-    else if (!strcmp(q.verb, "diff"))
-        status = trace_diff(&q, &err) ? fail(q.verb, &err) : 0;
-    else
-        status = files_each(&q, q.verb[0] == 'i'   ? info_file
-                                : q.verb[0] == 's' ? sites_file
-                                : q.verb[1] == 'a' ? cat_file
-                                                   : check_file);
+    int status = request_parse(&q, argc, argv) ? 2 : verb_run(verb, &q);
     free(q.files);
     return status;
 }
