@@ -76,14 +76,21 @@ static int switch_take(const char *arg, const char *name, const char *on, const 
     return 1;
 }
 
+/* What follows "--name=" if the option is that one, else NULL. */
+static const char *value_of(const char *arg, const char *option)
+{
+    size_t length = strlen(option);
+    return strncmp(arg, option, length) == 0 ? arg + length : NULL;
+}
+
 /* Takes "--signal=USR2". As switch_take(). */
 static int signal_take(struct request *r, const char *arg, struct error *err)
 {
-    static const char option[] = "--signal=";
-    if (strncmp(arg, option, sizeof option - 1) != 0)
+    const char *value = value_of(arg, "--signal=");
+    if (!value)
         return 0;
     for (int i = 1; i < NSIG; i++)
-        if (sigabbrev_np(i) && !strcmp(sigabbrev_np(i), arg + sizeof option - 1))
+        if (sigabbrev_np(i) && !strcmp(sigabbrev_np(i), value))
             r->signal = i;
     if (r->signal == 0 || r->signal == SIGKILL || r->signal == SIGSTOP)
         return error_set(err, "%s: name a signal that can be caught, as in --signal=USR2", arg);
@@ -93,12 +100,12 @@ static int signal_take(struct request *r, const char *arg, struct error *err)
 /* Takes "--sample=1/N". As switch_take(). */
 static int sample_take(struct request *r, const char *arg, struct error *err)
 {
-    static const char option[] = "--sample=";
+    const char *value = value_of(arg, "--sample=");
     char *end;
-    if (strncmp(arg, option, sizeof option - 1) != 0)
+    if (!value)
         return 0;
-    if (strncmp(arg + sizeof option - 1, "1/", 2) == 0) {
-        r->sample = strtoul(arg + sizeof option + 1, &end, 10);
+    if (strncmp(value, "1/", 2) == 0) {
+        r->sample = strtoul(value + 2, &end, 10);
         if (*end == 0 && r->sample >= 1 && r->sample <= 1000000)
             return 1;
     }
@@ -108,9 +115,8 @@ static int sample_take(struct request *r, const char *arg, struct error *err)
 /* Takes "--disclose=command". As switch_take(). */
 static int disclose_take(struct request *r, const char *arg, struct error *err)
 {
-    static const char option[] = "--disclose=";
-    const char *value = arg + sizeof option - 1;
-    if (strncmp(arg, option, sizeof option - 1) != 0)
+    const char *value = value_of(arg, "--disclose=");
+    if (!value)
         return 0;
     if (!strcmp(value, "command"))
         return r->whole_command = true;
@@ -122,9 +128,8 @@ static int disclose_take(struct request *r, const char *arg, struct error *err)
 /* Takes "--sites=stack:32". As switch_take(). */
 static int sites_take(struct request *r, const char *arg, struct error *err)
 {
-    static const char option[] = "--sites=";
-    const char *value = arg + sizeof option - 1;
-    if (strncmp(arg, option, sizeof option - 1) != 0)
+    const char *value = value_of(arg, "--sites=");
+    if (!value)
         return 0;
     r->sites = CAPTURE_SITES_NO;
     if (!strcmp(value, "no"))
