@@ -49,8 +49,9 @@ if (isMainThread) {
     }));
     Promise.all(answers).then(all => {
         console.log(all.join(" "), execFileSync("echo", ["child"]).toString().trim());
-        crypto.pbkdf2("a", "b", 2000, 32, "sha512", (error, key) => console.log(key.toString("hex")));
-        require("fs").readdir(".", (error, names) => console.log(error, names.length > 0));
+        const key = new Promise(done => crypto.pbkdf2("a", "b", 2000, 32, "sha512", (error, key) => done(key.toString("hex"))));
+        const names = new Promise(done => require("fs").readdir(".", (error, names) => done([error, names.length > 0])));
+        Promise.all([key, names]).then(both => both.forEach(one => console.log(one)));
     });
 } else parentPort.postMessage(work(workerData));
 """
