@@ -17,10 +17,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "harness/array.h"
+#include "harness/pass.h"
 #include "traces/recorder/capture.h"
 
 int unrecorded_capture(const struct dirent *entry)
@@ -90,13 +90,6 @@ struct starts {
     uint64_t count, room;
 };
 
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 void unrecorded_notes(const char *folder, const char *command)
 {
     char file[PATH_MAX], path[PATH_MAX];
@@ -107,7 +100,7 @@ void unrecorded_notes(const char *folder, const char *command)
         return;
     if (geteuid() == 0)
         fchmod(fileno(f), 0622); /* for processes that give up their rights */
-    fprintf(f, "%d %" PRIu64 " " CAPTURE_EXEC_WITH " %s\n", (int)getpid(), now_ns(), path);
+    fprintf(f, "%d %" PRIu64 " " CAPTURE_EXEC_WITH " %s\n", (int)getpid(), clock_now_ns(), path);
     fclose(f);
 }
 
