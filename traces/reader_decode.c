@@ -559,14 +559,14 @@ static int totals_check(const struct trace_reader *r, const struct decoder *d, s
 
 void decoder_next(struct trace_reader *r, struct decoder *d, struct decoded *to)
 {
-    const struct block *block = &r->blocks[d->at];
     to->runs = 0;
     to->failed = to->ended = false;
     if (d->at == r->count) {
         to->records = 0;
         to->ended = true;
         to->failed = totals_check(r, d, &to->err);
-    } else {
+    } else { /* here alone: a trace without blocks has no array of them */
+        const struct block *block = &r->blocks[d->at];
         to->offset = block->offset;
         to->records = (uint32_t)block->records;
         reader_trim(r, block->offset);
