@@ -155,9 +155,9 @@ $(BUILD)/ops8_loop: tests/bench/ops8_loop.c $(BUILD)/flags
 	@mkdir -p $(@D); $(CC) $(CFLAGS) -fno-builtin -MF $@.d -o $@ $<
 
 .PHONY: bench-agreement
-bench-agreement: all $(BUILD)/ops8_loop | rivals ## the harness's ratios beside those of a bare loop; TRACES="redis .." BLOCKS=20 SEED=N THP=off
+bench-agreement: all $(BUILD)/ops8_loop | rivals ## the harness's ratios beside those of a bare loop; TRACES="redis .." BLOCKS=20 MOST=120 SEED=N THP=off
 	@ALLOCLAB=$(ALLOCLAB) BUILD=$(BUILD) $(THP_RUN) $(PYTHON) tests/bench/agreement.py $(if $(BLOCKS),--blocks $(BLOCKS)) \
-	  $(if $(SEED),--seed $(SEED)) $(TRACES)
+	  $(if $(MOST),--most $(MOST)) $(if $(SEED),--seed $(SEED)) $(TRACES)
 
 .PHONY: programs-deps
 programs-deps: | deps

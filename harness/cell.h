@@ -89,8 +89,8 @@ struct cell_request {
     uint64_t seed;
     struct pass_config config;
     struct parallel_config parallel;
-    char spec[2048], door[256], live[2048]; /* live: "" = none */
-    char preload[PATH_MAX];                 /* the library that its malloc must come from, or "" */
+    char spec[SPEC_TEXT_BYTES], door[256], live[2048]; /* live: "" = none */
+    char preload[PATH_MAX]; /* the library that its malloc must come from, or "" */
 };
 
 /* The memory that a cell and its session share. */

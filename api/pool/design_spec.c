@@ -135,10 +135,11 @@ static int parse_inner(const char *text, struct spec *out, struct error *err)
 
 int spec_parse(const char *text, struct spec *out, struct error *err)
 {
+    char copy[SPEC_TEXT_BYTES];
     *out = (struct spec){0};
-    char *copy = strdup(text);
-    if (!copy)
-        return error_set(err, "no memory for the spec '%.64s'", text);
+    if ((size_t)snprintf(copy, sizeof copy, "%s", text) >= sizeof copy)
+        return error_set(err, "the spec '%.64s..' has more than %d characters", text,
+                         SPEC_TEXT_BYTES - 1);
     char *inner = strchr(copy, '/');
     if (inner)
         *inner++ = '\0';
@@ -153,10 +154,9 @@ int spec_parse(const char *text, struct spec *out, struct error *err)
         result = spec_options(copy, out->design->options, out->design->options_size, options,
                               &out->options, out->options_text, sizeof out->options_text, err);
     if (!result) {
-        snprintf(out->name, sizeof out->name, "%s", copy);
+        snprintf(out->name, sizeof out->name, "%s", out->design->name);
         result = parse_inner(inner, out, err);
     }
-    free(copy);
     if (result)
         spec_free(out);
     return result;

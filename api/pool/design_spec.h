@@ -30,11 +30,15 @@ struct spec {
     struct spec *inner;     /* composition: the wrapped one; else NULL */
 };
 
-/* 0, or -1 with a message, and nothing to free. */
+/* 0, or -1 with a message, and nothing to free. Allocates for options and wrapped designs alone: a
+ * cell parses a name on the very heap that it is about to measure. */
 int spec_parse(const char *text, struct spec *out, struct error *err);
 void spec_free(struct spec *spec);
 
-enum { SPEC_MAX_DEPTH = 4 }; /* designs in a composition */
+enum {
+    SPEC_MAX_DEPTH = 4,    /* designs in a composition */
+    SPEC_TEXT_BYTES = 2048 /* of a whole spec as the user writes it, with its end */
+};
 
 /* One env for each design of a composition, each pointing to the one it wraps: `common` with the
  * design and its options. `envs` has room for SPEC_MAX_DEPTH; false if there are more. */

@@ -1,13 +1,14 @@
 """agreement.py - `make bench-agreement`: does the harness say of allocators what a bare loop says?
 
-    agreement.py [--blocks 20] [--seed N] [redis sqlite random:ops=..]
+    agreement.py [--blocks 20] [--most 120] [--seed N] [redis sqlite random:ops=..]
 
 Each trace is replayed by a throughput cell of `alloclab run`, and by tests/bench/ops8_loop.c, a plain C loop over the same
 calls as 8-byte ops, linked with nothing of the project: both on glibc and on three rivals, in LD_PRELOAD. A block runs each
 allocator once, in an order drawn by the printed seed, its two runs next to each other, which first drawn too. From each
 block come the ratio rival/glibc of either, and the ratio of these two; over the blocks the Hodges-Lehmann estimate of each,
 with its 95 % interval (signed-rank, exact). The bars are said, not asserted: the two agree within 5 %, that is the whole
-interval of the ratio of ratios does, and no half-width exceeds 3 %.
+interval of the ratio of ratios does, and no half-width exceeds 3 %. A rival whose times scatter gets further blocks, glibc
+with it, until its intervals are as narrow, or --most blocks are done: only the width decides on that, never the ratio.
 """
 import argparse
 import csv
@@ -84,15 +85,29 @@ def command_run(words):
     return done.stdout
 
 
-def blocks_run(traces, found, count, rng, run):
-    """{trace: {name: ([harness's ns by block], [bare loop's])}}; run(way, trace, name) is one run, way 0 the harness's."""
+def block_run(result, trace, names, rng, run):
+    """A block of one trace: each name's two runs beside each other, added to result[trace]."""
+    for name in rng.sample(names, len(names)):
+        for way in rng.sample([0, 1], 2):
+            result[trace][name][way].append(run(way, trace, name))
+
+
+def blocks_run(traces, found, count, rng, run, most=0):
+    """{trace: {name: ([harness's ns by block], [bare loop's])}}; run(way, trace, name) is one run, way 0 the harness's. What
+    is wide after `count` blocks goes on until it is not, or has `most`; the k-th entries of two names are of one block."""
     result = {trace: {name: ([], []) for name in found} for trace in traces}
     for block in range(count):
         for trace in traces:
-            for name in rng.sample(list(found), len(found)):
-                for way in rng.sample([0, 1], 2):
-                    result[trace][name][way].append(run(way, trace, name))
+            block_run(result, trace, list(found), rng, run)
             progress(f"block {block + 1} of {count}: {trace}")
+    for trace in traces:
+        for block in range(count, most):
+            wide = [name for name in found if name != "glibc" and len(result[trace][name][0]) == block and
+                    not narrow(estimates(result[trace], name))]
+            if not wide:
+                break
+            block_run(result, trace, ["glibc", *wide], rng, run)
+            progress(f"block {block + 1} of at most {most}: {trace}, {', '.join(wide)}")
     progress("")
     return result
 
@@ -108,17 +123,20 @@ def interval(estimate):
     return f"{centre:.3f} [" + ("no interval" if low is None else f"{low:.3f}, {high:.3f}") + "]"
 
 
+def narrow(three):
+    return all(half_width(e) <= BAR_WIDTH for e in three)
+
+
 def verdict(cells, rival):
     """A row's estimates, and which bars it meets: (agrees, narrow)."""
     three = estimates(cells, rival)
     _, low, high = three[2]
-    agrees = low is not None and low >= 1 - BAR_AGREE and high <= 1 + BAR_AGREE
-    return three, agrees, all(half_width(e) <= BAR_WIDTH for e in three)
+    return three, low is not None and low >= 1 - BAR_AGREE and high <= 1 + BAR_AGREE, narrow(three)
 
 
 def report_print(result):
     print(f"\n{'trace':<26} {'rival':<9} {'ns/op harness, bare':>20}   {'ratio to glibc, harness':<24} {'bare':<24} "
-          f"{'ratio of ratios':<24} within {BAR_AGREE:.0%}  widths to {BAR_WIDTH:.0%}")
+          f"{'ratio of ratios':<24} blocks  within {BAR_AGREE:.0%}  widths to {BAR_WIDTH:.0%}")
     missed = 0
     for trace, cells in result.items():
         for name, ways in cells.items():
@@ -126,10 +144,10 @@ def report_print(result):
             if name == "glibc":
                 print(f"{trace:<26} {name:<9} {ns:>20}")
                 continue
-            (harness, bare, both), agrees, narrow = verdict(cells, name)
-            missed += not (agrees and narrow)
+            (harness, bare, both), agrees, tight = verdict(cells, name)
+            missed += not (agrees and tight)
             print(f"{trace:<26} {name:<9} {ns:>20}   {interval(harness):<24} {interval(bare):<24} {interval(both):<24} "
-                  f"{said(agrees):<9}  {said(narrow)} (+-{max(map(half_width, (harness, bare, both))):.1%})")
+                  f"{len(ways[0]):6}  {said(agrees):<9}  {said(tight)} (+-{max(map(half_width, (harness, bare, both))):.1%})")
     print(f"\nbars: {'all met' if not missed else f'MISSED on {missed} rows'}")
 
 
@@ -138,7 +156,8 @@ def bench(arguments):
     program = os.path.join(build, "ops8_loop")
     found, _ = rivals.libraries(alloclab(), build, [])
     found = {name: found[name] for name in ["glibc", *RIVALS]}
-    print(f"seed {arguments.seed}, {arguments.blocks} blocks; {rivals.thp_state()}")
+    most = max(arguments.blocks, arguments.most)
+    print(f"seed {arguments.seed}, {arguments.blocks} blocks, up to {most} where intervals are wide; {rivals.thp_state()}")
     with tempfile.TemporaryDirectory() as folder:
         traces = traces_make(arguments.traces or TRACES, folder)
 
@@ -147,12 +166,13 @@ def bench(arguments):
                 return harness_run(traces[trace][0], name)
             return bare_run(program, traces[trace][1], found[name], name)
 
-        report_print(blocks_run(traces, found, arguments.blocks, random.Random(arguments.seed), run))
+        report_print(blocks_run(traces, found, arguments.blocks, random.Random(arguments.seed), run, most))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("traces", nargs="*", metavar="TRACE")
+    parser.add_argument("--most", type=int, default=120, help="blocks of a rival whose intervals are wide")
     rivals.blocks_main("bench-agreement", bench, parser, 20)
 
 

@@ -81,7 +81,7 @@ static inline __attribute__((always_inline)) void run(const uint64_t *op, uint64
         if (kind == ALLOC) {
             *slot = made(malloc(size));
             **(volatile char **)slot = 1;
-        } else if (kind == FREE) {
+        } else if (__builtin_expect(kind == FREE, 1)) {
             free(*slot);
         } else if (kind != NONE) {
             *slot = rare(kind, *slot, size);

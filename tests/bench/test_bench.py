@@ -88,6 +88,18 @@ class Agreement(unittest.TestCase):
                 self.assertEqual(calls[pair][1:], calls[pair + 1][1:])
         self.assertEqual(calls[result["b"]["y"][1][2] - 1], (1, "b", "y"))
 
+    def test_what_scatters_goes_on_until_it_is_narrow(self):
+        def time_of(way, _, name):  # the rival "wide" needs about 40 blocks
+            return 10 * (1 + (rng.uniform(-0.1, 0.1) if name == "wide" else 0)) * (1 + way)
+        rng = random.Random(7)
+        cells = agreement.blocks_run(["a"], ["glibc", "wide", "calm"], 8, rng, time_of, 200)["a"]
+        blocks = {name: {len(way) for way in ways} for name, ways in cells.items()}
+        self.assertEqual(blocks["calm"], {8})
+        self.assertEqual(blocks["glibc"], blocks["wide"])
+        self.assertTrue(8 < min(blocks["wide"]) < 200, blocks)
+        self.assertEqual(agreement.verdict(cells, "wide")[2], True)
+        self.assertEqual({len(way) for way in agreement.blocks_run(["a"], ["glibc", "wide"], 8, rng, time_of, 9)["a"]["wide"]}, {9})
+
 
 TEXT = """alloclab trace text 1
 live 0 70

@@ -125,6 +125,17 @@ static void compositions_that_cannot_work_are_refused(void **state)
                    "the composition guard/.. is too long: wrap fewer allocators");
 }
 
+static void a_spec_of_any_length_is_refused_not_cut(void **state)
+{
+    (void)state;
+    char text[SPEC_TEXT_BYTES + 1], message[200];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = 0;
+    snprintf(message, sizeof message, "the spec '%.64s..' has more than %d characters", text,
+             SPEC_TEXT_BYTES - 1);
+    assert_refused(text, message);
+}
+
 static void unknown_names_list_what_exists(void **state)
 {
     (void)state;
@@ -137,9 +148,9 @@ static void unknown_names_list_what_exists(void **state)
                    "no allocator 'pol': there are guard, plain, pool; did you mean 'pool'?");
     assert_refused("", "the allocator's name is missing in ''");
     assert_refused(":count=1", "the allocator's name is missing in ':count=1'");
-    char text[3001], expected[256];
-    memset(text, 'x', 3000);
-    text[3000] = '\0';
+    char text[2001], expected[256];
+    memset(text, 'x', 2000);
+    text[2000] = '\0';
     snprintf(expected, sizeof expected, "no allocator '%.64s': there are guard, plain, pool", text);
     assert_refused(text, expected);
 }
@@ -224,6 +235,7 @@ int main(void)
         cmocka_unit_test(counts_take_decimal_suffixes),
         cmocka_unit_test(compositions_nest_to_the_right),
         cmocka_unit_test(compositions_that_cannot_work_are_refused),
+        cmocka_unit_test(a_spec_of_any_length_is_refused_not_cut),
         cmocka_unit_test(unknown_names_list_what_exists),
         cmocka_unit_test(wrong_options_are_refused),
         cmocka_unit_test(workloads_are_parsed_alike),
