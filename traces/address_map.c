@@ -14,9 +14,11 @@ bool address_map_grow(struct address_map *map)
     struct address_map larger = {calloc(room, sizeof *larger.slots), room, map->used};
     if (!larger.slots)
         return false;
-    for (const struct address_entry *e = map->slots; e < map->slots + map->room; e++)
+    for (size_t i = 0; i < map->room; i++) {
+        const struct address_entry *e = &map->slots[i];
         if (e->id_and_one)
             address_map_place(&larger, e->key, e->id_and_one, e->size);
+    }
     free(map->slots);
     *map = larger;
     return true;
