@@ -48,29 +48,26 @@ static enum effect effect_of(const struct capture_event *e)
     return NEITHER;
 }
 
-struct capture_event *capture_group_slot(struct capture_group *g)
+static bool group_reserve(struct capture_group *g, size_t count)
 {
-    if (g->count == g->room) {
-        size_t room = g->room ? 2 * g->room : 64;
-        void *events = realloc(g->events, room * sizeof *g->events);
-        if (events)
-            g->events = events;
-        void *sorted = realloc(g->sorted, room * sizeof *g->sorted);
-        if (sorted)
-            g->sorted = sorted;
-        void *places = realloc(g->places, (room + 1) * sizeof *g->places);
-        if (places)
-            g->places = places;
-        if (!events || !sorted || !places)
-            return NULL;
+    size_t room = g->room ? g->room : 64;
+    while (room < count)
+        room *= 2;
+    if (room == g->room)
+        return true;
+    void *sorted = realloc(g->sorted, room * sizeof *g->sorted);
+    if (sorted)
+        g->sorted = sorted;
+    void *places = realloc(g->places, (room + 1) * sizeof *g->places);
+    if (places)
+        g->places = places;
+    if (sorted && places)
         g->room = room;
-    }
-    return &g->events[g->count];
+    return sorted && places;
 }
 
 void capture_group_free(struct capture_group *g)
 {
-    free(g->events);
     free(g->sorted);
     free(g->places);
     *g = (struct capture_group){0};
@@ -214,12 +211,14 @@ static uint32_t lane_choose(const struct capture_group *g, uint32_t lanes, uint6
     return best;
 }
 
-bool capture_group_order(struct capture_group *g, bool (*is_live)(void *arg, uint64_t address),
-                         void *arg)
+bool capture_group_order(struct capture_group *g, struct capture_event *events, size_t count,
+                         bool (*is_live)(void *arg, uint64_t address), void *arg)
 {
-    if (g->count < 2 || g->events[0].lane == g->events[g->count - 1].lane)
+    if (count < 2 || events[0].lane == events[count - 1].lane)
         return true;
-    if (!slots_make(g, is_live, arg))
+    g->events = events;
+    g->count = count;
+    if (!group_reserve(g, count) || !slots_make(g, is_live, arg))
         return false;
     size_t impossible = misplaced(g);
     uint32_t lanes = lanes_make(g), after = 0;

@@ -11,23 +11,20 @@
 
 #include "traces/capture_read.h"
 
-struct capture_group { /* zeroed memory is an empty one */
-    struct capture_event *events, *sorted;
-    struct capture_place *places; /* of each event */
+struct capture_group {                     /* zeroed memory is an empty one */
+    struct capture_event *events, *sorted; /* the former are the caller's */
+    struct capture_place *places;          /* of each event */
     size_t count, room;
     uint64_t events_seen, spent; /* of all groups so far: on trying, looks at a lane or an event */
     uint64_t repaired;           /* events that could not have come as they lay, and now can */
 };
 
-/* Where the next event is to be written: it is in the group when g->count says so. NULL: no memory. */
-struct capture_event *capture_group_slot(struct capture_group *g);
-
 /*
  * Sorts events that are grouped by lanes. `is_live` tells what is live before the group. If no order
  * is possible, or none is found, as they are. False if there is no memory.
  */
-bool capture_group_order(struct capture_group *g, bool (*is_live)(void *arg, uint64_t address),
-                         void *arg);
+bool capture_group_order(struct capture_group *g, struct capture_event *events, size_t count,
+                         bool (*is_live)(void *arg, uint64_t address), void *arg);
 
 void capture_group_free(struct capture_group *g);
 

@@ -13,33 +13,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "traces/capture_sites.h"
+#include "traces/capture_lane.h"
 
 #define FIND_BYTES ((uint64_t)16 << 20) /* looked through before their pages are let go */
 
-struct capture_piece { /* a chunk */
-    uint64_t offset;
-    uint32_t lane, sequence, thread, words;
-    bool is_room;
-};
-
-struct capture_lane {
-    struct capture_event next;
-    const uint64_t *word, *end;
-    uint64_t stamp, address[2];
-    uint64_t clock, spread_to;                /* the last event's, and the stamp that comes next */
-    uint64_t step;                            /* of the clock, from event to event up to that one */
-    uint32_t spread;                          /* events from here up to that one */
-    const struct capture_piece *piece, *last; /* at hand, and one after the last */
-    struct capture_lane_sites sites;
-};
-
 /* ---- the file ---- */
-
-static const struct capture_chunk *chunk_at(const struct capture_reader *r, uint64_t offset)
-{
-    return (const void *)((const char *)r->header + offset);
-}
 
 static bool string_ends(const char *text, size_t room)
 {
@@ -113,20 +91,14 @@ static int piece_add(struct capture_reader *r, uint64_t offset, const struct cap
     return 0;
 }
 
-/* Lets go of pages that have been read: they would count as this process's until the end. */
-static void pages_leave(const struct capture_reader *r, uint64_t from, uint64_t to)
-{
-    madvise((char *)(uintptr_t)r->header + from, to - from, MADV_DONTNEED);
-}
-
 static int pieces_find(struct capture_reader *r, struct error *err)
 {
     uint64_t step, left = CAPTURE_HEADER_BYTES;
     for (uint64_t at = CAPTURE_HEADER_BYTES; at + CAPTURE_CELL_BYTES <= r->bytes; at += step) {
-        const struct capture_chunk *c = chunk_at(r, at);
+        const struct capture_chunk *c = capture_chunk_at(r, at);
         step = CAPTURE_CELL_BYTES;
         if (at - left >= FIND_BYTES) {
-            pages_leave(r, left, at);
+            capture_pages_leave(r, left, at);
             left = at;
         }
         if (c->magic != CAPTURE_CHUNK_MAGIC + at)
@@ -219,184 +191,6 @@ uint32_t capture_thread(const struct capture_reader *r, uint32_t number)
     return at ? (uint32_t)(at - r->numbers) + 1 : 0;
 }
 
-/* ---- lanes ---- */
-
-static void piece_enter(const struct capture_reader *r, struct capture_lane *l)
-{
-    const struct capture_chunk *c = chunk_at(r, l->piece->offset);
-    l->word = (const uint64_t *)(c + 1);
-    l->end = l->word + l->piece->words;
-    l->stamp = c->stamp;
-    l->address[0] = c->address[0];
-    l->address[1] = c->address[1];
-    l->next.thread = capture_thread(r, c->thread);
-    l->next.lane = c->lane;
-}
-
-/* Lets go of the pages of a chunk that has been read. */
-static void piece_leave(struct capture_reader *r, const struct capture_piece *p)
-{
-    r->pieces_read++;
-    uint64_t bytes = sizeof(struct capture_chunk) + p->words * sizeof(uint64_t);
-    pages_leave(r, p->offset,
-                p->offset +
-                    (bytes + CAPTURE_CELL_BYTES - 1) / CAPTURE_CELL_BYTES * CAPTURE_CELL_BYTES);
-}
-
-static int word_bad(const struct capture_reader *r, const struct capture_event *e, unsigned kind,
-                    struct error *err)
-{
-    return error_set(err, "%s: offset %" PRIu64 ": a record of unknown kind %u, or cut short",
-                     r->path, e->offset, kind);
-}
-
-static int decode_long(const struct capture_reader *r, struct capture_lane *l, struct error *err)
-{
-    struct capture_event *e = &l->next;
-    uint64_t w = l->word[0];
-    e->kind = w >> 4 & 0xff;
-    e->flags = w >> 12 & 0xff;
-    e->align_log2 = w >> 20 & 0xff;
-    if (l->end - l->word < CAPTURE_LONG_WORDS || e->kind == CAPTURE_NONE ||
-        (e->kind > CAPTURE_FREE_SIZED && e->kind <= CAPTURE_LONG) || e->kind >= CAPTURE_KINDS)
-        return word_bad(r, e, e->kind, err);
-    l->stamp = l->word[1];
-    e->address = l->word[2];
-    e->size = l->word[3];
-    if (capture_is_memory(e->kind) && e->address)
-        l->address[e->address >> 45 & 1] = e->address & ~UINT64_C(15);
-    l->word += CAPTURE_LONG_WORDS;
-    return 0;
-}
-
-static uint64_t bits(uint64_t word, unsigned at, unsigned count)
-{
-    return word >> at & ((UINT64_C(1) << count) - 1);
-}
-
-static int decode_short(const struct capture_reader *r, struct capture_lane *l, struct error *err)
-{
-    struct capture_event *e = &l->next;
-    uint64_t w = *l->word++;
-    e->kind = w & 15;
-    l->stamp += bits(w, CAPTURE_KIND_BITS, CAPTURE_STAMP_BITS);
-    uint64_t *base = &l->address[bits(w, CAPTURE_REGION_AT, 1)];
-    switch (e->kind) {
-    case CAPTURE_ALLOC:
-    case CAPTURE_CALLOC:
-    case CAPTURE_REALLOC_BEGIN:
-    case CAPTURE_FREE_SIZED:
-        e->size = bits(w, CAPTURE_SIZE_AT, CAPTURE_SIZE_BITS);
-        *base += (uint64_t)((int64_t)w >> CAPTURE_NEAR_AT) << CAPTURE_GRAIN;
-        e->address = *base;
-        return 0;
-    case CAPTURE_FREE:
-    case CAPTURE_REALLOC_END:
-        *base += (uint64_t)((int64_t)w >> CAPTURE_FAR_AT) << CAPTURE_GRAIN;
-        e->address = *base;
-        return 0;
-    case CAPTURE_FREE_NULL:
-        e->kind = CAPTURE_FREE;
-        return 0;
-    case CAPTURE_REALLOC_NULL:
-        e->kind = CAPTURE_REALLOC_BEGIN;
-        e->size = w >> CAPTURE_NULL_AT;
-        return 0;
-    }
-    return word_bad(r, e, e->kind, err);
-}
-
-/*
- * How far it is to the next stamp that differs, in this chunk: so many events share the time until
- * then. At a chunk's end the rest have the last stamp.
- */
-static void spread_find(struct capture_lane *l)
-{
-    const uint64_t *w = l->word;
-    uint64_t stamp = l->stamp;
-    l->spread = 0;
-    while (w < l->end) {
-        unsigned kind = *w & 15;
-        size_t no_event = capture_is_site(*w) ? capture_site_words(w, (size_t)(l->end - w)) : 0;
-        if (no_event) {
-            w += no_event;
-            continue;
-        }
-        uint64_t since = bits(*w, CAPTURE_KIND_BITS, CAPTURE_STAMP_BITS);
-        if (kind == CAPTURE_LONG)
-            since = l->end - w > 1 && w[1] > stamp ? w[1] - stamp : 0;
-        l->spread++;
-        l->spread_to = stamp + since;
-        if (since)
-            return;
-        w += kind == CAPTURE_LONG ? CAPTURE_LONG_WORDS : 1;
-    }
-    l->spread_to = stamp;
-}
-
-/* Takes the event's share of the time to the next stamp; the last one before it takes the rest. */
-static uint64_t clock_next(struct capture_lane *l)
-{
-    if (l->clock < l->stamp)
-        l->clock = l->stamp;
-    if (l->spread == 0) {
-        spread_find(l);
-        l->step = l->spread && l->spread_to > l->clock ? (l->spread_to - l->clock) / l->spread : 0;
-    }
-    l->spread -= l->spread > 0;
-    l->clock += l->step;
-    if (l->spread == 0 && l->spread_to > l->clock)
-        l->clock = l->spread_to;
-    return l->clock;
-}
-
-/* Reads the records before the next event, in its chunk. */
-static int sites_next(const struct capture_reader *r, struct capture_lane *l, uint32_t *site,
-                      struct error *err)
-{
-    bool expected = false; /* an event */
-    while (l->word < l->end && capture_is_site(*l->word) && !expected) {
-        size_t words = capture_site_words(l->word, (size_t)(l->end - l->word));
-        expected = (*l->word & 15) == CAPTURE_SITE;
-        if (words == 0 ||
-            (r->sites && !capture_site_read(&l->sites, r->sites, r->site_paths, l->word, site)))
-            return error_set(err, "%s: offset %" PRIu64 ": a damaged record of a site", r->path,
-                             (uint64_t)((const char *)l->word - (const char *)r->header));
-        l->word += words;
-    }
-    if (expected && (l->word == l->end || capture_is_site(*l->word)))
-        return error_set(err, "%s: offset %" PRIu64 ": a site without its record", r->path,
-                         (uint64_t)((const char *)l->word - (const char *)r->header));
-    return 0;
-}
-
-/* The lane's next event into l->next: 1, 0 at its end, -1 damaged. */
-static int lane_next(struct capture_reader *r, struct capture_lane *l, struct error *err)
-{
-    uint32_t site = 0;
-    while (l->word == l->end || capture_is_site(*l->word)) {
-        if (l->word < l->end) {
-            if (sites_next(r, l, &site, err))
-                return -1;
-            continue;
-        }
-        if (l->piece != l->last)
-            piece_leave(r, l->piece++);
-        if (l->piece == l->last)
-            return 0;
-        piece_enter(r, l);
-    }
-    struct capture_event *e = &l->next;
-    *e = (struct capture_event){.thread = e->thread, .lane = e->lane, .site = site};
-    e->offset = (uint64_t)((const char *)l->word - (const char *)r->header);
-    e->clock = clock_next(l);
-    bool is_long = (*l->word & 15) == CAPTURE_LONG;
-    if ((is_long ? decode_long : decode_short)(r, l, err))
-        return -1;
-    e->stamp = l->stamp;
-    return 1;
-}
-
 /* ---- the merge ---- */
 
 static bool comes_before(const struct capture_event *a, const struct capture_event *b)
@@ -447,8 +241,7 @@ static int lanes_start(struct capture_reader *r, struct error *err)
             end++;
         l->piece = r->pieces + i;
         l->last = r->pieces + end;
-        piece_enter(r, l);
-        int more = lane_next(r, l, err);
+        int more = capture_lane_start(r, l, err);
         if (more < 0)
             return -1;
         if (more > 0) {
@@ -460,27 +253,80 @@ static int lanes_start(struct capture_reader *r, struct error *err)
     return 0;
 }
 
-int capture_next(struct capture_reader *r, struct capture_event *event, struct error *err)
+/* Room for `more` events after those that are there. */
+static int events_reserve(struct capture_reader *r, size_t more, struct error *err)
+{
+    size_t room = r->event_room ? r->event_room : CAPTURE_RUN;
+    while (room < r->event_count + more)
+        room *= 2;
+    struct capture_event *grown =
+        room == r->event_room ? r->events : realloc(r->events, room * sizeof *grown);
+    if (!grown)
+        return no_memory(r, err);
+    r->events = grown;
+    r->event_room = room;
+    return 0;
+}
+
+/* Leaves out what came after the first loss, of events from `from` on. */
+static void events_cut(struct capture_reader *r, size_t from)
+{
+    uint64_t last = r->header->lost.stamp;
+    size_t kept = from;
+    for (size_t i = from; last && i < r->event_count; i++)
+        if (r->events[i].stamp <= last)
+            r->events[kept++] = r->events[i];
+    r->cut_records += last ? r->event_count - kept : 0;
+    r->event_count = last ? kept : r->event_count;
+}
+
+/* Appends events of the lane that comes next, of stamps less than `limit`, and puts it where it then
+ * belongs. */
+static int lane_append(struct capture_reader *r, uint64_t limit, struct error *err)
+{
+    struct capture_lane *l = r->heap[0];
+    uint32_t thread = l->next.thread;
+    size_t count, before = r->event_count;
+    if (events_reserve(r, CAPTURE_RUN, err))
+        return -1;
+    int more = capture_lane_take(r, l, limit, r->events + before, CAPTURE_RUN, &count, err);
+    if (more < 0)
+        return -1;
+    r->event_count += count;
+    events_cut(r, before);
+    if (more == 0) {
+        r->lanes_left[thread]--;
+        r->heap[0] = r->heap[--r->heap_count];
+    }
+    if (r->heap_count > 1)
+        heap_sink(r);
+    return 0;
+}
+
+/* The stamp of the lane that comes after the next one; UINT64_MAX: there is none. */
+static uint64_t second_stamp(const struct capture_reader *r)
+{
+    uint64_t left = r->heap_count > 1 ? r->heap[1]->next.stamp : UINT64_MAX;
+    uint64_t right = r->heap_count > 2 ? r->heap[2]->next.stamp : UINT64_MAX;
+    return left < right ? left : right;
+}
+
+int capture_read(struct capture_reader *r, struct error *err)
 {
     if (!r->lanes && lanes_start(r, err))
         return -1;
-    while (r->heap_count) {
-        struct capture_lane *l = r->heap[0];
-        *event = l->next;
-        int more = lane_next(r, l, err);
-        if (more < 0)
+    r->event_count = 0;
+    while (r->heap_count && r->event_count == 0) {
+        uint64_t stamp = r->heap[0]->next.stamp, second = second_stamp(r);
+        r->tied = stamp == second;
+        if (lane_append(r, r->tied ? stamp + 1 : second, err))
             return -1;
-        if (more == 0) {
-            r->lanes_left[event->thread]--;
-            r->heap[0] = r->heap[--r->heap_count];
-        }
-        if (r->heap_count > 1)
-            heap_sink(r);
-        if (!r->header->lost.stamp || event->stamp <= r->header->lost.stamp)
-            return 1;
-        r->cut_records++;
+        while (r->tied && r->heap_count && r->heap[0]->next.stamp == stamp &&
+               r->event_count < CAPTURE_TIED)
+            if (lane_append(r, stamp + 1, err))
+                return -1;
     }
-    return 0;
+    return r->event_count != 0;
 }
 
 /* ---- time ---- */
@@ -497,17 +343,6 @@ static void clock_set(struct capture_reader *r)
     if (r->latest.stamp > h->started.stamp + long_enough && r->latest.ns > h->started.ns)
         r->ns_per_tick =
             (double)(r->latest.ns - h->started.ns) / (double)(r->latest.stamp - h->started.stamp);
-}
-
-uint64_t capture_ns(const struct capture_reader *r, uint64_t stamp)
-{
-    uint64_t start = r->header->started.stamp;
-    int64_t ticks = (int64_t)(stamp - start); /* signed: that is what processors convert */
-    if (stamp <= start)
-        return 0;
-    double ns =
-        ticks < 0 ? (double)(stamp - start) * r->ns_per_tick : (double)ticks * r->ns_per_tick;
-    return ns < (double)INT64_MAX ? (uint64_t)(int64_t)ns : INT64_MAX;
 }
 
 double capture_share(const struct capture_reader *r)
@@ -581,6 +416,7 @@ void capture_close(struct capture_reader *r)
         capture_lane_sites_free(&r->lanes[i].sites);
     free(r->lanes);
     free(r->heap);
+    free(r->events);
     free(r->lanes_left);
     free(r->numbers);
     *r = (struct capture_reader){0};

@@ -20,14 +20,6 @@ struct feed_state {
     struct error error;
 };
 
-static bool batch_put(struct feed_state *s)
-{
-    for (size_t i = 0; i < s->count; i++)
-        if (trace_put(s->writer, &s->full[i], &s->error))
-            return false;
-    return true;
-}
-
 static void *feed_main(void *arg)
 {
     struct feed_state *s = arg;
@@ -39,7 +31,7 @@ static void *feed_main(void *arg)
             break;
         bool failed = s->failed;
         pthread_mutex_unlock(&s->lock);
-        failed = failed || !batch_put(s);
+        failed = failed || trace_put_all(s->writer, s->full, s->count, &s->error);
         pthread_mutex_lock(&s->lock);
         s->failed = failed;
         s->full = NULL;

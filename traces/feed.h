@@ -40,6 +40,7 @@ static inline struct trace_op *trace_feed_slot(struct trace_feed *f)
 
 static inline int trace_feed_put(struct trace_feed *f, struct error *err)
 {
+    __builtin_prefetch(&f->ops[f->count + 16], 1);
     return ++f->count < f->room ? 0 : trace_feed_flush(f, err);
 }
 

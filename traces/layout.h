@@ -168,10 +168,17 @@ static inline void store16(void *p, uint16_t value)
     memcpy(p, &value, sizeof value);
 }
 
+/* How many bytes follow the first one of a value's varint. */
+static inline unsigned varint_extra(uint64_t value)
+{
+    unsigned extra = (unsigned)(63 - __builtin_clzll(value | 1)) / 7;
+    return extra > 7 ? 8 : extra;
+}
+
 /* Writes a varint, touching LAYOUT_VARINT_BYTES bytes at p; returns how many of them it takes. */
 static inline unsigned varint_put(uint8_t *p, uint64_t value)
 {
-    unsigned extra = (unsigned)(63 - __builtin_clzll(value | 1)) / 7;
+    unsigned extra = varint_extra(value);
     if (extra > 7) {
         p[0] = 0xff;
         store64(p + 1, value);
@@ -179,6 +186,22 @@ static inline unsigned varint_put(uint8_t *p, uint64_t value)
     }
     store64(p, (value << (extra + 1)) | ((UINT64_C(1) << extra) - 1));
     return extra + 1;
+}
+
+/* Writes a varint whose first byte stands apart from the others, touching 8 bytes at `tail`; returns
+ * how many of those it takes. */
+static inline unsigned varint_put_split(uint8_t *first, uint8_t *tail, uint64_t value)
+{
+    unsigned extra = varint_extra(value);
+    if (extra > 7) {
+        *first = 0xff;
+        store64(tail, value);
+        return 8;
+    }
+    uint64_t word = (value << (extra + 1)) | ((UINT64_C(1) << extra) - 1);
+    *first = (uint8_t)word;
+    store64(tail, word >> 8);
+    return extra;
 }
 
 /* Reads a varint, touching LAYOUT_VARINT_BYTES bytes at p; *bytes says how many of them it takes.

@@ -22,7 +22,11 @@
 #include "traces/rules.h"
 #include "traces/sites_rows.h"
 
-enum { ZSTD_LEVEL = 3 };
+enum {
+    ZSTD_LEVEL = 3,
+    AHEAD = 16,     /* ops whose objects are asked for before their turn */
+    FAR_AHEAD = 48, /* ops that are asked for themselves: another core may have written them */
+};
 
 struct column {
     uint8_t *data;
@@ -309,11 +313,7 @@ static void column_varint(struct column *c, uint64_t value)
 
 static void column_split(struct column *c, uint64_t value)
 {
-    uint8_t bytes[LAYOUT_VARINT_BYTES];
-    size_t tail = varint_put(bytes, value) - 1;
-    c->data[c->used++] = bytes[0];
-    memcpy(c->tails + c->tails_used, bytes + 1, LAYOUT_VARINT_BYTES - 1);
-    c->tails_used += tail;
+    c->tails_used += varint_put_split(c->data + c->used++, c->tails + c->tails_used, value);
 }
 
 int trace_put(struct trace_writer *w, const struct trace_op *op, struct error *err)
@@ -354,6 +354,100 @@ int trace_put(struct trace_writer *w, const struct trace_op *op, struct error *e
     column_varint(&columns[LAYOUT_SITE], op->site);
     columns[LAYOUT_SITE].any |= op->site;
     return ++w->records < LAYOUT_BLOCK_RECORDS ? 0 : block_flush(w, err);
+}
+
+struct
+    ends { /* of columns: where the next value goes. Stores of bytes may change anything that has an
+                 address, so these have none */
+    uint8_t *code, *reference, *tail, *size, *clock, *site;
+};
+
+static struct ends columns_ends(const struct trace_writer *w)
+{
+    const struct column *columns = w->columns, *references = &columns[LAYOUT_OBJECT];
+    return (struct ends){
+        .code = columns[LAYOUT_OP].data + columns[LAYOUT_OP].used,
+        .reference = references->data + references->used,
+        .tail = references->tails + references->tails_used,
+        .size = columns[LAYOUT_SIZE].data + columns[LAYOUT_SIZE].used,
+        .clock = columns[LAYOUT_CLOCK].data + columns[LAYOUT_CLOCK].used,
+        .site = columns[LAYOUT_SITE].data + columns[LAYOUT_SITE].used,
+    };
+}
+
+static void columns_end_at(struct trace_writer *w, const struct ends *at)
+{
+    struct column *columns = w->columns, *references = &columns[LAYOUT_OBJECT];
+    columns[LAYOUT_OP].used = (size_t)(at->code - columns[LAYOUT_OP].data);
+    references->used = (size_t)(at->reference - references->data);
+    references->tails_used = (size_t)(at->tail - references->tails);
+    columns[LAYOUT_SIZE].used = (size_t)(at->size - columns[LAYOUT_SIZE].data);
+    columns[LAYOUT_CLOCK].used = (size_t)(at->clock - columns[LAYOUT_CLOCK].data);
+    columns[LAYOUT_SITE].used = (size_t)(at->site - columns[LAYOUT_SITE].data);
+}
+
+static bool is_plain(const struct trace_op *op, uint32_t thread)
+{
+    return op->thread == thread && op->scope == TRACE_NO_SCOPE && op->align_log2 == 0;
+}
+
+/* Puts ops of the thread whose turn it is, up to one that is not plain (see rules.h) or the block's
+ * last; how many. */
+static size_t plain_put(struct trace_writer *w, const struct trace_op *ops, size_t count)
+{
+    if (w->broken || w->run == 0 || w->rules.threads[w->run_thread].ended)
+        return 0;
+    struct trace_totals totals = w->rules.totals;
+    struct ends to = columns_ends(w);
+    uint64_t clock = w->clock, reference = w->reference, clocks = 0, sites = 0;
+    size_t room = LAYOUT_BLOCK_RECORDS - 1 - w->records, n = 0;
+    for (room = room < count ? room : count; n < room && is_plain(&ops[n], w->run_thread); n++) {
+        const struct trace_op *op = &ops[n];
+        __builtin_prefetch(&op[FAR_AHEAD]);
+        if (n + AHEAD < room)
+            live_table_prefetch(&w->rules.objects, op[AHEAD].object);
+        if (op->kind <= TRACE_CALLOC && op->flags == 0) {
+            if (!trace_rules_make(&w->rules, &totals, op))
+                break;
+            to.size += varint_put(to.size, op->size);
+        } else if (op->kind == TRACE_FREE && (op->flags & ~TRACE_SIZED) == 0) {
+            if (!trace_rules_free_object(&w->rules, &totals, op))
+                break;
+            uint64_t value = reference_of(op->object, totals.objects - 1, reference);
+            to.tail += varint_put_split(to.reference++, to.tail, value);
+            reference = op->object;
+            if (op->flags)
+                to.size += varint_put(to.size, op->size);
+        } else {
+            break;
+        }
+        *to.code++ = layout_code(op);
+        to.clock += varint_put(to.clock, zigzag(op->clock_ns - clock));
+        to.site += varint_put(to.site, op->site);
+        clock = op->clock_ns;
+        clocks |= clock;
+        sites |= op->site;
+    }
+    columns_end_at(w, &to);
+    w->rules.totals = totals;
+    w->columns[LAYOUT_CLOCK].any |= clocks;
+    w->columns[LAYOUT_SITE].any |= sites;
+    w->clock = clock;
+    w->reference = reference;
+    w->run += (uint32_t)n;
+    w->records += (uint32_t)n;
+    return n;
+}
+
+int trace_put_all(struct trace_writer *w, const struct trace_op *ops, size_t count,
+                  struct error *err)
+{
+    for (size_t i = 0; i < count;) {
+        i += plain_put(w, ops + i, count - i);
+        if (i < count && trace_put(w, &ops[i++], err))
+            return -1;
+    }
+    return 0;
 }
 
 int trace_set_meta(struct trace_writer *w, const char *key, const char *value, struct error *err)

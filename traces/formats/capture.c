@@ -36,9 +36,9 @@
 
 enum {
     MAX_ANCESTORS = 1000,
-    MAX_OPEN = 64,       /* reallocs of a thread that have begun and not ended */
-    MAX_NAMES = 8000,    /* of threads: a trace takes 10000 pairs */
-    MAX_GROUP = 1 << 16, /* events that are put in order together */
+    MAX_OPEN = 64,    /* reallocs of a thread that have begun and not ended */
+    MAX_NAMES = 8000, /* of threads: a trace takes 10000 pairs */
+    AHEAD = 16,       /* events whose addresses are asked for before their turn */
     NO_NUMBER = -1,
     SHOW_MS = 300,
     LOOK_EVENTS = 1 << 16,
@@ -416,23 +416,27 @@ static bool is_live(void *conversion, uint64_t address)
     return address_map_find(&((struct conversion *)conversion)->live, address) != NULL;
 }
 
-/* Converts the events of one stamp, and forgets them. `next` is the thread whose event comes then. */
-static int convert_group(struct conversion *c, uint32_t next)
+/* Converts what has been read, which may be of several lanes if it is of one stamp. */
+static int convert_read(struct conversion *c)
 {
-    struct capture_group *g = &c->group;
-    if (!capture_group_order(g, is_live, c))
+    struct capture_event *events = c->in.events;
+    size_t count = c->in.event_count;
+    if (c->in.tied && !capture_group_order(&c->group, events, count, is_live, c))
         return no_memory(c);
-    for (size_t i = 0; i < g->count; i++) {
-        const struct capture_event *e = &g->events[i];
+    for (size_t i = 0; i < count && i < AHEAD; i++)
+        address_map_expect(&c->live, events[i].address);
+    for (size_t i = 0; i < count; i++) {
+        const struct capture_event *e = &events[i];
+        if (i + AHEAD < count)
+            address_map_expect(&c->live, e[AHEAD].address);
         c->position++;
         clock_follow(c, e);
         if (convert_event(c, &c->threads[e->thread], e))
             return -1;
     }
-    for (size_t i = 0; i < g->count; i++)
-        if (g->events[i].thread != next && thread_end(c, g->events[i].thread))
+    for (size_t i = 0; i < count; i = c->in.tied ? i + 1 : count)
+        if (thread_end(c, events[i].thread))
             return -1;
-    g->count = 0;
     return 0;
 }
 
@@ -456,26 +460,19 @@ static void progress_show(struct conversion *c)
 
 static int convert_events(struct conversion *c)
 {
-    struct capture_group *g = &c->group;
-    struct capture_event *e;
-    int more = -1;
-    while ((e = capture_group_slot(g)) && (more = capture_next(&c->in, e, c->err)) > 0) {
-        if (g->count && (g->events[0].stamp != e->stamp || g->count == MAX_GROUP)) {
-            if (convert_group(c, e->thread))
-                return -1;
-            g->events[0] = *e;
-            e = g->events;
-        }
-        g->count++;
+    int more;
+    while ((more = capture_read(&c->in, c->err)) > 0) {
+        if (convert_read(c))
+            return -1;
         if (c->position >= c->look_at) {
             progress_show(c);
             c->look_at = c->position + LOOK_EVENTS;
         }
-        address_map_expect(&c->live, e->address);
     }
-    if (!e)
-        return no_memory(c);
-    return more < 0 ? -1 : convert_group(c, 0);
+    for (uint32_t i = 0; more == 0 && i < c->thread_room; i++) /* their last events were cut */
+        if (thread_end(c, i))
+            return -1;
+    return more;
 }
 
 static void conversion_free(struct conversion *c)
@@ -495,23 +492,28 @@ static void conversion_free(struct conversion *c)
 static int cuts_read(const char *child, struct capture_cut **cuts, size_t *count, struct error *err)
 {
     struct capture_reader r;
-    struct capture_event e;
     *cuts = NULL;
     *count = 0;
     if (capture_open(&r, child, err))
         return -1;
     int more;
-    while ((more = capture_next(&r, &e, err)) > 0 && e.kind == CAPTURE_CUT) {
-        struct capture_cut *grown = *cuts;
-        if ((*count & (*count - 1)) == 0)
-            grown = realloc(*cuts, (*count ? 2 * *count : 1) * sizeof *grown);
+    while ((more = capture_read(&r, err)) > 0) {
+        size_t n = 0;
+        while (n < r.event_count && r.events[n].kind == CAPTURE_CUT)
+            n++;
+        struct capture_cut *grown = realloc(*cuts, (*count + n + 1) * sizeof *grown);
         if (!grown) {
             more = error_set(err, "%s: no memory", child);
             break;
         }
         *cuts = grown;
-        grown[(*count)++] = (struct capture_cut){
-            .lane = e.address, .words = e.size & UINT32_MAX, .sequence = (uint32_t)(e.size >> 32)};
+        for (size_t i = 0; i < n; i++)
+            grown[(*count)++] =
+                (struct capture_cut){.lane = r.events[i].address,
+                                     .words = r.events[i].size & UINT32_MAX,
+                                     .sequence = (uint32_t)(r.events[i].size >> 32)};
+        if (n < r.event_count)
+            break;
     }
     capture_close(&r);
     return more < 0 ? -1 : 0;
