@@ -32,6 +32,7 @@
 #include "traces/capture_order.h"
 #include "traces/capture_read.h"
 #include "traces/feed.h"
+#include "traces/heap_map.h"
 #include "traces/sites.h"
 
 enum {
@@ -66,7 +67,7 @@ struct conversion {
     struct trace_feed feed;   /* the ops go through it */
     const struct capture_options *options;
     struct capture_report *report;
-    struct address_map live;    /* address -> id, size */
+    struct heap_map live;       /* address -> id, size */
     struct address_map scopes;  /* id of an open scope in the capture -> its number */
     struct capture_group group; /* events with the same stamp */
     struct thread *threads;     /* by their number in the reader; 0: one that has no events */
@@ -173,44 +174,46 @@ static int odd(struct conversion *c, uint64_t *count, const char *what, uint64_t
 
 /* ---- addresses ---- */
 
-/* The address is live from here on. */
-static int address_given(struct conversion *c, struct thread *t, uint64_t address, uint64_t id,
-                         uint64_t size)
+/* Something lives at the event's address, that is in that slot, from here on. */
+static inline int address_given(struct conversion *c, struct thread *t, uint64_t address,
+                                uint64_t *slot, uint64_t id, uint64_t size)
 {
-    struct address_entry *e = address_map_find(&c->live, address);
-    if (e) {
-        struct trace_op op = {.kind = TRACE_FREE, .object = address_entry_id(e)};
+    if (__builtin_expect(*slot != 0, 0)) {
+        struct trace_op op = {.kind = TRACE_FREE, .object = *slot - 1};
         bool unseen = op.object < c->objects_at_gap;
-        address_map_remove(&c->live, e);
         c->report->unseen_frees += unseen;
         if (!unseen && odd(c, &c->report->odd.double_allocs, "given out while live:", address))
             return -1;
         if (put(c, t, op))
             return -1;
     }
-    return address_map_add(&c->live, address, id, size) ? 0 : no_memory(c);
+    *slot = id + 1;
+    if (c->live.sized)
+        *heap_slot_size(slot) = size;
+    return 0;
 }
 
-/* Puts an op that yields memory at an address. */
+/* Puts an op that yields memory at the event's address. */
 static inline __attribute__((always_inline)) int put_given(struct conversion *c, struct thread *t,
-                                                           struct trace_op op, uint64_t address)
+                                                           struct trace_op op,
+                                                           const struct capture_event *e,
+                                                           uint64_t *slot)
 {
-    return address_given(c, t, address, op.object, op.size) || put(c, t, op) ? -1 : 0;
+    return address_given(c, t, e->address, slot, op.object, op.size) || put(c, t, op) ? -1 : 0;
 }
 
-/* True if there is an object at the address: it is there no more; *id and *size are its. */
-static bool address_released(struct conversion *c, uint64_t address, uint64_t *id, uint64_t *size)
+/* True if there was an object in the slot: it is there no more. */
+static inline bool address_released(uint64_t *slot, uint64_t *id)
 {
-    struct address_entry *e = address_map_find(&c->live, address);
-    if (!e)
+    if (*slot == 0)
         return false;
-    *id = address_entry_id(e);
-    *size = e->size;
-    address_map_remove(&c->live, e);
+    *id = *slot - 1;
+    *slot = 0;
     return true;
 }
 
-static int convert_alloc(struct conversion *c, struct thread *t, const struct capture_event *e)
+static int convert_alloc(struct conversion *c, struct thread *t, const struct capture_event *e,
+                         uint64_t *slot)
 {
     struct trace_op op = {.kind = TRACE_ALLOC, .align_log2 = e->align_log2, .size = e->size};
     if (e->kind != CAPTURE_ALLOC)
@@ -221,13 +224,13 @@ static int convert_alloc(struct conversion *c, struct thread *t, const struct ca
         return put(c, t, op);
     }
     op.object = c->objects++;
-    return put_given(c, t, op, e->address);
+    return put_given(c, t, op, e, slot);
 }
 
-static int convert_free(struct conversion *c, struct thread *t, const struct capture_event *e)
+static int convert_free(struct conversion *c, struct thread *t, const struct capture_event *e,
+                        uint64_t *slot)
 {
     struct trace_op op = {.kind = TRACE_FREE, .object = TRACE_NO_OBJECT};
-    uint64_t size;
     if (e->kind == CAPTURE_FREE_SIZED) {
         op.flags = TRACE_SIZED;
         op.size = e->size;
@@ -236,14 +239,14 @@ static int convert_free(struct conversion *c, struct thread *t, const struct cap
         op.flags |= TRACE_NULL;
         return put(c, t, op);
     }
-    if (address_released(c, e->address, &op.object, &size))
+    if (address_released(slot, &op.object))
         return put(c, t, op);
     return odd(c, &c->report->odd.unknown_frees,
                "free of an address that is not live:", e->address);
 }
 
 static int convert_realloc_begin(struct conversion *c, struct thread *t,
-                                 const struct capture_event *e)
+                                 const struct capture_event *e, uint64_t *slot)
 {
     struct pending p = {.address = e->address, .asked = e->size};
     if (t->open_count == MAX_OPEN) { /* the outermost will never end: its object stays as it was */
@@ -261,7 +264,8 @@ static int convert_realloc_begin(struct conversion *c, struct thread *t,
         t->open = grown;
         t->open_room = room;
     }
-    p.unknown = e->address && !address_released(c, e->address, &p.id, &p.size);
+    p.size = c->live.sized ? *heap_slot_size(slot) : 0;
+    p.unknown = e->address && !address_released(slot, &p.id);
     t->open[t->open_count++] = p;
     if (!p.unknown)
         return 0;
@@ -271,7 +275,7 @@ static int convert_realloc_begin(struct conversion *c, struct thread *t,
 
 /* The end of a realloc that made an object. */
 static int put_realloc_new(struct conversion *c, struct thread *t, const struct capture_event *e,
-                           const struct pending *old)
+                           const struct pending *old, uint64_t *slot)
 {
     struct trace_op op = {.kind = TRACE_REALLOC, .flags = TRACE_NULL, .size = old->asked};
     bool failed = e->flags & CAPTURE_FAILED;
@@ -285,11 +289,11 @@ static int put_realloc_new(struct conversion *c, struct thread *t, const struct 
         return put(c, t, op);
     }
     op.object = c->objects++;
-    return put_given(c, t, op, e->address);
+    return put_given(c, t, op, e, slot);
 }
 
 static int convert_realloc_end(struct conversion *c, struct thread *t,
-                               const struct capture_event *e)
+                               const struct capture_event *e, uint64_t *slot)
 {
     bool failed = e->flags & CAPTURE_FAILED, begun = t->open_count > 0;
     struct pending old = {.unknown = true};
@@ -298,14 +302,17 @@ static int convert_realloc_end(struct conversion *c, struct thread *t,
     else if (odd(c, &c->report->odd.unknown_reallocs, "realloc without its begin:", e->address))
         return -1;
     if (old.unknown || old.address == 0)
-        return put_realloc_new(c, t, e, &old);
+        return put_realloc_new(c, t, e, &old, slot);
     struct trace_op op = {.kind = TRACE_REALLOC, .object = old.id, .size = old.asked};
     if (e->flags & CAPTURE_LEFT)
         return put(c, t, (struct trace_op){.kind = TRACE_FREE, .object = old.id});
     if (!failed)
-        return put_given(c, t, op, e->address);
+        return put_given(c, t, op, e, slot);
     op.flags = old.asked == 0 ? TRACE_ENDS : TRACE_FAILED;
-    if (old.asked != 0 && address_given(c, t, old.address, old.id, old.size))
+    uint64_t *back = old.asked != 0 ? heap_map_slot(&c->live, old.address) : NULL;
+    if (old.asked != 0 && !back)
+        return no_memory(c);
+    if (back && address_given(c, t, old.address, back, old.id, old.size))
         return -1;
     return put(c, t, op);
 }
@@ -366,21 +373,22 @@ static void site_follow(struct conversion *c, const struct capture_event *e)
     c->site = e->site ? sites_of_frame(c->in.sites, e->site, &ignored) : 0;
 }
 
-static int convert_event(struct conversion *c, struct thread *t, const struct capture_event *e)
+static int convert_event(struct conversion *c, struct thread *t, const struct capture_event *e,
+                         uint64_t *slot)
 {
     site_follow(c, e);
     switch (e->kind) {
     case CAPTURE_ALLOC:
     case CAPTURE_CALLOC:
     case CAPTURE_ALIGNED:
-        return convert_alloc(c, t, e);
+        return convert_alloc(c, t, e, slot);
     case CAPTURE_FREE:
     case CAPTURE_FREE_SIZED:
-        return convert_free(c, t, e);
+        return convert_free(c, t, e, slot);
     case CAPTURE_REALLOC_BEGIN:
-        return convert_realloc_begin(c, t, e);
+        return convert_realloc_begin(c, t, e, slot);
     case CAPTURE_REALLOC_END:
-        return convert_realloc_end(c, t, e);
+        return convert_realloc_end(c, t, e, slot);
     case CAPTURE_SCOPE_BEGIN:
     case CAPTURE_SCOPE_END:
     case CAPTURE_SCOPE_SWITCH:
@@ -413,7 +421,28 @@ static int thread_end(struct conversion *c, uint32_t number)
 
 static bool is_live(void *conversion, uint64_t address)
 {
-    return address_map_find(&((struct conversion *)conversion)->live, address) != NULL;
+    return heap_map_has(&((struct conversion *)conversion)->live, address);
+}
+
+/* Converts at most CAPTURE_RUN events. Their slots are looked for beforehand, and asked for from
+ * memory. */
+static int convert_some(struct conversion *c, const struct capture_event *events, size_t count)
+{
+    uint64_t *slots[CAPTURE_RUN];
+    for (size_t i = 0; i < count; i++) {
+        slots[i] = heap_map_slot(&c->live, events[i].address);
+        if (!slots[i])
+            return no_memory(c);
+        __builtin_prefetch(slots[i], 1);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct capture_event *e = &events[i];
+        c->position++;
+        clock_follow(c, e);
+        if (convert_event(c, &c->threads[e->thread], e, slots[i]))
+            return -1;
+    }
+    return 0;
 }
 
 /* Converts what has been read, which may be of several lanes if it is of one stamp. */
@@ -423,17 +452,10 @@ static int convert_read(struct conversion *c)
     size_t count = c->in.event_count;
     if (c->in.tied && !capture_group_order(&c->group, events, count, is_live, c))
         return no_memory(c);
-    for (size_t i = 0; i < count && i < AHEAD; i++)
-        address_map_expect(&c->live, events[i].address);
-    for (size_t i = 0; i < count; i++) {
-        const struct capture_event *e = &events[i];
-        if (i + AHEAD < count)
-            address_map_expect(&c->live, e[AHEAD].address);
-        c->position++;
-        clock_follow(c, e);
-        if (convert_event(c, &c->threads[e->thread], e))
+    heap_map_trim(&c->live);
+    for (size_t at = 0; at < count; at += CAPTURE_RUN)
+        if (convert_some(c, events + at, count - at < CAPTURE_RUN ? count - at : CAPTURE_RUN))
             return -1;
-    }
     for (size_t i = 0; i < count; i = c->in.tied ? i + 1 : count)
         if (thread_end(c, events[i].thread))
             return -1;
@@ -478,7 +500,7 @@ static int convert_events(struct conversion *c)
 static void conversion_free(struct conversion *c)
 {
     capture_close(&c->in);
-    address_map_free(&c->live);
+    heap_map_free(&c->live);
     address_map_free(&c->scopes);
     capture_group_free(&c->group);
     for (uint32_t i = 0; i < c->thread_room; i++)
@@ -546,12 +568,12 @@ static int family_check(const struct family *f, struct error *err)
 /* The live set that the process of `f` was forked with, into `live`; ids are in the order of
  * allocation. */
 static int inherit(const struct family *f, const struct capture_options *options,
-                   struct address_map *live, uint64_t *objects, struct error *err)
+                   struct heap_map *live, uint64_t *objects, struct error *err)
 {
     const struct capture_reader *child = f->capture;
     char path[PATH_MAX];
     struct capture_report ignored = {0};
-    struct conversion c = {.options = options, .report = &ignored, .err = err};
+    struct conversion c = {.options = options, .report = &ignored, .err = err, .live.sized = true};
     struct capture_cut *cuts;
     size_t count;
     const struct family parent = {&c.in, f, f->depth + 1};
@@ -573,35 +595,26 @@ static int inherit(const struct family *f, const struct capture_options *options
     if (status == 0) {
         *live = c.live;
         *objects = c.objects;
-        c.live = (struct address_map){0};
+        c.live = (struct heap_map){0};
     }
     conversion_free(&c);
     return status;
-}
-
-static int compare_ids(const void *a, const void *b)
-{
-    const struct address_entry *const *x = a, *const *y = b;
-    return ((*x)->id_and_one > (*y)->id_and_one) - ((*x)->id_and_one < (*y)->id_and_one);
 }
 
 /* Emits the inherited objects, oldest first, and gives them the ids they have in this trace. */
 static int put_inherited(struct conversion *c)
 {
     struct thread *t = &c->threads[capture_thread(&c->in, c->in.header->fork_thread)];
-    struct address_entry **sorted = malloc((c->live.used + 1) * sizeof *sorted);
+    size_t n;
+    uint64_t **sorted = heap_map_live(&c->live, &n);
     if (!sorted)
         return no_memory(c);
-    size_t n = 0;
-    for (size_t i = 0; i < c->live.room; i++)
-        if (c->live.slots[i].id_and_one)
-            sorted[n++] = &c->live.slots[i];
-    qsort(sorted, n, sizeof *sorted, compare_ids);
     c->objects = 0;
     int status = 0;
     for (size_t i = 0; i < n && status == 0; i++) {
-        struct trace_op op = {.kind = TRACE_LIVE, .object = c->objects++, .size = sorted[i]->size};
-        sorted[i]->id_and_one = op.object + 1;
+        struct trace_op op = {
+            .kind = TRACE_LIVE, .object = c->objects++, .size = *heap_slot_size(sorted[i])};
+        *sorted[i] = op.object + 1;
         status = put(c, t, op);
     }
     c->report->inherited_objects = n;
