@@ -51,9 +51,11 @@ static int thread_start(struct feed_state *s)
     return error;
 }
 
-void trace_feed_open(struct trace_feed *f, struct trace_writer *w, bool apart)
+void trace_feed_open(struct trace_feed *f, struct trace_writer *w, const struct sites *sites,
+                     bool apart)
 {
-    *f = (struct trace_feed){.writer = w, .ops = &f->alone, .room = 1, .until_apart = FEED_BATCH};
+    *f = (struct trace_feed){
+        .writer = w, .sites = sites, .ops = &f->alone, .room = 1, .until_apart = FEED_BATCH};
     if (!apart)
         f->until_apart = UINT64_MAX;
 }
@@ -76,12 +78,18 @@ static void apart_start(struct trace_feed *f)
     f->room = FEED_BATCH;
 }
 
+/* While the writer is idle. */
+static int sites_follow(struct trace_feed *f, struct error *err)
+{
+    return f->sites ? sites_copy(trace_writer_sites(f->writer), f->sites, err) : 0;
+}
+
 int trace_feed_flush(struct trace_feed *f, struct error *err)
 {
     struct feed_state *s = f->state;
     if (!s) {
         f->count = 0;
-        int failed = trace_put(f->writer, f->ops, err);
+        int failed = sites_follow(f, err) || trace_put(f->writer, f->ops, err) ? -1 : 0;
         if (--f->until_apart == 0)
             apart_start(f);
         return failed;
@@ -92,6 +100,8 @@ int trace_feed_flush(struct trace_feed *f, struct error *err)
     bool failed = s->failed;
     if (failed)
         *err = s->error;
+    else
+        failed = sites_follow(f, err) != 0;
     s->full = f->count ? f->ops : NULL;
     s->count = f->count;
     pthread_cond_broadcast(&s->changed);
@@ -105,7 +115,7 @@ int trace_feed_close(struct trace_feed *f, struct error *err)
 {
     struct feed_state *s = f->state;
     if (!s)
-        return 0;
+        return sites_follow(f, err);
     trace_feed_flush(f, err);
     int failed = trace_feed_flush(f, err); /* of the last batch, too */
     pthread_mutex_lock(&s->lock);

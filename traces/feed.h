@@ -4,29 +4,34 @@
  * that of the slower half.
  *
  * What an op is refused for comes with a later one. Between trace_feed_open() and trace_feed_close()
- * nobody else may touch a writer that works apart, its meta pairs and its table of sites included:
- * who adds sites on the way opens a feed that does not. Memory: two batches, 1.8 MiB.
+ * nobody else may touch a writer that works apart, its meta pairs and its table of sites included.
+ * Who finds sites on the way has a table of its own, of which the writer's gets what is new with each
+ * batch, while the writer has nothing to do: so what stands in the file depends on the ops and their
+ * sites alone, whatever the threads do. Memory: two batches, 1.8 MiB.
  */
 #ifndef ALLOCLAB_FEED_H
 #define ALLOCLAB_FEED_H
 
 #include <stddef.h>
 
+#include "traces/sites.h"
 #include "traces/trace.h"
 
 enum { FEED_BATCH = 16384 }; /* to wake a thread takes as long as hundreds of ops */
 
 struct trace_feed { /* private */
     struct trace_writer *writer;
-    struct feed_state *state; /* NULL: nothing works apart */
-    struct trace_op *ops;     /* of the batch being filled */
+    const struct sites *sites; /* NULL: none are found on the way */
+    struct feed_state *state;  /* NULL: nothing works apart */
+    struct trace_op *ops;      /* of the batch being filled */
     size_t count, room;
     uint64_t until_apart;  /* ops: a short trace is not worth a thread */
     struct trace_op alone; /* the batch if nothing works apart */
 };
 
 /* With `apart`, a writer of more than a few ops works apart, if there is memory and a thread for it. */
-void trace_feed_open(struct trace_feed *f, struct trace_writer *w, bool apart);
+void trace_feed_open(struct trace_feed *f, struct trace_writer *w, const struct sites *sites,
+                     bool apart);
 
 /* Hands over the batch: 0, or -1 with what an op of an earlier one was refused for. */
 int trace_feed_flush(struct trace_feed *f, struct error *err);

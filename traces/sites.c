@@ -461,7 +461,7 @@ uint32_t sites_copy_frame(struct sites *s, const struct sites *from, uint32_t fr
 int sites_copy(struct sites *s, const struct sites *from, struct error *err)
 {
     for (unsigned kind = SITES_STRING; kind < SITES_KINDS; kind++)
-        for (uint32_t n = 1; n <= sites_count(from, kind); n++) {
+        for (uint32_t n = sites_count(s, kind) + 1; n <= sites_count(from, kind); n++) {
             const struct string_row *string = sites_row_at(from, kind, n);
             union sites_row row;
             uint32_t number;

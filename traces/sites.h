@@ -78,7 +78,8 @@ int sites_set(struct sites *s, uint64_t site, uint32_t frame, struct error *err)
 uint32_t sites_copy_frame(struct sites *s, const struct sites *from, uint32_t frame,
                           struct error *err);
 
-/* The same rows, with the same numbers, in a table that is empty. 0, or -1. */
+/* The same rows, with the same numbers, in a table that is empty, or that was so made when the other
+ * one had fewer. 0, or -1. */
 int sites_copy(struct sites *s, const struct sites *from, struct error *err);
 
 /* ---- looking: strings live until something is added, or the table goes ---- */

@@ -28,7 +28,7 @@ static struct image fed(const struct trace_op *ops, size_t count, bool apart, bo
     struct trace_writer *w = trace_create_fd(fd, err);
     assert_non_null(w);
     *failed = false;
-    trace_feed_open(&feed, w, apart);
+    trace_feed_open(&feed, w, NULL, apart);
     for (size_t i = 0; i < count && !*failed; i++) {
         *trace_feed_slot(&feed) = ops[i];
         *failed = trace_feed_put(&feed, err) != 0;

@@ -77,7 +77,8 @@ struct conversion {
     int64_t trace_threads;
     uint64_t position; /* of the event at hand, from 1 */
     uint64_t clock, clock_start;
-    uint64_t site; /* of the event at hand */
+    uint64_t site;       /* of the event at hand */
+    struct sites *sites; /* what the reader finds; NULL: the capture has none */
     bool clock_started;
     uint64_t look_at, show_at; /* position, and ms, of the next progress; show_at 0: none */
     bool shown;
@@ -501,6 +502,7 @@ static void conversion_free(struct conversion *c)
 {
     capture_close(&c->in);
     heap_map_free(&c->live);
+    sites_free(c->sites);
     address_map_free(&c->scopes);
     capture_group_free(&c->group);
     for (uint32_t i = 0; i < c->thread_room; i++)
@@ -748,13 +750,13 @@ static void report_losses(struct conversion *c)
         r->lost_at_ns = h->lost.ns - h->started.ns;
 }
 
-/* All ops, of which the writer takes care apart, unless sites come into its table on the way. */
+/* All ops, of which the writer takes care apart. */
 static int convert_all(struct conversion *c)
 {
     const struct family family = {.capture = &c->in};
     struct error why;
     int status = 0;
-    trace_feed_open(&c->feed, c->out, !c->in.header->sites);
+    trace_feed_open(&c->feed, c->out, c->in.sites, true);
     if (c->report->forked &&
         (inherit(&family, c->options, &c->live, &c->objects, c->err) || put_inherited(c)))
         status = -1;
@@ -777,7 +779,8 @@ static int convert_open(struct conversion *c)
     r->skipped_calls = h->skipped_calls;
     r->unseen_children = h->unseen_children;
     r->siteless_calls = h->siteless_calls;
-    c->in.sites = h->sites ? trace_writer_sites(c->out) : NULL; /* see convert_all() */
+    if (h->sites && !(c->in.sites = c->sites = sites_new()))
+        return no_memory(c);
     c->in.site_paths = c->options->paths;
     if (threads_make(c) || convert_all(c))
         return -1;
