@@ -44,13 +44,6 @@ static inline struct address_entry *address_map_find(const struct address_map *m
     }
 }
 
-/* Says that the key will be asked for soon, so that its slot is on the way from memory. */
-static inline void address_map_expect(const struct address_map *map, uint64_t key)
-{
-    if (map->room)
-        __builtin_prefetch(&map->slots[address_map_home(map, key)]);
-}
-
 /* Field by field: an entry that is copied just after its fields were written waits for these. */
 static inline void address_map_place(struct address_map *map, uint64_t key, uint64_t id_and_one,
                                      uint64_t size)

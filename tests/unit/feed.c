@@ -1,6 +1,6 @@
 /*
  * feed.c - a writer that works apart: the file is the same to the byte as without, for any number of ops
- * around its batches, and an op that the rules refuse is told of, at the latest in the end.
+ * around its batches; with sites that are found on the way it is the same each time, and has them all; and an op that the rules refuse is told of, at the latest in the end.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -72,6 +72,61 @@ static void same_bytes(void **state)
     free(ops);
 }
 
+/* A table that grows with the ops: what an op's site stands for is in the file before the op. */
+static struct image fed_with_sites(size_t count, bool apart)
+{
+    struct error err;
+    struct trace_feed feed;
+    struct sites *sites = sites_new();
+    int fd = memfd_create("fed", MFD_CLOEXEC);
+    struct trace_writer *w = trace_create_fd(fd, &err);
+    assert_non_null(w);
+    assert_non_null(sites);
+    trace_feed_open(&feed, w, sites, apart);
+    for (size_t i = 0; i < count; i++) {
+        struct site_place place = {.offset = i / 7};
+        uint32_t frame = sites_frame(sites, 0, sites_place(sites, &place, &err), &err);
+        *trace_feed_slot(&feed) = (struct trace_op){.object = i,
+                                                    .size = 8,
+                                                    .scope = TRACE_NO_SCOPE,
+                                                    .site = sites_of_frame(sites, frame, &err)};
+        assert_int_equal(trace_feed_put(&feed, &err), 0);
+    }
+    assert_int_equal(trace_feed_close(&feed, &err), 0);
+    assert_int_equal(trace_finish(w, &err), 0);
+    sites_free(sites);
+    struct image image = image_read(fd);
+    close(fd);
+    return image;
+}
+
+static void sites_on_the_way(void **state)
+{
+    static const size_t counts[] = {1, FEED_BATCH - 1, 2 * FEED_BATCH, 7 * FEED_BATCH + 77};
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof counts / sizeof *counts; i++) {
+        struct error err;
+        struct trace_op op;
+        struct image image = fed_with_sites(counts[i / 2], i % 2), again;
+        struct trace_reader *r = image_open(&image, 0, &err);
+        assert_non_null(r);
+        const struct sites *sites = trace_reader_sites(r, &err);
+        assert_non_null(sites);
+        for (size_t n = 0; n < counts[i / 2]; n++) {
+            assert_int_equal(trace_next(r, &op, &err), 1);
+            uint32_t frame = sites_find(sites, op.site);
+            assert_int_not_equal(frame, 0);
+            assert_int_equal(sites_place_at(sites, sites_frame_place(sites, frame)).offset, n / 7);
+        }
+        trace_close(r);
+        again = fed_with_sites(counts[i / 2], i % 2);
+        assert_int_equal(again.bytes, image.bytes);
+        assert_memory_equal(again.data, image.data, image.bytes);
+        free(image.data);
+        free(again.data);
+    }
+}
+
 static void refused_op(void **state)
 {
     static const size_t places[] = {0, FEED_BATCH, 3 * FEED_BATCH, 6 * FEED_BATCH - 1};
@@ -98,6 +153,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_bytes),
+        cmocka_unit_test(sites_on_the_way),
         cmocka_unit_test(refused_op),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -38,8 +38,9 @@ struct capture_report {
 
 /*
  * Reads the capture at `path`, and those of the processes it was forked from, which must lie beside
- * it, and writes its trace to `out`. 0, or -1: not a capture, or damaged; err says where. Memory:
- * 24 to 48 bytes an object that is live at a time, and the captures are mapped.
+ * it, and writes its trace to `out`. 0, or -1: not a capture, or damaged; err says where. Memory
+ * follows what is live at a time (heap_map.h, and live_table.h in the writer), whatever the length of the capture; and
+ * the captures are mapped, some MiB of them at a time.
  */
 int capture_convert(const char *path, struct trace_writer *out,
                     const struct capture_options *options, struct capture_report *report,
