@@ -100,13 +100,17 @@ class SmallProgramsTest(DropinTest):
                 self.assertLess(self.peak_bytes("steady", 100, design), 1.5 * self.peak_bytes("steady", 10, design))
 
     def test_threads_that_ended_cost_nothing(self):
-        """The program holds as much at any time, so what threads that met by chance keep apart is all that may differ."""
+        """The program holds as much at any time. How much threads that meet keep apart, and how many meet, is chance, and
+        shows in few runs or in many; what each ended thread leaves grows with their number. The least that one can be
+        seen to leave is 512 bytes; a view alone is 8 KiB."""
+        more = 4000
         for design in set(DESIGNS) - {"private"}:  # what main frees for others is main's for ever
-            more = 1 << 20 if design == "hoard" else 0  # a few superblocks of each class in each of its heaps
+            chance = 1 << 20 if design == "hoard" else 0  # a few superblocks of each class in each of its heaps
             with self.subTest(design=design):
-                self.assertLess(self.peak_bytes("threads", 2000, design), 2 * self.peak_bytes("threads", 100, design) + more)
-        # 30 at once, and as many that are about to end: a view is a unit of 8 KiB
-        self.assertLess(self.peak_bytes("detached", 2000), 60 * 8192 + (64 << 10))
+                few, many = self.peak_bytes("threads", 100, design), self.peak_bytes("threads", 100 + more, design)
+                self.assertLess(many, few + chance + more * 512)
+        # 30 at once, and others that are about to end, usually few: a view is a unit of 8 KiB
+        self.assertLess(self.peak_bytes("detached", more), 60 * 8192 + more * 512)
 
     def test_options_are_read_before_the_c_library_is_ready(self):
         for design in DESIGNS:
