@@ -8,16 +8,11 @@
 
 enum { LEAVE_PIECES = 128 }; /* 8 MiB, if they are full */
 
-void capture_pages_leave(const struct capture_reader *r, uint64_t from, uint64_t to)
-{
-    madvise((char *)(uintptr_t)r->header + from, to - from, MADV_DONTNEED);
-}
-
 /* ---- pieces ---- */
 
 static void piece_enter(const struct capture_reader *r, struct capture_lane *l)
 {
-    const struct capture_chunk *c = capture_chunk_at(r, l->piece->offset);
+    const struct capture_chunk *c = (const void *)((const char *)r->header + l->piece->offset);
     l->word = (const uint64_t *)(c + 1);
     l->end = l->word + l->piece->words;
     l->stamp = c->stamp;
@@ -39,7 +34,8 @@ static void piece_leave(struct capture_reader *r, const struct capture_piece *p)
         r->leave_end = end;
     if (++r->pieces_read % LEAVE_PIECES)
         return;
-    capture_pages_leave(r, r->leave_from, r->leave_end);
+    madvise((char *)(uintptr_t)r->header + r->leave_from, r->leave_end - r->leave_from,
+            MADV_DONTNEED);
     r->leave_end = 0;
 }
 

@@ -40,13 +40,4 @@ int capture_lane_start(struct capture_reader *r, struct capture_lane *l, struct 
 int capture_lane_take(struct capture_reader *r, struct capture_lane *l, uint64_t limit,
                       struct capture_event *to, size_t room, size_t *count, struct error *err);
 
-static inline const struct capture_chunk *capture_chunk_at(const struct capture_reader *r,
-                                                           uint64_t offset)
-{
-    return (const void *)((const char *)r->header + offset);
-}
-
-/* Lets go of pages that have been read: they would count as this process's until the end. */
-void capture_pages_leave(const struct capture_reader *r, uint64_t from, uint64_t to);
-
 #endif

@@ -15,8 +15,6 @@
 
 #include "traces/capture_lane.h"
 
-#define FIND_BYTES ((uint64_t)16 << 20) /* looked through before their pages are let go */
-
 /* ---- the file ---- */
 
 static bool string_ends(const char *text, size_t room)
@@ -40,6 +38,7 @@ static int header_check(const struct capture_reader *r, struct error *err)
     return 0;
 }
 
+/* Maps the file; the descriptor, or -1. */
 static int map(struct capture_reader *r, struct error *err)
 {
     struct stat status;
@@ -55,12 +54,13 @@ static int map(struct capture_reader *r, struct error *err)
     }
     r->bytes = (size_t)status.st_size;
     void *p = mmap(NULL, r->bytes, PROT_READ, MAP_SHARED, fd, 0);
-    int error = errno;
-    close(fd);
-    if (p == MAP_FAILED)
-        return error_set(err, "%s: cannot map: %s", r->path, strerror(error));
+    if (p == MAP_FAILED) {
+        error_set(err, "%s: cannot map: %s", r->path, strerror(errno));
+        close(fd);
+        return -1;
+    }
     r->header = p;
-    return 0;
+    return fd;
 }
 
 /* ---- the chunks ---- */
@@ -91,26 +91,26 @@ static int piece_add(struct capture_reader *r, uint64_t offset, const struct cap
     return 0;
 }
 
-static int pieces_find(struct capture_reader *r, struct error *err)
+/* Reads the heads of chunks: who looks at them in the mapping has all pages around them mapped. */
+static int pieces_find(struct capture_reader *r, int fd, struct error *err)
 {
-    uint64_t step, left = CAPTURE_HEADER_BYTES;
+    uint64_t step;
     for (uint64_t at = CAPTURE_HEADER_BYTES; at + CAPTURE_CELL_BYTES <= r->bytes; at += step) {
-        const struct capture_chunk *c = capture_chunk_at(r, at);
+        struct capture_chunk c;
         step = CAPTURE_CELL_BYTES;
-        if (at - left >= FIND_BYTES) {
-            capture_pages_leave(r, left, at);
-            left = at;
-        }
-        if (c->magic != CAPTURE_CHUNK_MAGIC + at)
+        if (pread(fd, &c, sizeof c, (off_t)at) != (ssize_t)sizeof c)
+            return error_set(err, "%s: offset %" PRIu64 ": cannot read: %s", r->path, at,
+                             strerror(errno));
+        if (c.magic != CAPTURE_CHUNK_MAGIC + at)
             continue;
-        uint64_t bytes = sizeof *c + c->words * sizeof(uint64_t);
-        if (c->words > CAPTURE_CHUNK_WORDS || at + bytes > r->bytes || c->lane == 0 ||
-            c->thread == 0 || c->type > CAPTURE_ROOM)
+        uint64_t bytes = sizeof c + c.words * sizeof(uint64_t);
+        if (c.words > CAPTURE_CHUNK_WORDS || at + bytes > r->bytes || c.lane == 0 ||
+            c.thread == 0 || c.type > CAPTURE_ROOM)
             return error_set(err, "%s: offset %" PRIu64 ": a damaged chunk", r->path, at);
         step = (bytes + CAPTURE_CELL_BYTES - 1) / CAPTURE_CELL_BYTES * CAPTURE_CELL_BYTES;
-        if (c->type == CAPTURE_ROOM)
+        if (c.type == CAPTURE_ROOM)
             step = CAPTURE_ROOM_BYTES;
-        if (c->words && piece_add(r, at, c, err))
+        if (c.words && piece_add(r, at, &c, err))
             return -1;
     }
     return 0;
@@ -355,10 +355,12 @@ double capture_share(const struct capture_reader *r)
 int capture_open(struct capture_reader *r, const char *path, struct error *err)
 {
     *r = (struct capture_reader){.path = path};
-    if (map(r, err))
+    int fd = map(r, err);
+    if (fd < 0)
         return -1;
-    if (header_check(r, err) || pieces_find(r, err) || pieces_order(r, err) ||
-        threads_find(r, err)) {
+    int failed = header_check(r, err) || pieces_find(r, fd, err);
+    close(fd);
+    if (failed || pieces_order(r, err) || threads_find(r, err)) {
         capture_close(r);
         return -1;
     }

@@ -55,7 +55,7 @@ void trace_feed_open(struct trace_feed *f, struct trace_writer *w, const struct 
                      bool apart)
 {
     *f = (struct trace_feed){
-        .writer = w, .sites = sites, .ops = &f->alone, .room = 1, .until_apart = FEED_BATCH};
+        .writer = w, .sites = sites, .ops = &f->alone, .room = 1, .until_apart = FEED_ALONE};
     if (!apart)
         f->until_apart = UINT64_MAX;
 }

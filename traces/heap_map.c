@@ -6,7 +6,28 @@
 
 #include <stdlib.h>
 
-enum { FIRST_ROOM = 256, AT_LEAST = 4096 };
+enum { FIRST_ROOM = 256, AT_LEAST = 8192, SLAB_LEAVES = 256 };
+
+struct heap_slab {
+    struct heap_slab *next;
+    uint64_t words[];
+};
+
+/* Makes spare leaves; large pieces of memory do not come and go with them. */
+static bool spares_make(struct heap_map *map)
+{
+    size_t leaf = map->sized ? 2 * HEAP_LEAF_SLOTS : HEAP_LEAF_SLOTS;
+    struct heap_slab *slab = calloc(1, sizeof *slab + SLAB_LEAVES * leaf * sizeof *slab->words);
+    if (!slab)
+        return false;
+    slab->next = map->slabs;
+    map->slabs = slab;
+    for (size_t i = SLAB_LEAVES; i-- > 0;) {
+        slab->words[i * leaf] = (uintptr_t)map->spare;
+        map->spare = &slab->words[i * leaf];
+    }
+    return true;
+}
 
 /* A table of so many places with the leaves that there are. */
 static bool leaves_move(struct heap_map *map, size_t room)
@@ -14,9 +35,9 @@ static bool leaves_move(struct heap_map *map, size_t room)
     struct heap_map moved = {.leaves = calloc(room, sizeof *moved.leaves), .room = room};
     if (!moved.leaves)
         return false;
-    for (const struct heap_leaf *l = map->leaves; l < map->leaves + map->room; l++)
-        if (l->slots)
-            *heap_map_place(&moved, l->key) = *l;
+    for (size_t i = 0; i < map->room; i++)
+        if (map->leaves[i].slots)
+            *heap_map_place(&moved, map->leaves[i].key) = map->leaves[i];
     free(map->leaves);
     map->leaves = moved.leaves;
     map->room = room;
@@ -28,9 +49,11 @@ uint64_t *heap_map_add(struct heap_map *map, uint64_t address)
     if (2 * (map->used + 1) > map->room &&
         !leaves_move(map, map->room ? 2 * map->room : FIRST_ROOM))
         return NULL;
-    uint64_t *slots = calloc(map->sized ? 2 * HEAP_LEAF_SLOTS : HEAP_LEAF_SLOTS, sizeof *slots);
-    if (!slots)
+    if (!map->spare && !spares_make(map))
         return NULL;
+    uint64_t *slots = map->spare;
+    map->spare = (uint64_t *)(uintptr_t)slots[0];
+    slots[0] = 0;
     uint64_t key = heap_map_key(address);
     struct heap_leaf *leaf = heap_map_place(map, key);
     *leaf = (struct heap_leaf){.key = key, .slots = slots};
@@ -63,7 +86,8 @@ void heap_map_trim(struct heap_map *map)
         return;
     for (const struct heap_leaf *l = map->leaves; l < map->leaves + map->room; l++) {
         if (l->slots && leaf_is_empty(l)) {
-            free(l->slots);
+            l->slots[0] = (uintptr_t)kept.spare;
+            kept.spare = l->slots;
         } else if (l->slots) {
             *heap_map_place(&kept, l->key) = *l;
             kept.used++;
@@ -97,8 +121,10 @@ uint64_t **heap_map_live(const struct heap_map *map, size_t *count)
 
 void heap_map_free(struct heap_map *map)
 {
-    for (size_t i = 0; i < map->room; i++)
-        free(map->leaves[i].slots);
+    for (struct heap_slab *slab = map->slabs, *next; slab; slab = next) {
+        next = slab->next;
+        free(slab);
+    }
     free(map->leaves);
     *map = (struct heap_map){0};
 }

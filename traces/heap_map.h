@@ -30,8 +30,11 @@ struct heap_leaf { /* of the hash table */
 struct heap_map { /* zeroed memory is an empty map */
     struct heap_leaf *leaves;
     size_t room, used; /* room: a power of two, or 0 */
-    size_t sweep_at;   /* leaves */
-    bool sized;        /* sizes are kept, too; set before the first object */
+    uint64_t
+        *spare; /* leaves that are not in use, each with the next one's address in its first slot */
+    struct heap_slab *slabs; /* what leaves are cut from */
+    size_t sweep_at;         /* leaves */
+    bool sized;              /* sizes are kept, too; set before the first object */
 };
 
 static inline uint64_t heap_map_key(uint64_t address)

@@ -1,5 +1,6 @@
 /*
- * layout.c - the tables behind layout.h: what each op holds, and the order of the totals.
+ * layout.c - the tables behind layout.h: what each op holds, how long varints are, and the order of
+ * the totals.
  */
 #include "traces/layout.h"
 
@@ -31,6 +32,11 @@ const uint8_t layout_shapes[256] = {
     OP(TRACE_THREAD_END, 0),
     OP(TRACE_LIVE, 0) | MAKE,
 };
+
+#define SEVEN(extra) extra, extra, extra, extra, extra, extra, extra
+
+const uint8_t layout_extra[64] = {SEVEN(0), SEVEN(1), SEVEN(2), SEVEN(3), SEVEN(4),
+                                  SEVEN(5), SEVEN(6), SEVEN(7), SEVEN(8), 8};
 
 static const size_t totals_order[TOTALS_FIXED] = {
     offsetof(struct trace_totals, records),

@@ -168,11 +168,12 @@ static inline void store16(void *p, uint16_t value)
     memcpy(p, &value, sizeof value);
 }
 
-/* How many bytes follow the first one of a value's varint. */
+/* How many bytes follow the first one of a varint, by the number of the value's highest bit. */
+extern const uint8_t layout_extra[64];
+
 static inline unsigned varint_extra(uint64_t value)
 {
-    unsigned extra = (unsigned)(63 - __builtin_clzll(value | 1)) / 7;
-    return extra > 7 ? 8 : extra;
+    return layout_extra[63 ^ __builtin_clzll(value | 1)];
 }
 
 /* Writes a varint, touching LAYOUT_VARINT_BYTES bytes at p; returns how many of them it takes. */

@@ -14,6 +14,10 @@ void live_table_free(struct live_table *t)
 {
     for (uint64_t i = 0; i < t->held_count; i++)
         free(t->pages[t->held[i]].values);
+    for (uint64_t *spare = t->spare, *next; spare; spare = next) {
+        next = (uint64_t *)(uintptr_t)spare[0];
+        free(spare);
+    }
     free(t->held);
     free(t->pages);
     free(t->elders);
@@ -89,7 +93,8 @@ static bool page_give_up(struct live_table *t, uint64_t number)
         t->elder_count++;
         left--;
     }
-    free(page->values);
+    page->values[0] = (uintptr_t)t->spare; /* memory that comes and goes is faulted in anew */
+    t->spare = page->values;
     page->values = NULL;
     return true;
 }
@@ -118,9 +123,13 @@ bool live_table_grow(struct live_table *t)
     void *held = t->held_count < t->held_room ? t->held
                                               : table_grow(t->held, &t->held_room, sizeof *t->held);
     t->held = held ? held : t->held;
-    uint64_t *values = pages && held ? malloc(LIVE_PAGE * sizeof *values) : NULL;
-    if (!values)
+    uint64_t *values = t->spare;
+    if (pages && held && !values)
+        values = malloc(LIVE_PAGE * sizeof *values);
+    if (!pages || !held || !values)
         return false;
+    if (t->spare)
+        t->spare = (uint64_t *)(uintptr_t)values[0];
     t->pages[number] = (struct live_page){.values = values};
     t->held[t->held_count++] = number;
     return true;

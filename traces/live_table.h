@@ -35,6 +35,8 @@ struct live_table { /* zeroed memory is an empty one */
     size_t pages_room;
     uint64_t *held; /* the pages with values, rising */
     size_t held_count, held_room;
+    uint64_t
+        *spare; /* values of pages that were given up, each with the next one's address in front */
     uint64_t sweep_at; /* look for pages to give up when so many are held */
     struct live_elder *elders;
     uint64_t elder_count, elder_room; /* room: 0 or a power of two */

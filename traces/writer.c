@@ -423,7 +423,10 @@ static size_t plain_put(struct trace_writer *w, const struct trace_op *ops, size
         }
         *to.code++ = layout_code(op);
         to.clock += varint_put(to.clock, zigzag(op->clock_ns - clock));
-        to.site += varint_put(to.site, op->site);
+        if (op->site)
+            to.site += varint_put(to.site, op->site);
+        else
+            *to.site++ = 0;
         clock = op->clock_ns;
         clocks |= clock;
         sites |= op->site;

@@ -49,14 +49,14 @@ static void same_bytes(void **state)
 {
     static const size_t counts[] = {0,
                                     1,
-                                    FEED_BATCH - 1,
-                                    FEED_BATCH,
-                                    FEED_BATCH + 1,
-                                    2 * FEED_BATCH,
-                                    2 * FEED_BATCH + 1,
-                                    5 * FEED_BATCH + 77};
+                                    FEED_ALONE - 1,
+                                    FEED_ALONE,
+                                    FEED_ALONE + 1,
+                                    FEED_ALONE + FEED_BATCH,
+                                    FEED_ALONE + FEED_BATCH + 1,
+                                    FEED_ALONE + 2 * FEED_BATCH + 77};
     (void)state;
-    struct trace_op *ops = trace_maker_ops(7, 6 * FEED_BATCH, MAKER_ALL);
+    struct trace_op *ops = trace_maker_ops(7, 3 * FEED_BATCH, MAKER_ALL);
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         struct error err;
         bool failed;
@@ -102,7 +102,7 @@ static struct image fed_with_sites(size_t count, bool apart)
 
 static void sites_on_the_way(void **state)
 {
-    static const size_t counts[] = {1, FEED_BATCH - 1, 2 * FEED_BATCH, 7 * FEED_BATCH + 77};
+    static const size_t counts[] = {1, FEED_ALONE, FEED_ALONE + FEED_BATCH, 3 * FEED_BATCH + 77};
     (void)state;
     for (size_t i = 0; i < 2 * sizeof counts / sizeof *counts; i++) {
         struct error err;
@@ -129,9 +129,9 @@ static void sites_on_the_way(void **state)
 
 static void refused_op(void **state)
 {
-    static const size_t places[] = {0, FEED_BATCH, 3 * FEED_BATCH, 6 * FEED_BATCH - 1};
+    static const size_t places[] = {0, FEED_ALONE, FEED_ALONE + FEED_BATCH, 3 * FEED_BATCH - 1};
     (void)state;
-    struct trace_op *ops = trace_maker_ops(8, 6 * FEED_BATCH, MAKER_ALL);
+    struct trace_op *ops = trace_maker_ops(8, 3 * FEED_BATCH, MAKER_ALL);
     for (size_t i = 0; i < sizeof places / sizeof *places; i++)
         for (int apart = 0; apart < 2; apart++) {
             struct error err = {""};
@@ -140,7 +140,7 @@ static void refused_op(void **state)
             char record[32];
             ops[places[i]] =
                 (struct trace_op){.kind = TRACE_FREE, .object = 1 << 30, .scope = TRACE_NO_SCOPE};
-            fed(ops, 6 * FEED_BATCH, apart, &failed, &err);
+            fed(ops, 3 * FEED_BATCH, apart, &failed, &err);
             ops[places[i]] = kept;
             snprintf(record, sizeof record, "record %zu: object", places[i]);
             assert_true(failed);

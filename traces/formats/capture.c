@@ -112,7 +112,7 @@ static int put_refused(struct conversion *c, const struct error *why)
                      why->text);
 }
 
-static int put_slot(struct conversion *c)
+static inline int put_slot(struct conversion *c)
 {
     struct error why;
     return trace_feed_put(&c->feed, &why) ? put_refused(c, &why) : 0;
@@ -425,6 +425,45 @@ static bool is_live(void *conversion, uint64_t address)
     return heap_map_has(&((struct conversion *)conversion)->live, address);
 }
 
+/* Where the next op is written, with what all of this event's thread have. */
+static inline struct trace_op *plain_slot(struct conversion *c, const struct thread *t,
+                                          unsigned kind)
+{
+    struct trace_op *to = trace_feed_slot(&c->feed);
+    to->kind = (uint8_t)kind;
+    to->flags = to->align_log2 = 0;
+    to->thread = (uint32_t)t->number;
+    to->scope = TRACE_NO_SCOPE;
+    to->clock_ns = c->clock;
+    return to;
+}
+
+/* What nearly all events are, in short: an alloc where nothing lives, or a free of what does. False:
+ * nothing has been done, it is an event for convert_event(). */
+static inline bool plain_convert(struct conversion *c, const struct thread *t,
+                                 const struct capture_event *e, uint64_t *slot)
+{
+    struct trace_op *to;
+    if (!c->out || t->number == NO_NUMBER || c->live.sized || e->flags)
+        return false;
+    if (e->kind <= CAPTURE_CALLOC && *slot == 0 && e->size <= TRACE_MAX_SIZE) {
+        to = plain_slot(c, t, e->kind == CAPTURE_ALLOC ? TRACE_ALLOC : TRACE_CALLOC);
+        site_follow(c, e);
+        to->object = c->objects++;
+        to->size = e->size;
+        to->site = c->site;
+        *slot = c->objects;
+        return true;
+    }
+    if (e->kind != CAPTURE_FREE || *slot == 0)
+        return false;
+    to = plain_slot(c, t, TRACE_FREE);
+    to->object = *slot - 1;
+    to->size = to->site = 0;
+    *slot = 0;
+    return true;
+}
+
 /* Converts at most CAPTURE_RUN events. Their slots are looked for beforehand, and asked for from
  * memory. */
 static int convert_some(struct conversion *c, const struct capture_event *events, size_t count)
@@ -440,7 +479,8 @@ static int convert_some(struct conversion *c, const struct capture_event *events
         const struct capture_event *e = &events[i];
         c->position++;
         clock_follow(c, e);
-        if (convert_event(c, &c->threads[e->thread], e, slots[i]))
+        struct thread *t = &c->threads[e->thread];
+        if (plain_convert(c, t, e, slots[i]) ? put_slot(c) : convert_event(c, t, e, slots[i]))
             return -1;
     }
     return 0;
