@@ -16,8 +16,6 @@
 enum { EFFORT_AN_EVENT = 256, EFFORT_AT_FIRST = 1 << 28 };
 
 struct capture_place {
-    uint64_t address;
-    uint32_t event;       /* while sorting */
     uint32_t slot;        /* of the event's address; events of one address share it */
     uint32_t lane;        /* the lane chosen at this depth, by its index */
     uint32_t begin, next; /* by a lane's index: its first event, and the one at hand */
@@ -61,54 +59,52 @@ static bool group_reserve(struct capture_group *g, size_t count)
     void *places = realloc(g->places, (room + 1) * sizeof *g->places);
     if (places)
         g->places = places;
-    if (sorted && places)
+    void *table = realloc(g->table, 4 * room * sizeof *g->table);
+    if (table)
+        g->table = table;
+    if (sorted && places && table)
         g->room = room;
-    return sorted && places;
+    return sorted && places && table;
 }
 
 void capture_group_free(struct capture_group *g)
 {
     free(g->sorted);
     free(g->places);
+    free(g->table);
     *g = (struct capture_group){0};
 }
 
-static int address_compare(const void *a, const void *b)
+/* Where the address stands in the table, or the free place where it would. */
+static uint32_t *table_place(const struct capture_group *g, size_t mask, uint64_t address)
 {
-    const struct capture_place *x = a, *y = b;
-    return (x->address > y->address) - (x->address < y->address);
+    size_t i = (size_t)((address >> CAPTURE_GRAIN) * UINT64_C(0x9e3779b97f4a7c15) >> 32) & mask;
+    while (g->table[i] && g->events[g->table[i] - 1].address != address)
+        i = (i + 1) & mask;
+    return &g->table[i];
 }
 
-/* Gives each address a slot, and looks up whether it is live. */
-static bool slots_make(struct capture_group *g, bool (*is_live)(void *arg, uint64_t address),
+/* Gives each address a slot, that of its first event, and looks up whether it is live. */
+static void slots_make(struct capture_group *g, bool (*is_live)(void *arg, uint64_t address),
                        void *arg)
 {
     struct capture_place *p = g->places;
-    uint32_t *slots = malloc(g->count * sizeof *slots);
-    if (!slots)
-        return false;
-    for (size_t i = 0; i < g->count; i++)
-        p[i] = (struct capture_place){.address = g->events[i].address, .event = (uint32_t)i};
-    qsort(p, g->count, sizeof *p, address_compare);
-    uint32_t slot = 0;
-    for (size_t i = 0; i < g->count; i++) {
-        if (i == 0 || p[i].address != p[i - 1].address)
-            slot = (uint32_t)i;
-        slots[p[i].event] = slot;
-    }
-    for (size_t i = 0; i < g->count; i++) {
-        if (slots[p[i].event] == i)
-            p[i].live = p[i].address && is_live(arg, p[i].address);
-    }
-    for (size_t i = 0; i < g->count; i++) {
-        enum effect effect = effect_of(&g->events[i]);
-        p[i].slot = slots[i];
-        p[slots[i]].given += effect == GIVES ? 1 : effect == RELEASES ? -1 : 0;
+    size_t mask = 1;
+    while (mask < 2 * g->count)
+        mask = 2 * mask + 1;
+    memset(g->table, 0, (mask + 1) * sizeof *g->table);
+    for (uint32_t i = 0; i < g->count; i++) {
+        const struct capture_event *e = &g->events[i];
+        uint32_t *first = table_place(g, mask, e->address);
+        bool is_first = *first == 0;
+        p[i] = (struct capture_place){.live = is_first && e->address && is_live(arg, e->address)};
+        *first = is_first ? i + 1 : *first;
+        p[i].slot = *first - 1;
+        enum effect effect = effect_of(e);
+        p[p[i].slot].given += effect == GIVES ? 1 : effect == RELEASES ? -1 : 0;
     }
     for (size_t i = 0; i < g->count; i++)
         p[i].odd = p[i].given + p[i].live < 0 || p[i].given + p[i].live > 1;
-    free(slots);
-    return true;
 }
 
 /* How many events cannot come as they lie, of those on which the order has a condition. */
@@ -218,8 +214,9 @@ bool capture_group_order(struct capture_group *g, struct capture_event *events, 
         return true;
     g->events = events;
     g->count = count;
-    if (!group_reserve(g, count) || !slots_make(g, is_live, arg))
+    if (!group_reserve(g, count))
         return false;
+    slots_make(g, is_live, arg);
     size_t impossible = misplaced(g);
     uint32_t lanes = lanes_make(g), after = 0;
     uint64_t clock = 0;

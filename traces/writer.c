@@ -386,22 +386,32 @@ static void columns_end_at(struct trace_writer *w, const struct ends *at)
     columns[LAYOUT_SITE].used = (size_t)(at->site - columns[LAYOUT_SITE].data);
 }
 
-static bool is_plain(const struct trace_op *op, uint32_t thread)
+/* The thread has begun and not ended, and there is nothing in the op that few have. */
+static inline bool is_plain(const struct trace_writer *w, const struct trace_op *op)
 {
-    return op->thread == thread && op->scope == TRACE_NO_SCOPE && op->align_log2 == 0;
+    return op->scope == TRACE_NO_SCOPE && op->align_log2 == 0 &&
+           (op->thread == w->run_thread ||
+            (op->thread < w->rules.totals.threads && !w->rules.threads[op->thread].ended));
 }
 
-/* Puts ops of the thread whose turn it is, up to one that is not plain (see rules.h) or the block's
- * last; how many. */
+/* The op is one of another thread than the one before. */
+static void run_begin(struct trace_writer *w, uint32_t thread, size_t records)
+{
+    w->run += (uint32_t)records;
+    run_end(w);
+    w->run_thread = thread;
+    w->run = 0;
+}
+
+/* Puts ops up to one that is not plain (see rules.h) or the block's last; how many. The block has some
+ * already, the last of them by a thread that has not ended. */
 static size_t plain_put(struct trace_writer *w, const struct trace_op *ops, size_t count)
 {
-    if (w->broken || w->run == 0 || w->rules.threads[w->run_thread].ended)
-        return 0;
     struct trace_totals totals = w->rules.totals;
     struct ends to = columns_ends(w);
     uint64_t clock = w->clock, reference = w->reference, clocks = 0, sites = 0;
-    size_t room = LAYOUT_BLOCK_RECORDS - 1 - w->records, n = 0;
-    for (room = room < count ? room : count; n < room && is_plain(&ops[n], w->run_thread); n++) {
+    size_t room = LAYOUT_BLOCK_RECORDS - 1 - w->records, n = 0, counted = 0;
+    for (room = room < count ? room : count; n < room && is_plain(w, &ops[n]); n++) {
         const struct trace_op *op = &ops[n];
         __builtin_prefetch(&op[FAR_AHEAD]);
         if (n + AHEAD < room)
@@ -421,6 +431,10 @@ static size_t plain_put(struct trace_writer *w, const struct trace_op *ops, size
         } else {
             break;
         }
+        if (op->thread != w->run_thread) {
+            run_begin(w, op->thread, n - counted);
+            counted = n;
+        }
         *to.code++ = layout_code(op);
         to.clock += varint_put(to.clock, zigzag(op->clock_ns - clock));
         if (op->site)
@@ -437,7 +451,7 @@ static size_t plain_put(struct trace_writer *w, const struct trace_op *ops, size
     w->columns[LAYOUT_SITE].any |= sites;
     w->clock = clock;
     w->reference = reference;
-    w->run += (uint32_t)n;
+    w->run += (uint32_t)(n - counted);
     w->records += (uint32_t)n;
     return n;
 }
@@ -446,7 +460,8 @@ int trace_put_all(struct trace_writer *w, const struct trace_op *ops, size_t cou
                   struct error *err)
 {
     for (size_t i = 0; i < count;) {
-        i += plain_put(w, ops + i, count - i);
+        if (!w->broken && w->records && !w->rules.threads[w->run_thread].ended)
+            i += plain_put(w, ops + i, count - i);
         if (i < count && trace_put(w, &ops[i++], err))
             return -1;
     }
