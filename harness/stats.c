@@ -202,11 +202,11 @@ static unsigned long signed_rank_cut(unsigned count)
     return cut;
 }
 
-/* How many of the values from `first` on are tied with it. */
+/* How many of the values from `first` on, which rise in size, are tied with it. */
 static unsigned tie_length(const double *values, unsigned count, unsigned first)
 {
     unsigned last = first;
-    while (last + 1 < count && fabs(values[last + 1]) == fabs(values[first]))
+    while (last + 1 < count && fabs(values[last + 1]) - fabs(values[first]) <= STATS_TIE)
         last++;
     return last + 1 - first;
 }
@@ -216,7 +216,7 @@ struct stats_test stats_signed_rank(double *differences, unsigned count)
     unsigned zeros = 0, sum = 0;
     double above = 0, squares = 0; /* doubled ranks of those above 0; their squares, of all */
     qsort(differences, count, sizeof *differences, size_order);
-    while (zeros < count && differences[zeros] == 0)
+    while (zeros < count && fabs(differences[zeros]) <= STATS_TIE)
         zeros++;
     double *d = differences + zeros;
     unsigned n = count - zeros;

@@ -21,6 +21,10 @@
 #define STATS_ALPHA             0.05
 #define STATS_SIGNED_RANK_EXACT 200 /* differences that are not 0: exact up to so many */
 #define STATS_RANK_SUM_EXACT    100 /* values of both samples together: exact up to so many */
+#define STATS_TIE               1e-6
+/* Paired differences whose sizes are not further apart are tied, and such of no greater size are 0.
+ * They are logarithms of ratios of times, which are whole ticks of a clock: 30/20 and 60/40 are one
+ * ratio, and their logarithms differ, by what each process found a tick to last. */
 
 struct stats_interval {
     double estimate;

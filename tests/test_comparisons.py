@@ -36,10 +36,21 @@ def logs(values, of, base):
     return [math.log(values[of][b] / values[base][b]) for b in blocks if values[of][b] > 0 and values[base][b] > 0]
 
 
+def grouped(values):
+    """The values, each as the least one of those within a millionth: times are whole ticks, so equal ratios are frequent, and
+    six decimals of the times and of a tick's length make them differ by less."""
+    firsts, found = [], {}
+    for value in sorted(values):
+        if not firsts or value - firsts[-1] > 1e-6:
+            firsts.append(value)
+        found[value] = firsts[-1]
+    return [found[value] for value in values]
+
+
 def signed_rank(differences):
     """Exact, with ties and without zeros, by enumeration."""
-    d = [x for x in differences if x]
-    ranks = scipy.stats.rankdata([abs(x) for x in d])
+    d = [x for x in differences if abs(x) > 1e-6]
+    ranks = scipy.stats.rankdata(grouped([abs(x) for x in d]))
     every = [sum(r for r, s in zip(ranks, signs) if s) for signs in itertools.product((0, 1), repeat=len(d))]
     mine = sum(r for r, x in zip(ranks, d) if x > 0)
     low, high = (sum(v <= mine + 1e-9 for v in every), sum(v >= mine - 1e-9 for v in every))

@@ -92,6 +92,13 @@ class Stats(unittest.TestCase):
                 self.assertTrue(got.exact)
                 self.assertAlmostEqual(got.p, signed_rank_brute(values), places=12, msg=str(values))
 
+    def test_equal_ratios_of_ticks_are_ties(self):
+        half, third = [math.log(30 / 20), math.log(60.00001 / 40)], [math.log(40 / 30), math.log(80) - math.log(60)]
+        values = [*half, -half[1], *third, -third[0], math.log(50.00001 / 50)]
+        got = call(self.library.stats_signed_rank, values).p
+        self.assertAlmostEqual(got, signed_rank_brute([2, 2, -2, 1, 1, -1, 0]), places=12)
+        self.assertNotAlmostEqual(got, signed_rank_brute([2.1, 2, -2.2, 1.1, 1, -1.2, 1e-3]), places=12)
+
     def test_signed_rank_against_scipy(self):
         for count in list(range(6, 51, 4)):
             values = self.values(count, shift=self.random.choice((0.0, 0.3, 1.0)))
@@ -138,7 +145,7 @@ class Stats(unittest.TestCase):
         for count in (6, 10, 25):
             values = self.values(count)
             got = call(self.library.stats_shift, values)
-            for end, inward in ((got.low, 1e-9), (got.high, -1e-9)):
+            for end, inward in ((got.low, 1e-4), (got.high, -1e-4)):
                 within = call(self.library.stats_signed_rank, [v - end - inward for v in values]).p
                 beyond = call(self.library.stats_signed_rank, [v - end + inward for v in values]).p
                 self.assertTrue(beyond <= 0.05 < within, (count, beyond, within))
@@ -180,7 +187,7 @@ class Stats(unittest.TestCase):
             if got.bounded and a % 2 == 0:  # untied: what the test keeps, by scipy's exact p
                 if a + b > 100:
                     continue
-                for end, inward in ((got.low, 1e-9), (got.high, -1e-9)):
+                for end, inward in ((got.low, 1e-4), (got.high, -1e-4)):
                     within, beyond = (scipy.stats.mannwhitneyu(x, [v - end - step for v in y], method="exact").pvalue
                                       for step in (inward, -inward))
                     self.assertTrue(beyond <= 0.05 < within, (a, b, beyond, within))
