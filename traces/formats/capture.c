@@ -709,8 +709,8 @@ static const char *clock_source(const struct conversion *c)
         return "none";
     if (h->each)
         return h->by_counter ? "tsc, each call" : "monotonic, each call";
-    return h->by_counter ? "tsc, each 16th call or microsecond"
-                         : "monotonic, each 16th call or microsecond";
+    return h->by_counter ? "tsc, each 32nd call or microsecond"
+                         : "monotonic, each 32nd call or microsecond";
 }
 
 /* Those of the first threads, if there are too many for a trace. */

@@ -121,7 +121,7 @@ enum {
 #define CAPTURE_NAME_BYTES    64
 #define CAPTURE_COMMAND_BYTES 32768
 #define CAPTURE_RECORDER      "alloclab-record 3"
-#define CAPTURE_GROUP         16      /* most records of a lane between two moves of the clock */
+#define CAPTURE_GROUP         32      /* most records of a lane between two moves of the clock */
 #define CAPTURE_SLOW_PER_S    1000000 /* records that are rarer than that are timed one by one */
 
 enum capture_sites { CAPTURE_SITES_NO, CAPTURE_SITES_CALLER, CAPTURE_SITES_STACK };

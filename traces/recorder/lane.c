@@ -68,9 +68,10 @@ static uint64_t clock_raise(uint64_t now)
     return seen < now ? now : seen;
 }
 
-/* The next one after a group of records that takes about CAPTURE_GROUP_NS: a thread that makes few
- * pays for the time of each, one that makes many for that of every 16th. */
-uint64_t lane_clock_move(struct lane *l)
+/* Sets the clock to the time; the stamp is that. The next move comes after a group of records that
+ * takes about CAPTURE_GROUP us: a thread that makes few pays for the time of each, one that makes
+ * many for that of every CAPTURE_GROUPth. */
+static uint64_t clock_move(struct lane *l)
 {
     uint64_t now = clock_raise(ticks_now()), since = now - l->moved;
     l->moved = now;
@@ -78,7 +79,6 @@ uint64_t lane_clock_move(struct lane *l)
         l->group = 1;
     else if (l->group < CAPTURE_GROUP)
         l->group *= 2;
-    l->left = l->group;
     return now;
 }
 
@@ -91,27 +91,51 @@ struct capture_time lane_time(void)
 
 /* ---- records ---- */
 
-void lane_write_long(struct lane *l, const struct record *r, uint64_t stamp, uint32_t at)
+__attribute__((noinline, cold)) static void lane_write_long(struct lane *l, const struct record *r,
+                                                            uint64_t since, uint32_t at)
 {
-    uint64_t *words = (uint64_t *)(l->chunk + 1), since = stamp - l->stamp;
+    uint64_t *words = (uint64_t *)(l->chunk + 1);
     bool soon = since >> CAPTURE_STAMP_BITS == 0 && r->address == 0 && r->flags == 0;
     if (soon && r->kind == CAPTURE_FREE) {
-        lane_commit(l, at, CAPTURE_FREE_NULL | since << CAPTURE_KIND_BITS, stamp);
+        lane_commit(l, at, CAPTURE_FREE_NULL | since << CAPTURE_KIND_BITS);
         return;
     }
     if (soon && r->kind == CAPTURE_REALLOC_BEGIN && r->size >> (64 - CAPTURE_NULL_AT) == 0) {
         lane_commit(l, at,
-                    CAPTURE_REALLOC_NULL | since << CAPTURE_KIND_BITS | r->size << CAPTURE_NULL_AT,
-                    stamp);
+                    CAPTURE_REALLOC_NULL | since << CAPTURE_KIND_BITS | r->size << CAPTURE_NULL_AT);
         return;
     }
     words[at] = CAPTURE_LONG | (uint64_t)r->kind << 4 | (uint64_t)r->flags << 12 |
                 (uint64_t)r->align_log2 << 20;
-    words[at + 1] = stamp;
+    words[at + 1] = l->stamp;
     words[at + 2] = r->address;
     if (capture_is_memory(r->kind) && r->address)
         l->address[r->address >> 45 & 1] = r->address & ~UINT64_C(15);
-    lane_commit(l, at + 3, r->size, stamp);
+    lane_commit(l, at + 3, r->size);
+}
+
+/* So many records fit into the lane before one has to move the clock on. */
+static void lane_due(struct lane *l, uint32_t records)
+{
+    l->due = l->used + records;
+    l->stop = l->due < LANE_LIMIT ? l->due : LANE_LIMIT;
+}
+
+/* One record into a lane that is ours and has room. Marks have a time of their own. */
+static void lane_write(struct lane *l, const struct record *r, const struct frame *frame)
+{
+    uint32_t ahead = capture_is_memory(r->kind) ? l->due - l->used : 0;
+    uint32_t at = frame ? site_put(l, frame) : 0;
+    uint64_t word, stamp = ahead ? stamp_read() : clock_move(l), since = stamp - l->stamp;
+    at += l->used;
+    l->stamp = stamp;
+    if (lane_short(l, *r, &word) && since >> CAPTURE_STAMP_BITS == 0) {
+        l->address[r->address >> 45 & 1] = r->address;
+        lane_commit(l, at, word | since << CAPTURE_KIND_BITS);
+    } else {
+        lane_write_long(l, r, since, at);
+    }
+    lane_due(l, (ahead ? ahead : l->group) - 1);
 }
 
 /* ---- rooms ---- */
@@ -132,7 +156,9 @@ static bool lane_empty(struct lane *l)
     l->chunk->stamp = l->stamp;
     l->chunk->address[0] = l->address[0];
     l->chunk->address[1] = l->address[1];
+    uint32_t ahead = l->due - l->used;
     l->used = 0;
+    lane_due(l, ahead);
     return true;
 }
 
@@ -169,14 +195,15 @@ static bool lane_begin(struct lane *l)
     l->address[0] = l->address[1] = 0;
     struct capture_time now = lane_time();
     l->stamp = l->moved = now.stamp;
-    l->group = l->left = 1;
+    l->group = 1;
+    lane_due(l, 0);
     l->chunk->lane = l->id;
     l->chunk->thread = l->thread;
     l->chunk->sequence = 0;
     l->chunk->stamp = l->stamp;
     l->chunk->address[0] = l->chunk->address[1] = 0;
     site_lane_begins(l);
-    atomic_store(&l->guard->limit, LANE_LIMIT);
+    atomic_store(&l->guard->open, UINT32_MAX);
     return true;
 }
 
@@ -305,9 +332,9 @@ void lanes_forget(void)
 /* ---- the slow ways ---- */
 
 /* Into this lane, or where a put into it was interrupted, into an inner one. */
-static void put_somewhere(struct lane *l, struct record r, const struct frame *frame)
+static void put_somewhere(struct lane *l, const struct record *r, const struct frame *frame)
 {
-    while (atomic_load(&l->guard->limit) == 0) {
+    while (atomic_load(&l->guard->open) == 0) {
         if (!l->inner)
             l->inner = lane_acquire();
         if (!l->inner) {
@@ -316,19 +343,19 @@ static void put_somewhere(struct lane *l, struct record r, const struct frame *f
         }
         l = l->inner;
     }
-    uint32_t limit = atomic_exchange(&l->guard->limit, 0);
-    if (l->used >= limit && !lane_empty(l)) {
+    atomic_store(&l->guard->open, 0);
+    if (l->used >= LANE_LIMIT && !lane_empty(l)) {
         sink_lost(l->stamp);
         return;
     }
     lane_write(l, r, frame);
-    atomic_store(&l->guard->limit, limit);
+    atomic_store(&l->guard->open, UINT32_MAX);
 }
 
-static void put_blocked(uint32_t limit, struct record r, const struct frame *frame)
+static void put_blocked(uint32_t open, const struct record *r, const struct frame *frame)
 {
-    if (limit != 0)
-        atomic_store(&self.lane->guard->limit, limit); /* nobody comes between */
+    if (open != 0)
+        atomic_store(&self.lane->guard->open, open); /* nobody comes between */
     else if (!sink_ready())
         return;
     if (self.lane == &no_lane) {
@@ -342,7 +369,8 @@ static void put_blocked(uint32_t limit, struct record r, const struct frame *fra
     put_somewhere(self.lane, r, frame);
 }
 
-void lane_put_slow(uint32_t limit, struct record r, const struct frame *frame)
+__attribute__((noinline, cold)) static void put_slow(uint32_t open, const struct record *r,
+                                                     const struct frame *frame)
 {
     int error = errno;
     sigset_t before;
@@ -350,10 +378,31 @@ void lane_put_slow(uint32_t limit, struct record r, const struct frame *frame)
         sink_lost(0);
     } else {
         signals_block(&before);
-        put_blocked(limit, r, frame);
+        put_blocked(open, r, frame);
         signals_restore(&before);
     }
     errno = error;
+}
+
+uint64_t lane_put_rest(uint32_t packed, uint64_t address, uint64_t size, const struct frame *frame)
+{
+    struct record r = {.kind = packed & UINT8_MAX,
+                       .flags = packed >> 8 & UINT8_MAX,
+                       .align_log2 = (uint8_t)(packed >> 16),
+                       .address = address,
+                       .size = size};
+    struct lane *l = self.lane;
+    uint32_t open = atomic_load_explicit(&l->guard->open, memory_order_relaxed);
+    atomic_store_explicit(&l->guard->open, 0, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+    if (UNLIKELY(l->used >= (LANE_LIMIT & open))) {
+        put_slow(open, &r, frame);
+        return address;
+    }
+    lane_write(l, &r, frame);
+    atomic_signal_fence(memory_order_seq_cst);
+    atomic_store_explicit(&l->guard->open, open, memory_order_relaxed);
+    return address;
 }
 
 uint64_t lane_cost(void)
@@ -363,15 +412,18 @@ uint64_t lane_cost(void)
         struct capture_chunk head;
         uint64_t words[RECORDS * CAPTURE_LONG_WORDS];
     } room = {0};
-    struct lane l = {.chunk = &room.head, .group = 1, .left = 1};
+    struct guard guard = {.open = UINT32_MAX};
+    struct lane l = {.guard = &guard, .chunk = &room.head, .group = 1};
     uint64_t least = UINT64_MAX;
     for (int round = 0; round < ROUNDS; round++) {
         l.used = 0;
+        lane_due(&l, 0);
         uint64_t before = ns_now();
-        for (uint64_t i = 0; i < RECORDS; i++)
-            lane_write(&l,
-                       (struct record){.kind = CAPTURE_ALLOC, .address = 4096 + i * 32, .size = i},
-                       NULL);
+        for (uint64_t i = 0; i < RECORDS; i++) {
+            struct record r = {.kind = CAPTURE_ALLOC, .address = 4096 + i * 32, .size = i};
+            if (!lane_put_short(&l, r))
+                lane_write(&l, &r, NULL);
+        }
         uint64_t ns = ns_now() - before;
         least = ns < least ? ns : least;
     }

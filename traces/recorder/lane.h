@@ -4,10 +4,15 @@
  * are stored and counted, so that a killed process loses nothing; capture.h has the bytes.
  *
  * A put takes the lane away from the guard first, and gives it back last. Who comes meanwhile, a
- * signal handler in the same thread, finds a limit of 0 and takes the slow way, to an inner lane.
- * In a forked child all limits are 0 too, because guards lie on pages that the kernel wipes: so the
+ * signal handler in the same thread, finds the lane shut and takes the slow way, to an inner lane.
+ * In a forked child all are shut too, because guards lie on pages that the kernel wipes: so the
  * child's first put of any thread takes the slow way, which opens a capture of its own. A put is
  * thus ready for everything at the price of one comparison.
+ *
+ * The short way is for records of one word with the last one's stamp that find nothing else to do:
+ * the same comparison says that the room is not full and the clock not due, since both are places in
+ * the room. It calls nothing, so that who takes it saves few registers; all the rest is
+ * lane_put_rest()'s.
  *
  * Stamps are read from one word that all threads share, and that whoever has made a few records
  * sets to the time. So a stamp costs a load: reading a processor's time stamp counter stops many
@@ -30,7 +35,7 @@
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
 struct guard {
-    _Alignas(64) _Atomic uint32_t limit; /* words; 0: not now */
+    _Alignas(64) _Atomic uint32_t open; /* UINT32_MAX, or 0: not now */
 };
 
 struct lane {
@@ -38,7 +43,8 @@ struct lane {
     struct capture_chunk *chunk; /* its room; NULL: none yet */
     uint64_t stamp, address[2];  /* of the last record */
     uint32_t used;               /* words */
-    uint32_t left;               /* records until it moves the clock on */
+    uint32_t stop; /* short records begin before it: of `due` and LANE_LIMIT the least */
+    uint32_t due;  /* the record that begins here moves the clock on */
     uint32_t id, thread, sequence;
     uint32_t group; /* records between two moves of the clock */
     uint64_t moved; /* to where, last */
@@ -69,33 +75,20 @@ enum {
 extern _Thread_local struct self self;
 extern _Atomic uint64_t lane_clock;
 
-/* Sets the clock to the time; the stamp is that. */
-__attribute__((noinline)) uint64_t lane_clock_move(struct lane *lane);
-
-/* The put could not have the lane, or found `limit` words used. Keeps errno. */
-__attribute__((noinline, cold)) void lane_put_slow(uint32_t limit, struct record r,
-                                                   const struct frame *frame);
-/* The record in its long form. */
-__attribute__((noinline, cold)) void lane_write_long(struct lane *l, const struct record *r,
-                                                     uint64_t stamp, uint32_t at);
-
-static inline uint64_t stamp_now(struct lane *lane)
+static inline uint64_t stamp_read(void)
 {
-    if (UNLIKELY(--lane->left == 0))
-        return lane_clock_move(lane);
     atomic_thread_fence(memory_order_acquire); /* after what the call has read; free on x86-64 */
     return atomic_load_explicit(&lane_clock, memory_order_acquire);
 }
 
 /* Stores one word and what it leaves behind, and counts it: the compiler keeps this order. */
-static inline void lane_commit(struct lane *l, uint32_t at, uint64_t word, uint64_t stamp)
+static inline void lane_commit(struct lane *l, uint32_t at, uint64_t word)
 {
-    uint64_t *words = (uint64_t *)(l->chunk + 1);
-    words[at] = word;
-    l->stamp = stamp;
+    struct capture_chunk *chunk = l->chunk;
+    ((uint64_t *)(chunk + 1))[at] = word;
     l->used = at + 1;
     atomic_signal_fence(memory_order_release);
-    __atomic_store_n(&l->chunk->words, at + 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&chunk->words, at + 1, __ATOMIC_RELAXED);
 }
 
 /* Makes room for so many words before a put, which finds its own too. False: there is none. */
@@ -108,50 +101,71 @@ static inline void lane_count(struct lane *l, uint32_t used)
     __atomic_store_n(&l->chunk->words, used, __ATOMIC_RELEASE);
 }
 
-/* One record into a lane that is ours and has room. Inlined, so that a kind that is known leaves
- * only its own form. */
-static inline __attribute__((always_inline)) void lane_write(struct lane *l, const struct record r,
-                                                             const struct frame *frame)
+/* A distance in the unit of addresses; what is no multiple of that is out of reach. */
+static inline uint64_t grains(uint64_t bytes)
 {
-    uint32_t site_words = frame ? site_put(l, frame) : 0, at = l->used + site_words;
-    uint64_t stamp = stamp_now(l), since = stamp - l->stamp;
+    return bytes >> CAPTURE_GRAIN | bytes << (64 - CAPTURE_GRAIN);
+}
+
+/* The word of a record in its short form, if its stamp is the last one; false: it has none. Inlined,
+ * so that a kind that is known leaves only its own form. */
+static inline __attribute__((always_inline)) bool lane_short(const struct lane *l,
+                                                             const struct record r, uint64_t *word)
+{
     unsigned region = r.address >> 45 & 1;
-    uint64_t apart = r.address - l->address[region];
-    uint64_t word = r.kind | since << CAPTURE_KIND_BITS | (uint64_t)region << CAPTURE_REGION_AT;
-    uint64_t over = since >> CAPTURE_STAMP_BITS | (r.address & 15) | r.flags;
+    uint64_t apart = r.address - l->address[region], over;
+    *word = r.kind | (uint64_t)region << CAPTURE_REGION_AT;
     if (r.kind == CAPTURE_FREE || r.kind == CAPTURE_REALLOC_END) {
-        over |= (apart + (UINT64_C(1) << 45)) >> 46;
-        word |= apart << (CAPTURE_FAR_AT - CAPTURE_GRAIN);
+        over = grains(apart + (UINT64_C(1) << 45)) >> 42;
+        *word |= apart << (CAPTURE_FAR_AT - CAPTURE_GRAIN);
     } else if (r.kind <= CAPTURE_FREE_SIZED) {
-        over |= (apart + (UINT64_C(1) << 29)) >> 30 | r.size >> CAPTURE_SIZE_BITS;
-        word |= apart << (CAPTURE_NEAR_AT - CAPTURE_GRAIN) | r.size << CAPTURE_SIZE_AT;
+        over = grains(apart + (UINT64_C(1) << 29)) >> 26 | r.size >> CAPTURE_SIZE_BITS;
+        *word |= apart << (CAPTURE_NEAR_AT - CAPTURE_GRAIN) | r.size << CAPTURE_SIZE_AT;
     } else {
         over = 1;
     }
-    if (UNLIKELY(over || !r.address)) {
-        const struct record rare = r; /* in memory only here */
-        lane_write_long(l, &rare, stamp, at);
-        return;
-    }
-    l->address[region] = r.address;
-    lane_commit(l, at, word, stamp);
+    return !(over | r.flags) && r.address;
 }
+
+/* The short way: false, and nothing happened, if the record has to take another one. */
+static inline __attribute__((always_inline)) bool lane_put_short(struct lane *l,
+                                                                 const struct record r)
+{
+    struct guard *guard = l->guard;
+    uint32_t open = atomic_load_explicit(&guard->open, memory_order_relaxed);
+    atomic_store_explicit(&guard->open, 0, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+    uint32_t used = l->used;
+    if (UNLIKELY(used >= (l->stop & open))) {
+        atomic_store_explicit(&guard->open, open, memory_order_relaxed);
+        return false;
+    }
+    uint64_t word;
+    bool put = stamp_read() == l->stamp && lane_short(l, r, &word);
+    if (LIKELY(put)) {
+        l->address[r.address >> 45 & 1] = r.address;
+        lane_commit(l, used, word);
+    }
+    atomic_signal_fence(memory_order_seq_cst);
+    atomic_store_explicit(&guard->open, UINT32_MAX, memory_order_relaxed);
+    return put;
+}
+
+/* What a record is, in one register. */
+static inline uint32_t lane_pack(const struct record r)
+{
+    return (uint32_t)r.kind | (uint32_t)r.flags << 8 | (uint32_t)r.align_log2 << 16;
+}
+
+/* Puts it in whatever way; the address once more, so that who yields it can end with this. */
+__attribute__((noinline)) uint64_t lane_put_rest(uint32_t packed, uint64_t address, uint64_t size,
+                                                 const struct frame *frame);
 
 static inline __attribute__((always_inline)) void lane_put(const struct record r,
                                                            const struct frame *frame)
 {
-    struct lane *l = self.lane;
-    struct guard *guard = l->guard;
-    uint32_t limit = atomic_load_explicit(&guard->limit, memory_order_relaxed);
-    atomic_store_explicit(&guard->limit, 0, memory_order_relaxed);
-    atomic_signal_fence(memory_order_seq_cst);
-    if (UNLIKELY(l->used >= limit)) {
-        lane_put_slow(limit, r, frame);
-        return;
-    }
-    lane_write(l, r, frame);
-    atomic_signal_fence(memory_order_seq_cst);
-    atomic_store_explicit(&guard->limit, limit, memory_order_relaxed);
+    if (frame || UNLIKELY(!lane_put_short(self.lane, r)))
+        lane_put_rest(lane_pack(r), r.address, r.size, frame);
 }
 
 /* ---- for the sink ---- */

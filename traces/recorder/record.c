@@ -273,17 +273,17 @@ static inline bool frees_go_aside(void)
     return false;
 }
 
-/* The short way's note_result(). */
+/* The short way's note_result(). Without a frame it calls nothing unless it ends with that. */
 static inline __attribute__((always_inline)) void *
 note_short(enum capture_kind kind, void *p, size_t size, const struct frame *frame)
 {
     call_state.inside = false;
     call_state.noted = p;
-    lane_put(
-        (struct record){
-            .kind = kind, .flags = p ? 0 : CAPTURE_FAILED, .address = (uintptr_t)p, .size = size},
-        frame);
-    return p;
+    struct record r = {.kind = kind, .address = (uintptr_t)p, .size = size};
+    if (!frame && LIKELY(lane_put_short(self.lane, r)))
+        return p;
+    r.flags = p ? 0 : CAPTURE_FAILED;
+    return (void *)lane_put_rest(lane_pack(r), r.address, size, frame);
 }
 
 /* True if a call went aside for nothing but its site: it is inside from here on, and goes on in the
@@ -537,15 +537,27 @@ static __attribute__((noinline, cold)) void free_aside(void *p, const void *call
         call_state.inside = c.was_inside;
 }
 
+/* The free has a hint, or more to do than the short way. */
+static __attribute__((noinline)) void free_rest(void *p)
+{
+    lane_put(release_of(p), NULL);
+    next.free(p);
+    call_state.inside = false;
+}
+
 RECORDER_EXPORT void free(void *p)
 {
+    const struct record r = {.kind = CAPTURE_FREE, .address = (uintptr_t)p};
     if (UNLIKELY(arena_owns(p)))
         return;
     if (UNLIKELY(frees_go_aside())) {
         free_aside(p, CALLER);
         return;
     }
-    lane_put(release_of(p), NULL);
+    if (UNLIKELY(call_state.sized_address == p || !lane_put_short(self.lane, r))) {
+        free_rest(p);
+        return;
+    }
     next.free(p);
     call_state.inside = false;
 }

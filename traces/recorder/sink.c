@@ -271,9 +271,9 @@ static struct capture_header *capture_open(const char *dir)
 
 static void put_cut(const struct lane *lane)
 {
-    sink_put((struct record){.kind = CAPTURE_CUT,
-                             .address = lane->id,
-                             .size = (uint64_t)lane->sequence << 32 | lane->used});
+    sink_mark((struct record){.kind = CAPTURE_CUT,
+                              .address = lane->id,
+                              .size = (uint64_t)lane->sequence << 32 | lane->used});
 }
 
 /* The folder and the wishes are remembered: a child must not depend on what the program did to its
@@ -412,15 +412,9 @@ bool sink_ready(void)
 
 /* ---- events ---- */
 
-void sink_put(struct record r)
-{
-    lane_put(r, NULL);
-}
-
 void sink_mark(struct record r)
 {
-    self.lane->left = 1;
-    lane_put(r, NULL);
+    lane_put_rest(lane_pack(r), r.address, r.size, NULL);
 }
 
 void sink_switch(bool on)

@@ -43,10 +43,9 @@ extern struct sink_settings sink_settings;
    decides that and opens the capture. */
 bool sink_ready(void);
 
-/* Appends one event of the calling thread, or counts it as lost. Only after sink_ready(). Keeps
- * errno. */
-void sink_put(struct record r);
-void sink_mark(struct record r); /* the same at a time of its own: in order with other threads */
+/* Appends one event of the calling thread, at a time of its own and so in order with other threads',
+ * or counts it as lost. Only after sink_ready(). Keeps errno. */
+void sink_mark(struct record r);
 
 void sink_count_nested(void);   /* a call made by the allocator itself: counted, not recorded */
 void sink_count_siteless(void); /* a call whose site could not be noted */
