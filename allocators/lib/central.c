@@ -14,10 +14,11 @@ static bool span_has_room(const struct central *c, const struct span *span)
     return span->free || span->carved < c->objects;
 }
 
-static struct list *place_of(struct central *c, uint32_t live)
+static struct list *place_of(struct central *c, const struct span *span)
 {
-    uint32_t quarter = (c->objects + QUARTERS - 1) / QUARTERS;
-    return &c->partial[(live > quarter) + (live > 2 * quarter) + (live > 3 * quarter)];
+    uint32_t quarter = (c->objects + QUARTERS - 1) / QUARTERS, live = span->live;
+    unsigned i = (live > quarter) + (live > 2 * quarter) + (live > 3 * quarter);
+    return &c->partial[span->unused][i];
 }
 
 static struct block *next_of(const struct central *c, const struct block *b)
@@ -25,14 +26,16 @@ static struct block *next_of(const struct central *c, const struct block *b)
     return block_next(c->design, c->secret, b);
 }
 
-static struct span *span_new(struct central *c)
+static struct span *span_new(struct central *c, unsigned side)
 {
     struct span *span = pages_take(c->pages, c->span_units, 1, c->tag);
     if (!span)
         return NULL;
     span->free = NULL;
     span->live = span->carved = 0;
-    list_insert_after(place_of(c, 0), &span->link);
+    span->unused = (uint16_t)side;
+    list_insert_after(place_of(c, span), &span->link);
+    c->room += c->objects;
     c->spans_taken++;
     return span;
 }
@@ -63,6 +66,7 @@ static void span_take(struct central *c, struct span *span, struct chain *chain,
         chain->head = b;
         chain->count++;
         span->live++;
+        c->room--;
         b = next;
     }
     span->free = b;
@@ -71,38 +75,76 @@ static void span_take(struct central *c, struct span *span, struct chain *chain,
         chain->head = span_carve(span, c->bytes, c->secret, fresh, chain->head);
         chain->count += fresh;
         span->live += fresh;
+        c->room -= fresh;
     }
     list_remove(&span->link);
     list_init(&span->link);
     if (span_has_room(c, span))
-        list_insert_after(place_of(c, span->live), &span->link);
+        list_insert_after(place_of(c, span), &span->link);
 }
 
-/* The first of the fullest quarter that has one; NULL = none has room. */
-static struct span *span_fullest(struct central *c)
+/* The side's first of its fullest quarter that has one; NULL = none has room. */
+static struct span *span_fullest(struct central *c, unsigned side)
 {
     for (unsigned i = QUARTERS; i-- > 0;)
-        if (!list_empty(&c->partial[i]))
-            return LIST_ENTRY(c->partial[i].next, struct span, link);
+        if (!list_empty(&c->partial[side][i]))
+            return LIST_ENTRY(c->partial[side][i].next, struct span, link);
     return NULL;
 }
 
-struct chain central_take(struct central *c, uint32_t count)
+/* A span of another side, from now on of this one: of the emptiest, where the fewest neighbours
+ * are the other's. NULL = none has room. */
+static struct span *span_crossing(struct central *c, unsigned side)
 {
-    struct chain chain = {NULL, 0};
+    for (unsigned i = 0; i < QUARTERS; i++)
+        for (unsigned other = (side + 1) % SIDES; other != side; other = (other + 1) % SIDES) {
+            if (list_empty(&c->partial[other][i]))
+                continue;
+            struct span *span = LIST_ENTRY(c->partial[other][i].next, struct span, link);
+            span->unused = (uint16_t)side;
+            return span;
+        }
+    return NULL;
+}
+
+/* For a side whose spans have no room: another's, if these have so much that a new one would be a
+ * waste. NULL = no memory, and no other side's either. */
+static struct span *span_more(struct central *c, unsigned side)
+{
+    uint64_t all = (c->spans_taken - c->spans_given) * c->objects;
+    bool enough = c->room > all / ROOM_PART && c->room * c->bytes > ROOM_BYTES;
+    struct span *span = enough ? span_crossing(c, side) : span_new(c, side);
+    return span || enough ? span : span_crossing(c, side);
+}
+
+/* The newest batch in the depot that is the side's, or if `any`, anyone's. */
+static void chain_pick(struct central *c, unsigned side, bool any, struct chain *chain)
+{
+    for (uint32_t i = c->chain_count; i-- > 0;)
+        if (any || c->chains[i].side == side) {
+            *chain = c->chains[i];
+            c->chains[i] = c->chains[--c->chain_count];
+            return;
+        }
+}
+
+struct chain central_take(struct central *c, uint32_t count, unsigned side)
+{
+    struct chain chain = {NULL, 0, side};
     lock_take(&c->lock);
     c->used = c->stirred = true;
     c->refills++;
-    if (c->chain_count)
-        chain = c->chains[--c->chain_count];
+    chain_pick(c, side, false, &chain);
     while (chain.count < count) {
-        struct span *span = span_fullest(c);
+        struct span *span = span_fullest(c, side);
         if (!span && !chain.count)
-            span = span_new(c);
+            span = span_more(c, side);
         if (!span)
             break;
         span_take(c, span, &chain, count);
     }
+    if (!chain.count) /* no memory */
+        chain_pick(c, side, true, &chain);
     lock_give(&c->lock);
     return chain;
 }
@@ -113,16 +155,18 @@ static void chain_sort(struct central *c, struct block *b, struct list *empty)
     while (b) {
         struct block *next = next_of(c, b);
         struct span *span = span_of(b);
-        struct list *from = span_has_room(c, span) ? place_of(c, span->live) : NULL;
+        struct list *from = span_has_room(c, span) ? place_of(c, span) : NULL;
         block_link(c->secret, b, span->free);
         span->free = b;
-        struct list *to = --span->live ? place_of(c, span->live) : empty;
+        c->room++;
+        struct list *to = --span->live ? place_of(c, span) : empty;
         if (to != from) {
             list_remove(&span->link);
             list_insert_after(to, &span->link);
         }
         if (to == empty) {
             span->tag = TAG_META;
+            c->room -= c->objects;
             c->spans_given++;
         }
         b = next;
@@ -149,6 +193,7 @@ void central_give(struct central *c, struct chain chain, bool sort)
         c->stirred = true;
     if (!sort && c->chain_count < c->chains_max && chain.count == c->batch) {
         c->used = true;
+        chain.side = span_of(chain.head)->unused;
         c->chains[c->chain_count++] = chain;
     } else {
         chain_sort(c, chain.head, &empty);
@@ -194,8 +239,9 @@ void central_open(struct central *c)
     size_t units = align_up(least * bytes, UNIT_BYTES) >> UNIT_SHIFT;
     while (units * UNIT_BYTES % bytes > units * UNIT_BYTES / 8)
         units++;
-    for (unsigned i = 0; i < QUARTERS; i++)
-        list_init(&c->partial[i]);
+    for (unsigned side = 0; side < SIDES; side++)
+        for (unsigned i = 0; i < QUARTERS; i++)
+            list_init(&c->partial[side][i]);
     c->chains_max = bytes > BATCH_BYTES ? 0 : CHAINS;
     c->span_units = (uint32_t)units;
     c->objects = (uint32_t)(units * UNIT_BYTES / bytes);
@@ -235,6 +281,8 @@ const char *central_span_check(const struct central *c, const struct span *span,
         return "spans: one is not as large as its class says";
     if (listed + span->live != span->carved)
         return "spans: free and live objects do not sum up";
+    if (span->unused >= SIDES)
+        return "spans: one is of no side";
     if (list_empty(&span->link) == span_has_room(c, span))
         return "spans: the list of those with room is wrong";
     if (!span->live)

@@ -5,8 +5,8 @@
  *
  *     chains      |batch|batch| ...    at most CHAINS, as they were given; none of objects
  *                                   that are larger than BATCH_BYTES
- *     partial[3]  span -> span -> ...  those with a free object, or not carved to their end, by
- *            [0]  span -> ...          quarters: at most 1/4 of a span in [0] is in use
+ *     partial[s][3]  span -> span ...  those with a free object, or not carved to their end, by side
+ *               [0]  span -> ...       and quarters: at most 1/4 of a span in [0] is in use
  *
  *     span         | object | object | ... | object | not carved yet | rest |
  *     free object  | next 8 | seal 8 | ............ |     seal = next ^ address ^ secret
@@ -16,6 +16,14 @@
  * was written over. A span is carved from its start, a batch at a time, so that what was never
  * handed out is never touched. Objects are taken from the fullest quarter that has a span, so that
  * the emptier ones have time to become empty; an empty span goes back to the pages.
+ *
+ * Sides. Every cache is of one of SIDES sides, every span of the side that took it last, and a batch
+ * in the depot of the side of its first object's span. A cache takes batches and objects of its own
+ * side only, so threads of different sides have no objects in the same cache line. Else each free
+ * object that two threads trade through one list would put a line of one between two of the other,
+ * and every write to an object would take its line from the other CPU. A span changes sides where a
+ * new one would be a waste: when more than 1/ROOM_PART of the class's objects, and ROOM_BYTES, are
+ * free in spans; that is what sides cost at most beside what one side would need.
  *
  * Invariants (central_span_check): a span's free, live and not carved objects sum to its objects;
  * all free ones are sealed; it is in a list exactly if it has room; none is without live objects,
@@ -40,17 +48,26 @@ struct block { /* a free object */
 struct chain {
     struct block *head; /* the last one's next is NULL */
     uint32_t count;
+    uint32_t side; /* in the depot: of the first one's span */
 };
 
-enum { CHAINS = 8, BATCH_BYTES = 8192, QUARTERS = 4 };
+enum {
+    CHAINS = 8,
+    BATCH_BYTES = 8192,
+    QUARTERS = 4,
+    SIDES = 4,
+    ROOM_PART = 4,
+    ROOM_BYTES = 64 * 1024
+};
 
 struct central {
     struct lock lock;
     bool used, stirred; /* since the last central_tick(); central_sweep() */
     uint64_t used_ns;
-    struct list partial[QUARTERS];
+    struct list partial[SIDES][QUARTERS];
     uint32_t chain_count;
     struct chain chains[CHAINS];
+    uint64_t room; /* objects that spans have free or not carved */
     uint64_t refills, flushes, swept, spans_taken, spans_given;
     /* What follows does not change. */
     struct pages *pages;
@@ -65,8 +82,8 @@ struct central {
 void central_open(struct central *c);
 
 /* So many, at most a batch, or what there is; a batch of the depot as a whole, however many are
- * wanted. An empty chain = no memory. */
-struct chain central_take(struct central *c, uint32_t count);
+ * wanted. `side` is the caller's, below SIDES. An empty chain = no memory. */
+struct chain central_take(struct central *c, uint32_t count, unsigned side);
 /* `sort`: into the spans, even if the depot has room. */
 void central_give(struct central *c, struct chain chain, bool sort);
 /* Sorts the depot into the spans if it was not used for age_ns; 0 = in any case. */

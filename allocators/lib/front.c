@@ -34,7 +34,7 @@ static uint32_t limit_of(const struct central *c)
 static void bin_give(struct heap *v, unsigned tag, uint32_t count, bool sort)
 {
     struct bin *bin = &v->bins[tag];
-    struct chain chain = {bin->head, count};
+    struct chain chain = {bin->head, count, 0};
     struct block *last = bin->head;
     for (uint32_t i = 1; i < count; i++)
         last = next_of(v, last);
@@ -95,7 +95,7 @@ static bool bin_refill(struct heap *v, unsigned tag)
     struct central *c = &v->shared->classes[tag];
     if (bin->gave)
         bin_grow(v, bin);
-    struct chain chain = central_take(c, bin->take);
+    struct chain chain = central_take(c, bin->take, v->side);
     bin->take = (uint16_t)size_min(2 * (size_t)bin->take, c->batch);
     bin->active = true;
     bin->head = chain.head;
@@ -335,6 +335,10 @@ static void view_open(struct front *s, struct heap *v)
                                     .take = start_of(c)};
     }
     lock_take(&s->views_lock);
+    for (unsigned side = 0; side < SIDES; side++)
+        if (s->side_views[side] < s->side_views[v->side])
+            v->side = side;
+    s->side_views[v->side]++;
     list_insert_before(&s->views, &v->link);
     lock_give(&s->views_lock);
 }
@@ -356,6 +360,7 @@ void front_thread_exit(struct heap *v)
     view_reset(v, true);
     gate_leave(&v->gate);
     lock_take(&s->views_lock);
+    s->side_views[v->side]--;
     list_remove(&v->link);
     lock_give(&s->views_lock);
     struct segment *segment = segment_of(v);
@@ -574,6 +579,7 @@ struct check_state {
     struct front *s;
     const char *broken;
     size_t sealed[TAGS]; /* objects that no list has told of yet */
+    uint64_t room[TAGS]; /* in spans */
 };
 
 static void span_check(void *arg, struct span *span)
@@ -581,6 +587,7 @@ static void span_check(void *arg, struct span *span)
     struct check_state *state = arg;
     if (span->tag > CLASSES || state->broken)
         return;
+    state->room[span->tag] += state->s->classes[span->tag].objects - span->live;
     state->broken =
         central_span_check(&state->s->classes[span->tag], span, &state->sealed[span->tag]);
 }
@@ -618,7 +625,9 @@ const char *front_check(struct heap *root)
     if (!state.broken)
         pages_each(root->pages, span_check, &state);
     for (unsigned tag = 1; tag < TAGS && !state.broken; tag++)
-        state.broken = class_check(root->shared, tag, state.sealed[tag]);
+        state.broken = state.room[tag] != root->shared->classes[tag].room
+                           ? "spans: the class counts their room wrongly"
+                           : class_check(root->shared, tag, state.sealed[tag]);
     return state.broken;
 }
 

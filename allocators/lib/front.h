@@ -117,6 +117,7 @@ struct heap { /* a view */
     uint64_t classes[2];               /* tags that it has used since they were last idle */
     uint64_t moved;                    /* bytes refilled and flushed */
     unsigned swept;                    /* the tag looked at last */
+    unsigned side;                     /* whose spans it takes first; does not change */
     struct list link;
 };
 _Static_assert(sizeof(struct heap) <= UNIT_BYTES, "a view takes one unit");
@@ -126,6 +127,7 @@ struct front {
     const char *design; /* for misuse */
     struct lock upkeep_lock, views_lock;
     struct list views;
+    unsigned side_views[SIDES];
     struct front_options opt;
     bool visits; /* gates work here */
     bool lost;   /* a child of fork: views that somebody was inside of were emptied */

@@ -599,13 +599,13 @@ static void span_drain(struct central *c, struct chain *span, uint32_t count)
         struct block *b = span->head;
         span->head = block_next("test", 1, b);
         block_link(1, b, NULL);
-        central_give(c, (struct chain){b, 1}, true);
+        central_give(c, (struct chain){b, 1, 0}, true);
     }
 }
 
 static uintptr_t span_taken(struct central *c, uint32_t count)
 {
-    struct chain chain = central_take(c, count);
+    struct chain chain = central_take(c, count, 0);
     assert_int_equal(chain.count, count);
     return align_down((uintptr_t)chain.head, UNIT_BYTES);
 }
@@ -627,7 +627,7 @@ static void test_fullest_span(void **state)
     central_open(&c);
     assert_int_equal(c.objects, 8);
     for (unsigned i = 0; i < 5; i++)
-        spans[i] = central_take(&c, 8);
+        spans[i] = central_take(&c, 8, 0);
     uintptr_t start[5];
     for (unsigned i = 0; i < 5; i++)
         start[i] = align_down((uintptr_t)spans[i].head, UNIT_BYTES);
@@ -635,6 +635,43 @@ static void test_fullest_span(void **state)
         span_drain(&c, &spans[i], drained[i]);
     for (unsigned i = 0; i < 4; i++)
         assert_int_equal(span_taken(&c, drained[order[i]]), start[order[i]]);
+    pages_close(pages);
+    os_close(pages->os);
+    test_free(pages);
+}
+
+/* One object a call, in turns of two sides: no unit holds objects of both. Then side 0 gives all
+ * back but one of each span, and side 1 crosses over to these as soon as they are a waste. */
+static void test_sides(void **state)
+{
+    (void)state;
+    enum { EACH = 2048, BYTES = 64 };
+    const struct os_config config = {.observe = true};
+    struct pages *pages = test_calloc(1, sizeof *pages);
+    struct central c = {.pages = pages, .secret = 1, .bytes = BYTES, .batch = 64, .tag = 1};
+    static struct chain taken[2][EACH];
+    pages->os = os_open(&config);
+    assert_non_null(pages->os);
+    assert_true(pages_open(pages));
+    c.design = "test";
+    central_open(&c);
+    for (unsigned i = 0; i < EACH; i++)
+        for (unsigned side = 0; side < 2; side++) {
+            taken[side][i] = central_take(&c, 1, side);
+            assert_int_equal(taken[side][i].count, 1);
+        }
+    for (unsigned i = 0; i < EACH; i++)
+        assert_int_not_equal(align_down((uintptr_t)taken[0][i].head, UNIT_BYTES),
+                             align_down((uintptr_t)taken[1][i].head, UNIT_BYTES));
+    uint64_t spans = c.spans_taken;
+    for (unsigned i = 0; i < EACH; i++)
+        if ((uintptr_t)taken[0][i].head % UNIT_BYTES)
+            central_give(&c, taken[0][i], true);
+    assert_int_equal(c.spans_given, 0);
+    assert_true(c.room * BYTES > ROOM_BYTES);
+    for (unsigned i = 0; i < EACH / 4; i++)
+        assert_int_equal(central_take(&c, 1, 1).count, 1);
+    assert_int_equal(c.spans_taken, spans);
     pages_close(pages);
     os_close(pages->os);
     test_free(pages);
@@ -719,6 +756,7 @@ int main(void)
         cmocka_unit_test(test_zalloc_fresh),
         cmocka_unit_test(test_runs_merge),
         cmocka_unit_test(test_fullest_span),
+        cmocka_unit_test(test_sides),
         cmocka_unit_test(test_segments_collide),
         cmocka_unit_test(test_limit_finds_free_memory),
     };
