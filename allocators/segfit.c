@@ -46,11 +46,11 @@
  * classes and delayed return; Leijen, Zorn, de Moura, Mimalloc (2019), for masks.
  *
  * Trade-off: speed for some memory in caches; a span is held by a single object that stays. Threads
- * take their objects from spans of their own side, of four, so up to four threads have no cache line
- * in common unless one frees what another allocated; with more threads, those of one side do, and
- * slow each other down when their tides are larger than their caches. The class's lock and lists
- * are shared by all: two copies of `requests` (--replay parallel --copies 1,2) reach 0.87 of the
- * ideal, and 0.52 where all spans are of one side.
+ * take their objects from spans of their own side, of four (lib/central.h): for that a class may
+ * have a quarter of its objects, or 16 KiB, free in spans and depot before one side takes what is
+ * another's. Two copies of `requests` (--replay parallel --copies 1,2) reach 0.82 of the ideal
+ * throughput so, and 0.52 where all threads share spans; the rest is the classes' locks, and batches
+ * that change sides. With more than four threads, those of one side share cache lines.
  *
  * Detected, in exact words, at the free: an object that is free already, "double free"; an address
  * that is no object's, "invalid free"; a size that the object is too small for, or that a large

@@ -107,14 +107,12 @@ static struct span *span_crossing(struct central *c, unsigned side)
     return NULL;
 }
 
-/* For a side whose spans have no room: another's, if these have so much that a new one would be a
- * waste. NULL = no memory, and no other side's either. */
-static struct span *span_more(struct central *c, unsigned side)
+/* Whether other sides have so much that a new span would be a waste. */
+static bool central_has_plenty(const struct central *c)
 {
     uint64_t all = (c->spans_taken - c->spans_given) * c->objects;
-    bool enough = c->room > all / ROOM_PART && c->room * c->bytes > ROOM_BYTES;
-    struct span *span = enough ? span_crossing(c, side) : span_new(c, side);
-    return span || enough ? span : span_crossing(c, side);
+    uint64_t idle = c->room + (uint64_t)c->chain_count * c->batch;
+    return idle > all / ROOM_PART && idle * c->bytes > ROOM_BYTES;
 }
 
 /* The newest batch in the depot that is the side's, or if `any`, anyone's. */
@@ -128,6 +126,18 @@ static void chain_pick(struct central *c, unsigned side, bool any, struct chain 
         }
 }
 
+/* For a side that has nothing: another's batch or span, or a new span, in the order that
+ * central_has_plenty() says. NULL and an empty chain = no memory. */
+static struct span *span_more(struct central *c, unsigned side, struct chain *chain)
+{
+    struct span *span = central_has_plenty(c) ? NULL : span_new(c, side);
+    if (!span)
+        chain_pick(c, side, true, chain);
+    if (!span && !chain->count)
+        span = span_crossing(c, side);
+    return span || chain->count ? span : span_new(c, side);
+}
+
 struct chain central_take(struct central *c, uint32_t count, unsigned side)
 {
     struct chain chain = {NULL, 0, side};
@@ -135,16 +145,16 @@ struct chain central_take(struct central *c, uint32_t count, unsigned side)
     c->used = c->stirred = true;
     c->refills++;
     chain_pick(c, side, false, &chain);
+    if (!chain.count && c->chain_count == c->chains_max) /* of others; own ones need room, too */
+        chain_pick(c, side, true, &chain);
     while (chain.count < count) {
         struct span *span = span_fullest(c, side);
         if (!span && !chain.count)
-            span = span_more(c, side);
+            span = span_more(c, side, &chain);
         if (!span)
             break;
         span_take(c, span, &chain, count);
     }
-    if (!chain.count) /* no memory */
-        chain_pick(c, side, true, &chain);
     lock_give(&c->lock);
     return chain;
 }

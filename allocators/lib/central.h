@@ -19,11 +19,12 @@
  *
  * Sides. Every cache is of one of SIDES sides, every span of the side that took it last, and a batch
  * in the depot of the side of its first object's span. A cache takes batches and objects of its own
- * side only, so threads of different sides have no objects in the same cache line. Else each free
- * object that two threads trade through one list would put a line of one between two of the other,
- * and every write to an object would take its line from the other CPU. A span changes sides where a
- * new one would be a waste: when more than 1/ROOM_PART of the class's objects, and ROOM_BYTES, are
- * free in spans; that is what sides cost at most beside what one side would need.
+ * side first, so threads of different sides seldom have objects in the same cache line. Through one
+ * list for all, each batch that two threads trade would put objects of one between those of the
+ * other, and every write to an object would take its line from the other CPU. Batches and spans
+ * change sides where a side has nothing left and new spans would be a waste: when more than
+ * 1/ROOM_PART of the class's objects, and ROOM_BYTES, are free in spans and depot, which is what
+ * sides cost in memory; and batches when the depot is full, as own ones need the room.
  *
  * Invariants (central_span_check): a span's free, live and not carved objects sum to its objects;
  * all free ones are sealed; it is in a list exactly if it has room; none is without live objects,
@@ -57,7 +58,7 @@ enum {
     QUARTERS = 4,
     SIDES = 4,
     ROOM_PART = 4,
-    ROOM_BYTES = 64 * 1024
+    ROOM_BYTES = 16 * 1024
 };
 
 struct central {
