@@ -2,7 +2,9 @@
  * trace.c - mutated inputs through the checker and the importers: no crash, no hang, each either
  * fine or refused with the file and an offset or a line. Seeded: ALLOCLAB_FUZZ_SEED (printed) and
  * ALLOCLAB_FUZZ_COUNT mutants of traces, and half as many texts of all forms together, and captures.
- * It says how many seconds of a processor that took. run.py: timeout=300
+ * It says how many seconds of a processor that took.
+ *
+ * run.py: timeout=300
  *
  * Half of the mutants of traces are of files whose columns are stored plainly, and most have their
  * checksums made right again, so that the damage reaches the code behind them.
