@@ -80,11 +80,11 @@ def usage_error(message):
 
 
 def directives(source):
-    """The words after "run.py:" in the file's first 4 KiB, as a dictionary; a word without "=" is True."""
+    """The words after "run.py:", up to the end of that line in the file's first 4 KiB, as a dictionary; one without "=" is True."""
     with open(source, encoding="utf-8", errors="replace") as file:
-        match = re.search(r"^\W*run\.py:\s*(\S.*)$", file.read(4096), re.MULTILINE)
+        match = re.search(r"\brun\.py:[ \t]*(\S.*)$", file.read(4096), re.MULTILINE)
     words = {}
-    for word in match.group(1).replace("*/", "").split() if match else []:
+    for word in re.sub(r'\*/|"""', "", match.group(1)).split() if match else []:
         key, _, value = word.partition("=")
         if key not in ("modes", "timeout", "alone"):
             usage_error(f"{source}: unknown word '{key}' after 'run.py:'; use modes=, timeout= or alone")

@@ -93,6 +93,10 @@ class Run(unittest.TestCase):
         self.expect(suite, "1 passed, 2 failed", "hung: ended after 0.2 s")
         self.assertLess(time.monotonic() - begin, 30)
 
+    def test_words_at_the_end_of_a_sentence_count(self):
+        suite = self.program("a", "echo 1..1; sleep 60", source="/* a.c - this and that. run.py: timeout=0.2 */")
+        self.expect(suite, "0 passed, 2 failed", "hung: ended after 0.2 s")
+
     def test_nothing_of_a_suite_survives_it(self):
         pid_file = self.root / "pid"
         self.expect(self.program("a", f'sleep 60 & echo $! >{pid_file}; echo 1..1; echo "ok 1 - a"'),
