@@ -7,9 +7,10 @@
  *
  * Addresses that are no multiples of 16 are in leaves of their own, one for each remainder.
  *
- * Memory: about 600 bytes for each 1 KiB of addresses in which a live object begins, so at most that
- * for each object and little more than half of the program's heap; with sizes twice as much. Leaves without an object
- * are let go when there are twice as many leaves as after the last look. O(1) amortised.
+ * Memory: about 600 bytes for each 1 KiB of addresses in which a live object begins, so at most
+ * that for each object and little more than half of the program's heap; with sizes twice as much. Leaves
+ * without an object are let go when there are twice as many leaves as after the last look. O(1)
+ * amortised.
  */
 #ifndef ALLOCLAB_HEAP_MAP_H
 #define ALLOCLAB_HEAP_MAP_H
