@@ -69,12 +69,15 @@ class Agreement(unittest.TestCase):
         for factor, agrees in ((1.04, True), (1.06, False)):
             cells = {name: ([ns * (factor if name == "jemalloc" else 1) for ns in bare[name]], bare[name])
                      for name in bare}
-            three, said, narrow = agreement.verdict(cells, "jemalloc")
-            self.assertEqual((said, narrow), (agrees, True))
+            three, said, narrow, surely = agreement.verdict(cells, "jemalloc")
+            self.assertEqual((said, narrow, surely), (agrees, True, agrees))
             for found, wanted in zip(three, (0.5 * factor, 0.5, factor)):
                 self.assertAlmostEqual(found[0], wanted)
         cells["jemalloc"][0][0:5] = [5, 20, 5, 20, 5]
-        self.assertEqual(agreement.verdict(cells, "jemalloc")[1:], (False, False))
+        self.assertEqual(agreement.verdict(cells, "jemalloc")[2:], (False, False))
+        scattered = [10.0 * f for f in (0.9, 0.95, 1.0, 1.05, 1.1, 0.92, 1.08, 1.0)]
+        cells = {"glibc": ([10.0] * 8, [10.0] * 8), "jemalloc": (scattered, [10.0] * 8)}
+        self.assertEqual(agreement.verdict(cells, "jemalloc")[1:], (True, False, False))
 
     def test_each_block_runs_each_allocator_both_ways(self):
         calls = []
