@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "harness/dropin.h"
+#include "harness/flusher.h"
 #include "harness/registry.h"
 #include "harness/ticks.h"
 #include "harness/unrecorded.h"
@@ -41,7 +42,7 @@ enum { DEFAULT_DEPTH = 64 };
 
 struct request {
     char *trace; /* FILE */
-    bool children, keep, clock, whole_command, paths;
+    bool children, keep, pack, clock, whole_command, paths;
     bool each;            /* call is timed */
     bool off;             /* until it is started */
     int signal;           /* starts and stops; 0: none */
@@ -57,7 +58,7 @@ struct request {
 static const char usage[] = "record [-o FILE] [--children=record|skip] [--clock=yes|each|no] "
                             "[--start=on|off] [--signal=NAME] [--only=PROGRAM] [--sample=1/N] "
                             "[--sites=no|caller|stack[:DEPTH]] [--disclose=command|paths] "
-                            "[--keep-capture] -- CMD ARGS";
+                            "[--keep-capture] [--pack=yes|no] -- CMD ARGS";
 
 /* ---- what the user asked for ---- */
 
@@ -170,6 +171,8 @@ static int option_take(struct request *r, const char *arg, struct error *err)
         taken = r->clock = r->each = true;
     if (taken == 0)
         taken = switch_take(arg, "--clock", "yes", "no", &r->clock, err);
+    if (taken == 0)
+        taken = switch_take(arg, "--pack", "yes", "no", &r->pack, err);
     if (taken == 0)
         taken = sites_take(r, arg, err);
     if (taken == 0)
@@ -386,15 +389,21 @@ static int command_wait(pid_t pid, bool descendants)
     return status;
 }
 
-/* Runs the command to its end. 0, or -1: it could not be started. */
+/* Runs the command to its end, and writes out for its processes meanwhile. 0, or -1: it could not be
+ * started. */
 static int command_run(const struct request *r, int *status, struct error *err)
 {
+    static struct flusher flusher;
     if (r->children)
         prctl(PR_SET_CHILD_SUBREAPER, 1); /* what a daemon leaves behind is ours to wait for */
     signals_set(on_signal);
+    flusher_prepare(&flusher, r->folder);
     pid_t pid = command_start(r, err);
-    if (pid > 0)
+    if (pid > 0) {
+        flusher_start(&flusher);
         *status = command_wait(pid, r->children);
+    }
+    flusher_end(&flusher);
     signals_set(SIG_DFL);
     return pid > 0 ? 0 : -1;
 }
@@ -467,7 +476,7 @@ static int capture_finish(const struct request *r, const char *capture, size_t n
     return status;
 }
 
-/* Converts all captures, in the order of their start. Exit status. */
+/* Converts all captures, in the order of their start, if that is wanted now. Exit status. */
 static int captures_finish(const struct request *r)
 {
     struct dirent **entries;
@@ -479,7 +488,7 @@ static int captures_finish(const struct request *r)
         return REFUSED;
     }
     for (int i = 0; i < n; i++) {
-        int done = capture_finish(r, entries[i]->d_name, (size_t)i, &err);
+        int done = r->pack ? capture_finish(r, entries[i]->d_name, (size_t)i, &err) : 0;
         if (done < 0)
             fprintf(stderr, "alloclab record: %s\n", err.text);
         if (done < 0 || (done > 0 && status == DONE))
@@ -521,7 +530,7 @@ static void print_status(const struct request *r, int status)
 
 static int record_main(int argc, char **argv)
 {
-    struct request r = {.children = true, .clock = true};
+    struct request r = {.children = true, .clock = true, .pack = true};
     struct error err;
     int status = REFUSED, command_status;
     if (request_parse(&r, argc, argv, &err) || library_beside(CAPTURE_LIBRARY, r.library, &err) ||
@@ -537,7 +546,7 @@ static int record_main(int argc, char **argv)
         print_status(&r, command_status);
         status = captures_finish(&r);
     }
-    if (r.keep)
+    if (r.keep || !r.pack)
         fprintf(stderr, "alloclab record: the captures are in %s\n", r.folder);
     else
         folder_remove(&r);

@@ -3,7 +3,8 @@
 usage: record.py [--blocks N] [--only NAME,..]; ALLOCLAB and BUILD say where the build is.
 
 Every block runs each program under each recorder once, in a shuffled order; a ratio is the median over the blocks of the time
-beside the bare program's time in the same block, with the lowest and the highest. With stacks the bar is a share of the time that
+beside the bare program's time in the same block, with the lowest and the highest. Ours is the time of `alloclab record` from its
+start to its end, but for the packing; "by itself" is the recorder preloaded without it, which has to write its rooms itself. With stacks the bar is a share of the time that
 heaptrack --raw adds, which has stacks too; it is printed, and so is whether it is met. heaptrack's threads spin: under a real-time
 priority (chrt) it may take minutes. Bytes are those of what the recorder left, by the number of calls. Packing is `alloclab trace pack` of the
 capture, beside `zstd -1` of the same file, in turn, the quickest run of each. Both use two threads: where other programs take the
@@ -27,7 +28,7 @@ ALLOCLAB = pathlib.Path(os.environ["ALLOCLAB"]).resolve()
 BUILD = pathlib.Path(os.environ["BUILD"]).resolve()
 RECORDER = ALLOCLAB.resolve().parent / "liballoclab-record.so"
 MEMUSAGE = "/usr/lib/x86_64-linux-gnu/libmemusage.so"
-STACKS, HEAPTRACK = "sites: stacks", "heaptrack --raw"
+OURS, STACKS, HEAPTRACK = "alloclab", "sites: stacks", "heaptrack --raw"
 EXCESS_BAR = 0.5  # of heaptrack's, with stacks
 PROGRAMS = {  # name: command, standard input, the bar for the ratio without stacks
     "sqlite": (["sqlite3", ":memory:"], HERE / "record/orders.sql", 1.10),
@@ -50,10 +51,11 @@ def ticks():
 
 def recorders(folder, rate):
     """name: (environment, command that goes before)"""
-    ours = {"LD_PRELOAD": str(RECORDER), "ALLOCLAB_RECORD_DIR": str(folder), "ALLOCLAB_RECORD_TICKS": rate}
-    table = {"bare": ({}, []), "alloclab": (ours, []), "each call timed": ({**ours, "ALLOCLAB_RECORD_CLOCK": "each"}, []),
-             "sites: caller": ({**ours, "ALLOCLAB_RECORD_SITES": "caller"}, []),
-             STACKS: ({**ours, "ALLOCLAB_RECORD_SITES": "64"}, []),
+    def ours(*options):
+        return {}, [ALLOCLAB, "record", "--pack=no", *options, "-o", folder / "t.trace", "--"]
+    alone = {"LD_PRELOAD": str(RECORDER), "ALLOCLAB_RECORD_DIR": str(folder), "ALLOCLAB_RECORD_TICKS": rate}
+    table = {"bare": ({}, []), OURS: ours(), "by itself": (alone, []), "each call timed": ours("--clock=each"),
+             "sites: caller": ours("--sites=caller"), STACKS: ours("--sites=stack"),
              "libmemusage": ({"LD_PRELOAD": MEMUSAGE}, []),
              "16-byte shim": ({"LD_PRELOAD": str(BUILD / "record_shim.so"), "RECORD_SHIM": str(folder / "shim")}, [])}
     if shutil.which("heaptrack"):
@@ -61,18 +63,22 @@ def recorders(folder, rate):
     return table
 
 
+def files(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 def one_run(program, recorder, folder):
     """(seconds, bytes left)"""
     command, source, _ = PROGRAMS[program]
     env, before = recorder
     for path in folder.iterdir():
-        path.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     with open(source or os.devnull, encoding="ascii") as stdin:
         start = time.monotonic()
         subprocess.run([*map(str, before), *map(str, command)], env={**ENVIRONMENT, **env}, stdin=stdin, check=True,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         seconds = time.monotonic() - start
-    return seconds, sum(path.stat().st_size for path in folder.iterdir())
+    return seconds, sum(path.stat().st_size for path in files(folder))
 
 
 def timed(command):
@@ -87,8 +93,8 @@ def packing(program, rate, blocks):
     """Prints sizes of capture and trace, and the time of packing beside zstd's."""
     with tempfile.TemporaryDirectory(dir=".") as name:
         folder = pathlib.Path(name)
-        one_run(program, recorders(folder, rate)["alloclab"], folder)
-        capture = next(folder.glob("*.capture"))
+        one_run(program, recorders(folder, rate)[OURS], folder)
+        capture = next(path for path in files(folder) if path.suffix == ".capture")
         pack_to = [ALLOCLAB, "trace", "pack", capture, "-o"]
         times = [(timed([*pack_to, folder / "clock.trace"]),
                   timed(["zstd", "-1", "-q", "-f", capture, "-o", folder / "capture.zst"])) for _ in range(blocks)]
@@ -100,7 +106,7 @@ def packing(program, rate, blocks):
         ops = calls(folder / "clock.trace")
         def size(name):
             return f"{(folder / name).stat().st_size / ops:.2f}"
-        print(f"  {ops / 1e6:.1f} M calls; bytes a call: capture {size(capture.name)}, by zstd -1 {size('capture.zst')}, trace "
+        print(f"  {ops / 1e6:.1f} M calls; bytes a call: capture {size(capture.relative_to(folder))}, by zstd -1 {size('capture.zst')}, trace "
               f"{size('clock.trace')} (bar 2.0), without clock {size('bare.trace')} (bar 1.0)")
         print(f"  packing {pack:.2f} s ({pack_work:.2f} s of processors), zstd -1 {zstd:.2f} s ({zstd_work:.2f} s): "
               f"{pack / zstd:.1f} times (bar 4)")
@@ -126,7 +132,7 @@ def race(program, blocks, rng, rate):
     for r in table:
         ratios = [took / bare for took, bare in zip(seconds[r], seconds["bare"])]
         print(f"  {r:16} {statistics.median(seconds[r]):6.2f} s  {statistics.median(ratios):5.2f} "
-              f"({min(ratios):.2f} to {max(ratios):.2f}){f'  bar {bar:.2f}' if bar and r == 'alloclab' else ''}"
+              f"({min(ratios):.2f} to {max(ratios):.2f}){f'  bar {bar:.2f}' if bar and r == OURS else ''}"
               f"{f'  {left[r] / 1e6:.0f} MB' if left[r] else ''}", flush=True)
     if bar and HEAPTRACK in table:
         excess_verdict(seconds)

@@ -3,6 +3,7 @@
 import collections
 import os
 import pathlib
+import platform
 import re
 import shutil
 import subprocess
@@ -320,6 +321,20 @@ class RecordTest(unittest.TestCase):
             self.assertEqual(calls, {"alloc": rounds + handled, "realloc": rounds + handled,
                                      "free": rounds + handled})
             self.assertEqual(len(r.live()), 0)
+
+    @unittest.skipUnless(platform.machine() == "x86_64", "steps by the trap flag of x86")
+    def test_a_handler_forks_at_each_instruction_of_a_record(self):
+        for call in ("malloc", "free"):
+            folder = pathlib.Path(tempfile.mkdtemp(prefix="alloclab-record-"))
+            self.addCleanup(shutil.rmtree, folder)
+            r = Recording(folder, [self.bin / "midfork", call], ["--clock=no"], {"LD_PRELOAD": str(self.bin / "bump_plugin")})
+            self.assertEqual(r.status, 0, r.err)
+            children, allocs = map(int, r.out.split())
+            self.assertGreater(children, 30)
+            self.assertEqual(len(r.paths), children + 1)
+            for line in r.err.splitlines()[1:]:  # a child has inherited what is under way, or nothing
+                self.assertRegex(line, r" 0 objects \(0 bytes\) live at the end, 0 lost(, 1 live at the start)?$")
+            self.assertEqual(collections.Counter(w[0] for _, w in r.calls()), {"alloc": allocs, "free": allocs})
 
     def test_a_hundred_threads_at_once_and_many_one_after_another(self):
         r = self.record(self.bin / "hundred")

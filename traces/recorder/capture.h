@@ -7,9 +7,9 @@
  * What is between them is zero, or torn. A chunk holds words of one *lane*: a thread writes into
  * one lane, and into another one while a signal handler has interrupted it there. A lane's room is
  * a chunk that is mapped (CAPTURE_ROOM); when it is full, its words are written to a chunk of
- * their own, and the room begins anew with the next sequence number. So the words of a lane are
- * those of its chunks in the order of their sequence numbers; where a room and a chunk have the
- * same one, the room counts, because the chunk may be torn.
+ * their own, and the room, or another one of the lane, begins anew with the next sequence number. So
+ * the words of a lane are those of its chunks in the order of their sequence numbers; where a room and
+ * a chunk have the same one, the room counts, because the chunk may be torn, or not written yet.
  *
  * Words of a room count up to `words`, which is stored after them: a process that is killed at any
  * moment leaves whole records.
@@ -139,7 +139,7 @@ struct capture_chunk { /* followed by its words */
     uint32_t type;         /* CAPTURE_ROOM: CAPTURE_ROOM_BYTES belong to it */
     uint64_t words;
     uint64_t stamp, address[2];  /* those before the first record */
-    struct capture_time written; /* of a chunk: when it was */
+    struct capture_time written; /* a time at which all of it was there; of a room perhaps 0 */
     uint64_t reserved[7];
 };
 

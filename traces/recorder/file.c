@@ -7,7 +7,8 @@
  * would raise SIGXFSZ.
  *
  * Chunks are written and not mapped: a fault a page costs more than copying the page, and pages
- * that are written once would push the program's own memory out of the caches.
+ * that are written once would push the program's own memory out of the caches. Where another process
+ * writes them (flush.h), places are still ours to give, as it is we who must know that a disk is full.
  *
  * The descriptor is kept at a high number, since a program that gives up its rights, or its root
  * folder, could not open the path again. Programs also close descriptors they do not know and get
@@ -135,6 +136,11 @@ bool file_create(const char *path)
     return true;
 }
 
+const char *file_name(void)
+{
+    return file_path;
+}
+
 static bool within_limit(uint64_t end)
 {
     struct rlimit limit;
@@ -235,6 +241,18 @@ void *file_map(uint64_t bytes, uint64_t *offset)
     fd_release(fd);
     errno = error;
     return p == MAP_FAILED ? NULL : p;
+}
+
+bool file_place(const struct capture_chunk *chunk, uint64_t *offset)
+{
+    if (atomic_load(&sandbox_closed))
+        return false;
+    int fd = fd_get();
+    if (fd == NO_FILE)
+        return false;
+    bool placed = place(fd, cells(sizeof *chunk + chunk->words * sizeof(uint64_t)), offset);
+    fd_release(fd);
+    return placed;
 }
 
 bool file_append(struct capture_chunk *head, const uint64_t *words)

@@ -19,8 +19,15 @@ void file_close(int fd);
 /* Creates the file, which must not exist, and forgets the one before. False: errno says why. */
 bool file_create(const char *path);
 
+/* The path that it was created by. */
+const char *file_name(void);
+
 /* A new place in the file, allocated on disk, mapped and zero; NULL if there is no room. */
 void *file_map(uint64_t bytes, uint64_t *offset);
+
+/* A new place for a chunk, allocated on disk, that another process writes. False: there is no room, or
+ * no system call may be made. */
+bool file_place(const struct capture_chunk *chunk, uint64_t *offset);
 
 /* Writes a chunk, whose magic it fills in, to a new place. False if there is no room. */
 bool file_append(struct capture_chunk *head, const uint64_t *words);

@@ -10,7 +10,8 @@
  *
  * In a forked child the parent's rooms are covered by empty memory, and its lanes are not used
  * again: the fork may have happened in a signal handler in the middle of a put, which then ends
- * where nobody looks.
+ * where nobody looks, and still counts as the parent's, who ends it as well. Rooms are covered at once,
+ * because the put may go on before the child has an event of its own; without fork(), by clone alone, only then.
  */
 #include "traces/recorder/lane.h"
 
@@ -24,6 +25,7 @@
 #endif
 
 #include "traces/recorder/file.h"
+#include "traces/recorder/flush.h"
 #include "traces/recorder/sandbox.h"
 #include "traces/recorder/sink.h"
 
@@ -140,18 +142,73 @@ static void lane_write(struct lane *l, const struct record *r, const struct fram
 
 /* ---- rooms ---- */
 
-/* Writes out what the room holds, and begins it anew. False: there is no room on disk. */
-static bool lane_empty(struct lane *l)
+/* An empty room of the lane on a new place in the file; NULL: there is none. */
+static struct capture_chunk *room_make(const struct lane *l)
+{
+    uint64_t offset;
+    struct capture_chunk *room = file_map(CAPTURE_ROOM_BYTES, &offset);
+    if (!room)
+        return NULL;
+    room->type = CAPTURE_ROOM;
+    room->lane = l->id;
+    room->thread = l->thread;
+    /* Last: what has it is read. */
+    __atomic_store_n(&room->magic, CAPTURE_CHUNK_MAGIC + offset, __ATOMIC_RELEASE);
+    return room;
+}
+
+/* Rooms enough to go on while others are written, for a lane that fills many. */
+static bool spares_make(struct lane *l)
+{
+    if (l->alone || l->sequence < LANE_SPARES_AFTER)
+        return false;
+    l->alone = true;
+    struct flush_entry *entries = flush_take(file_name(), LANE_ROOMS);
+    for (int i = 1; entries && i < LANE_ROOMS; i++)
+        if (!(l->rooms[i] = room_make(l)))
+            return false;
+    l->entries = entries;
+    l->alone = !entries;
+    return entries != NULL;
+}
+
+/* Hands the full room over to who writes it, and goes on in the next one. False: that is still being
+ * written, or nobody is there. */
+static bool lane_hand_over(struct lane *l)
+{
+    uint64_t offset;
+    if (atomic_load(&sandbox_closed) || (!l->entries && !spares_make(l)))
+        return false;
+    uint32_t next = (l->room + 1) % LANE_ROOMS;
+    if (!flush_is_clear(&l->entries[next]) || !file_place(l->chunk, &offset))
+        return false;
+    l->chunk->written = lane_time();
+    flush_hand(&l->entries[l->room], l->chunk->magic - CAPTURE_CHUNK_MAGIC, offset);
+    l->room = next;
+    l->chunk = l->rooms[next];
+    return true;
+}
+
+/* Writes out what the room holds. False: there is no room on disk. */
+static bool lane_write_out(const struct lane *l)
 {
     struct capture_chunk head = *l->chunk;
-    if (head.words == 0)
-        return true;
     head.type = CAPTURE_FULL_CHUNK;
     head.written = lane_time();
-    if (!file_append(&head, (uint64_t *)(l->chunk + 1)))
+    return file_append(&head, (uint64_t *)(l->chunk + 1));
+}
+
+/* Gets rid of what the room holds, and begins it or the next one anew. False: it found no place. */
+static bool lane_empty(struct lane *l)
+{
+    if (l->chunk->words == 0)
+        return true;
+    if (!lane_hand_over(l) && !lane_write_out(l))
         return false;
     /* In this order: a room without words says nothing. */
     __atomic_store_n(&l->chunk->words, 0, __ATOMIC_RELEASE);
+    l->chunk->lane = l->id;
+    l->chunk->thread = l->thread;
     l->chunk->sequence = ++l->sequence;
     l->chunk->stamp = l->stamp;
     l->chunk->address[0] = l->address[0];
@@ -178,17 +235,10 @@ bool lane_reserve(struct lane *l, uint32_t words)
 /* Gives the lane, whose room is empty, to the calling thread. */
 static bool lane_begin(struct lane *l)
 {
-    uint64_t offset;
-    if (!l->chunk) {
-        struct capture_chunk *chunk = file_map(CAPTURE_ROOM_BYTES, &offset);
-        if (!chunk)
-            return false;
-        chunk->magic = CAPTURE_CHUNK_MAGIC + offset;
-        chunk->type = CAPTURE_ROOM;
-        l->chunk = chunk;
-    }
     l->id = atomic_fetch_add(&begun, 1) + 1;
     l->thread = self.number;
+    if (!l->chunk && !(l->chunk = l->rooms[0] = room_make(l)))
+        return false;
     l->sequence = 0;
     l->used = 0;
     l->inner = NULL;
@@ -310,23 +360,35 @@ uint32_t lanes_begun(void)
 
 static void room_cover(struct capture_chunk *room)
 {
+    if (!room)
+        return;
     const void *covered = mmap(room, CAPTURE_ROOM_BYTES, PROT_READ | PROT_WRITE,
                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     (void)covered; /* else it stays as it is */
 }
 
+void lanes_cover(void)
+{
+    self.lane = &no_lane;
+    for (int i = 0; i < MAX_BLOCKS; i++) {
+        struct block *b = atomic_load(&blocks[i]);
+        if (!b)
+            return;
+        for (int k = 0; k < BLOCK_LANES * LANE_ROOMS; k++)
+            room_cover(b->lanes[k / LANE_ROOMS].rooms[k % LANE_ROOMS]);
+    }
+}
+
 void lanes_forget(void)
 {
+    lanes_cover();
     for (int i = 0; i < MAX_BLOCKS && blocks[i]; i++) {
-        for (int k = 0; k < BLOCK_LANES; k++)
-            if (blocks[i]->lanes[k].chunk)
-                room_cover(blocks[i]->lanes[k].chunk);
         parents[i] = blocks[i];
         parents[i + 1] = NULL;
         blocks[i] = NULL;
     }
-    self.lane = &no_lane;
     atomic_store(&begun, 0);
+    flush_forget();
 }
 
 /* ---- the slow ways ---- */

@@ -38,9 +38,14 @@ struct guard {
     _Alignas(64) _Atomic uint32_t open; /* UINT32_MAX, or 0: not now */
 };
 
+enum { /* of a lane whose rooms another process writes: one is filled while others wait */
+    LANE_ROOMS = 6,
+    LANE_SPARES_AFTER = 4, /* rooms that it has filled alone */
+};
+
 struct lane {
     struct guard *guard;
-    struct capture_chunk *chunk; /* its room; NULL: none yet */
+    struct capture_chunk *chunk; /* the room that is filled; NULL: none yet */
     uint64_t stamp, address[2];  /* of the last record */
     uint32_t used;               /* words */
     uint32_t stop; /* short records begin before it: of `due` and LANE_LIMIT the least */
@@ -51,8 +56,11 @@ struct lane {
     _Atomic bool claimed;
     _Atomic int ending;  /* the thread's id for the kernel: when that is gone, the lane is free */
     struct lane *inner;  /* for who interrupts a put into this one */
-    uint32_t records;    /* counted where stamps are no clock */
     struct sites *sites; /* NULL: none yet */
+    struct capture_chunk *rooms[LANE_ROOMS];
+    struct flush_entry *entries; /* theirs; NULL: it writes its room itself */
+    uint32_t room;               /* which one is filled */
+    bool alone;                  /* for good */
 };
 
 struct self { /* what a thread knows of itself */
@@ -173,7 +181,8 @@ static inline __attribute__((always_inline)) void lane_put(const struct record r
 /* A lane for the calling thread, or NULL: the capture is full. */
 struct lane *lane_acquire(void);
 
-/* In a forked child: tells `cut` of each lane of the parent, and forgets them all. */
+/* In a forked child: takes the parent's rooms out of reach; forgets its lanes, and tells `cut` of each. */
+void lanes_cover(void);
 void lanes_forget(void);
 void lanes_cut(void (*cut)(const struct lane *lane));
 uint32_t lanes_begun(void);

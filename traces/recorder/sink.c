@@ -86,6 +86,13 @@ void sink_thread_begins(void)
         pthread_setspecific(thread_key, &self);
 }
 
+/* Runs in what fork() makes, before the program goes on there. */
+static void child_begins(void)
+{
+    if (!atomic_load(&sandbox_closed))
+        lanes_cover();
+}
+
 /* ---- what the environment wishes ---- */
 
 const char *sink_environment(char *const *list, const char *name)
@@ -323,6 +330,7 @@ static bool image_start(void)
     /* The first keys of a process are kept inside the thread's descriptor: setting them allocates
      * nothing. */
     thread_key_ok = pthread_key_create(&thread_key, thread_ends) == 0 && thread_key < 32;
+    pthread_atfork(NULL, NULL, child_begins);
     header = capture_open(dir);
     if (!header) {
         complain("cannot create", capture_path);
