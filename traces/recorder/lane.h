@@ -39,8 +39,8 @@ struct guard {
 };
 
 enum { /* of a lane whose rooms another process writes: one is filled while others wait */
-    LANE_ROOMS = 6,
-    LANE_SPARES_AFTER = 4, /* rooms that it has filled alone */
+       LANE_ROOMS = 6,
+       LANE_SPARES_AFTER = 4, /* rooms that it has filled alone */
 };
 
 struct lane {
