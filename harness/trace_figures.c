@@ -78,7 +78,8 @@ static void sizes_say(const struct trace_profile *p, const struct teller *to)
             say_count(to, key, high < p->size_max ? high : p->size_max);
         }
     }
-    say_count(to, "size_max_bytes", p->size_max);
+    if (total)
+        say_count(to, "size_max_bytes", p->size_max);
 }
 
 static void lives_say(const struct trace_profile *p, const struct teller *to, unsigned unit)

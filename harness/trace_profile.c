@@ -327,7 +327,7 @@ static void call_count(struct trace_profile *p, const struct trace_op *op, uint6
         size->allocs++;
     if (op->size >= PROFILE_EXACT)
         size->bytes += resizes ? 0 : op->size;
-    if (op->size > p->size_max)
+    if (!resizes && op->size > p->size_max)
         p->size_max = op->size;
     if (op->align_log2)
         p->aligns[op->align_log2]++;
@@ -400,8 +400,10 @@ static void life_end(struct trace_profile *p, const struct profile_object *o,
     p->dead_lives[LIFE_OPS][i] = calls;
     p->dead_lives[LIFE_BYTES][i] = p->allocated_bytes - o->born_bytes;
     p->dead_lives[LIFE_NS][i] = op->clock_ns > o->born_ns ? op->clock_ns - o->born_ns : 0;
-    if (o->site)
+    if (o->site) {
         p->sites[o->site - 1].life_ops += calls;
+        p->sites[o->site - 1].frees++;
+    }
 }
 
 /* Counts those that were put down: one unit after another, and no branch is hard to foresee. */
@@ -466,7 +468,6 @@ static int object_end(struct trace_profile *p, const struct trace_op *op, uint64
     p->live_bytes -= o->size;
     if (o->site) {
         struct profile_site *site = &p->sites[o->site - 1];
-        site->frees++;
         site->live_objects--;
         site->live_bytes -= o->size;
     }

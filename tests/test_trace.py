@@ -1,13 +1,16 @@
 """test_trace.py - `alloclab trace` as a user meets it: imports of hand-written files; messages with file and line; exit
 status; nothing lost."""
 
+import ctypes
 import gzip
+import mmap
 import os
+import subprocess
 import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from trace_cli import FIXTURES, TraceTest  # noqa: E402
+from trace_cli import ALLOCLAB, FIXTURES, TraceTest  # noqa: E402
 
 
 class Import(TraceTest):
@@ -264,6 +267,62 @@ class Command(TraceTest):
         self.assertEqual(self.fields(self.ok("info", "--salvage", torn))["ops"], "32768")
         self.ok("convert", "--salvage", torn, "-o", self.path("mended"))
         self.assertIn("valid: 32768 ops", self.ok("check", self.path("mended")))
+
+    def test_pipe(self):
+        """What comes through a pipe is read as a file is; nothing is left of it."""
+        whole = self.trace(text="alloclab trace text 1\nmeta program=x\n" + "alloc 0 24\nfree 0\n" + "free -\n" * 70000)
+        with open(whole, "rb") as file:
+            data = file.read()
+
+        def piped(data, *arguments, folder=self.folder):
+            return subprocess.run([ALLOCLAB, "trace", *arguments], input=data, capture_output=True, timeout=120, check=False,
+                                  env=dict(os.environ, TMPDIR=folder))
+
+        for verb in "info", "cat", "check":
+            done = piped(data, verb, "/dev/stdin")
+            self.assertEqual((done.returncode, done.stderr), (0, b""), verb)
+            self.assertEqual(done.stdout.decode(), self.ok(verb, whole).replace(whole, "/dev/stdin"))
+        done = piped(data, "cut", "--ops", "2:9", "/dev/stdin", "-o", self.path("cut"))
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        done = piped(data, "convert", "--from", "trace", "/dev/stdin", "-o", self.path("copy"))
+        self.assertEqual((done.returncode, self.ok("cat", self.path("copy"))), (0, self.ok("cat", whole)))
+        for message, data, *arguments in [
+                ("offset 0: the file is empty", b"", "info"), ("offset 0: not a trace file", b"\x89ALT\r", "info"),
+                ("offset 0: not a trace file", b"x" * 1000000, "info"),
+                ("the file does not end as a trace does", data[:-1], "info"),
+                ("say what it is with --from FORMAT, trace for alloclab's own", data, "convert", "-o", self.path("no"))]:
+            done = piped(data, arguments[0], "/dev/stdin", *arguments[1:])
+            self.assertEqual((done.returncode, done.stdout), (2, b""), message)
+            self.assertIn(f"alloclab trace {arguments[0]}: /dev/stdin: ", done.stderr.decode())
+            self.assertIn(message, done.stderr.decode())
+        done = piped(data, "info", "/dev/stdin", folder=self.path("missing"))
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("TMPDIR says where there is room", done.stderr.decode())
+        self.assertEqual(sorted(os.listdir(self.folder)), ["copy", "cut", "x.trace"])
+
+    def test_a_cut_does_not_read_all(self):
+        """How much of a file that was in no cache is in one afterwards."""
+        source = self.path("x.trace")
+        subprocess.run([ALLOCLAB, "gen", "random:ops=2m,live=20k", "-o", source], check=True, capture_output=True, timeout=120)
+        with open(source, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            if self.cached(file, size):
+                self.skipTest("the files here stay in memory")
+            self.ok("cut", "--ops", "1000000:1001000", "--live", "touched", source, "-o", self.path("cut"))
+            self.assertLess(self.cached(file, size), size // 2)
+
+    def cached(self, file, size):
+        """The bytes of a file that are in memory."""
+        pages = -(-size // mmap.PAGESIZE)
+        found = (ctypes.c_ubyte * pages)()
+        with mmap.mmap(file.fileno(), size, mmap.MAP_PRIVATE) as area:
+            start = ctypes.c_char.from_buffer(area)
+            failed = ctypes.CDLL(None).mincore(ctypes.byref(start), ctypes.c_size_t(size), found)
+            del start  # or the area could not be closed
+            self.assertEqual(failed, 0)
+        return sum(byte & 1 for byte in found) * mmap.PAGESIZE
 
     def test_nothing_is_lost(self):
         kept, bad = self.path("kept", "precious"), self.path("bad", "alloclab trace text 1\nalloc 5 5\n")

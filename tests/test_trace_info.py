@@ -18,12 +18,12 @@ SAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "traces
 
 HAND_MADE = """alloclab trace text 1
 meta program=hand "made", twice
-live 0 100 clock=1
+live 0 100 clock=1 site=7
 alloc 1 10 clock=10 site=7
 alloc 2 20 clock=20 site=8
 scope_begin 0 clock=21
 calloc 3 65535 clock=30 site=7
-realloc 1 30 clock=40 site=9
+realloc 1 80000 clock=40 site=9
 realloc 1 5 clock=45
 realloc 3 99 failed clock=46
 free 3 clock=50
@@ -197,9 +197,13 @@ class Info(unittest.TestCase):
         for o in naive.objects.values():
             if o["site"]:
                 row = sites[o["site"]]
-                for i, value in enumerate([not o["start"], bool(o["end"]), not o["end"], 0 if o["end"] else o["size"]]):
+                for i, value in enumerate([not o["start"], bool(o["end"]) and not o["start"], not o["end"],
+                                           0 if o["end"] else o["size"]]):
                     row[i] += value
         found = self.rows("sites.csv", "site", "allocs", "frees", "end_live_objects", "end_live_bytes")
+        for row in self.table("sites.csv"):
+            lives = [o["end"]["calls"] for o in naive.dead if o["site"] == int(row["site"])]
+            self.assertEqual(row["life_mean_ops"], f"{sum(lives) / len(lives):.6g}" if lives else "", row["site"])
         self.assertEqual(sorted(row for row in found if any(row[1:])), sorted((k, *v) for k, v in sites.items()))
 
     def check_live(self, naive):
@@ -235,8 +239,8 @@ class Info(unittest.TestCase):
                     self.assertEqual(int(summary[f"life_{name}_{unit}"]), min(cell(true, 6)[1], values[-1]), (name, unit))
             values = sorted(o["steps"][0] for o in naive.objects.values() if not o["start"])
             true = values[len(values) - len(values) // one_in - 1]
-            self.assertEqual(int(summary[f"size_{name}_bytes"]), true if true < 65536 else min(cell(true, 6)[1], max(
-                s for o in naive.objects.values() for s in o["steps"] if not o["start"])))
+            self.assertEqual(int(summary[f"size_{name}_bytes"]), true if true < 65536 else min(cell(true, 6)[1], values[-1]))
+            self.assertEqual(int(summary["size_max_bytes"]), values[-1])
 
     def test_hand_made(self):
         self.hand_made()

@@ -179,7 +179,7 @@ class Trace:
                 self.read_ops(block)
         index = Block(data, index_at)
         self.totals = struct.unpack_from(f"<{len(TOTALS) + len(KINDS)}Q", index.columns[48])
-        rows = [row for row in struct.iter_unpack("<7Q", index.columns[49])]
+        self.table = rows = list(struct.iter_unpack("<7Q", index.columns[49]))
         if index.type != b"INDX" or index.end != len(data) - 24 or rows != blocks:
             raise ValueError("the index does not say what the blocks are")
 

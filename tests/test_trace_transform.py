@@ -164,6 +164,61 @@ free 0 clock=90
 scope_end 0 clock=100
 alloc - 99 failed clock=110""", "cut", "--thread", "0", self.trace(SMALL))
 
+    def test_cut_at_the_begin_of_a_thread(self):
+        """Its begin is a thread's first op, so what is live comes after it."""
+        source = self.trace(HEAD + "thread_begin clock=5\nalloc 0 7 clock=10\nscope_begin 0 clock=11\nthread 1\n"
+                            "thread_begin clock=20\nfree 0 clock=30\nalloc 1 8 clock=40\nthread_end clock=50\n"
+                            "thread 0\nfree 1 clock=60\n")
+        head, tail = "\nthread_begin\nlive 0 {}", "\nfree 0 clock=10\nalloc {} 8 clock=20\nthread_end clock=30"
+        rest = "\nthread 1\nfree 1 clock=40"
+        self.expect(head.format(7) + "\nthread 1\nscope_begin 0\nthread 0" + tail.format(1) + rest,
+                    "cut", "--ops", "3:", source)
+        self.expect(head.format(0) + tail.format(1) + rest, "cut", "--time", "20:", "--live", "touched", source)
+        self.expect("\nthread_begin\nalloc 0 8 clock=20\nthread_end clock=30\nthread 1\nfree 0 clock=40",
+                    "cut", "--ops", "3:", "--live", "none", source)
+        for live, known in ("all", head.format(7) + tail.format(1)), ("none", "\nthread_begin" + tail.format(0)):
+            self.expect(known.replace("\nfree 0 clock=10", "") if live == "none" else known,
+                        "cut", "--thread", "1", "--live", live, source)
+
+    @staticmethod
+    def thread_cut(ops, thread, live, first):
+        """`cut --thread`, by definition: kind, object and size of its ops; `first` is the first object that reading sees made."""
+        maker, sizes, noted, own = {}, {}, {}, []
+        for by, kind, flags, number, size, *_ in ops:
+            if number is not None and number not in maker:
+                maker[number] = by
+            if by == thread:
+                own.append((spec.KINDS[kind], number, size))
+                if number is not None and maker[number] != thread:
+                    noted.setdefault(number, sizes[number] if live == "all" or number >= first else 0)
+            if number is not None and kind != spec.FREE and not flags & spec.FAILED:
+                sizes[number] = size
+        if live == "none":
+            own = [op for op in own if op[1] not in noted]
+            noted = {}
+        new = {number: i for i, number in enumerate(sorted(noted))}
+        for _, number, _ in own:
+            if number is not None:
+                new.setdefault(number, len(new))
+        out = [("live", new[number], noted[number]) for number in sorted(noted)]
+        return own[:1] + out + [(kind, new.get(number), size) for kind, number, size in own[1:]]
+
+    def test_cut_thread_by_the_index(self):
+        """Threads that come late, and hand objects over: from all of the trace, and from where the index says."""
+        source, out = self.made("larson:ops=150k,threads=3,slots=60,life=3000"), self.path("out.trace")
+        whole = spec.Trace(source)
+        sought = 0
+        for live in "all", "touched", "none":
+            for thread in 0, 9, 25:
+                with self.subTest(live=live, thread=thread):
+                    self.ok("trace", "cut", "--thread", str(thread), "--live", live, source, "-o", out)
+                    self.ok("trace", "check", out)
+                    first = max(row[3] for row in whole.table if row[5] <= thread or not row[2])
+                    sought += first
+                    self.assertEqual([(spec.KINDS[op[1]], op[3], op[4]) for op in spec.Trace(out).ops],
+                                     self.thread_cut(whole.ops, thread, live, first))
+        self.assertGreater(sought, 0)
+
     def test_merge(self):
         other = self.trace(HEAD + "meta program=y\n" + TABLE + "live 0 1\nalloc 1 2 clock=45 site=5\n"
                            "free 1 clock=1000\n", "other.trace")

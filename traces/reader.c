@@ -197,6 +197,7 @@ int trace_rewind(struct trace_reader *r, struct error *err)
 {
     (void)err;
     reader_move(r, 0, &(struct trace_place){0});
+    reader_advise(r, false);
     r->trimmed = 0;
     r->offset = LAYOUT_HEADER_BYTES;
     return 0;
@@ -218,6 +219,8 @@ bool trace_place_at(const struct trace_reader *r, uint64_t block, struct trace_p
 void trace_seek(struct trace_reader *r, uint64_t block)
 {
     struct trace_place place;
-    if (trace_place_at(r, block, &place))
-        reader_move(r, block, &place);
+    if (!trace_place_at(r, block, &place))
+        return;
+    reader_move(r, block, &place);
+    reader_advise(r, true);
 }

@@ -74,6 +74,10 @@ __attribute__((format(printf, 4, 5), cold)) int reader_refuse(const struct trace
    whoever looks at them, and a trace may be larger than memory. They come again when needed. */
 void reader_trim(struct trace_reader *r, uint64_t offset);
 
+/* Whether the kernel, asked for a page from disk, is to read that page alone, or those around it (which
+ * may be 8 MiB of them). */
+void reader_advise(const struct trace_reader *r, bool here_and_there);
+
 /* Reads the header of the block at `offset`, which must end at or before `limit`. */
 int block_header(const struct trace_reader *r, uint64_t offset, uint64_t limit, struct block *block,
                  struct error *err);

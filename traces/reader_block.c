@@ -34,6 +34,11 @@ void reader_trim(struct trace_reader *r, uint64_t offset)
     r->trimmed = end;
 }
 
+void reader_advise(const struct trace_reader *r, bool here_and_there)
+{
+    madvise((void *)r->map, r->bytes, here_and_there ? MADV_RANDOM : MADV_NORMAL);
+}
+
 int block_header(const struct trace_reader *r, uint64_t offset, uint64_t limit, struct block *block,
                  struct error *err)
 {

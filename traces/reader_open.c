@@ -2,7 +2,8 @@
  * reader_open.c - opens a trace file: maps it, follows the blocks from the first to the trailer,
  * and holds them against the index; or, of a torn file, finds the blocks at its front that are
  * whole. The columns of ops are left alone: see reader.c. The mapped file must not shrink while it
- * is read.
+ * is read. What cannot be mapped, a pipe, is copied to a temporary file first: a reader goes to the index,
+ * and twice over the ops, as it needs.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -226,18 +227,75 @@ static int reader_open(struct trace_reader *r, struct error *err)
     int failed = whole_open(r, err);
     if (!(r->flags & TRACE_SALVAGE))
         return failed;
+    reader_advise(r, false);
     for (size_t i = 0; !failed && i < r->count; i++)
         failed = block_checksum(r, &r->blocks[i], err);
     return failed ? torn_open(r, err) : 0;
 }
 
-static int reader_map(struct trace_reader *r, int fd, struct error *err)
+/* A file without a name, in $TMPDIR or /tmp; -1. */
+static int spool_open(const struct trace_reader *r, struct error *err)
+{
+    const char *folder = getenv("TMPDIR");
+    char path[4096];
+    snprintf(path, sizeof path, "%s/alloclab-trace-XXXXXX", folder && *folder ? folder : "/tmp");
+    int fd = mkostemp(path, O_CLOEXEC);
+    if (fd < 0)
+        return error_set(err,
+                         "%s: cannot be mapped, and cannot be copied to %.500s: %s; TMPDIR says "
+                         "where there is room",
+                         r->name, path, strerror(errno));
+    unlink(path);
+    return fd;
+}
+
+static bool write_all(int fd, const uint8_t *bytes, size_t count)
+{
+    while (count) {
+        ssize_t wrote = write(fd, bytes, count);
+        if (wrote < 0 && errno == EINTR)
+            continue;
+        if (wrote <= 0)
+            return false;
+        bytes += wrote;
+        count -= (size_t)wrote;
+    }
+    return true;
+}
+
+/* All that comes from `from`, unless it does not begin as a trace does: then it may have no end. */
+static int spool_copy(const struct trace_reader *r, int from, int to, struct error *err)
+{
+    uint8_t bytes[65536];
+    size_t held = 0;
+    for (bool begun = false;;) {
+        ssize_t got = read(from, bytes + held, sizeof bytes - held);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return error_set(err, "%s: cannot read: %s", r->name, strerror(errno));
+        held += (size_t)got;
+        if (got && !begun && held < LAYOUT_HEADER_BYTES)
+            continue;
+        bool other = !begun && (held < 8 || memcmp(bytes, LAYOUT_MAGIC, 8) != 0);
+        begun = true;
+        if (!write_all(to, bytes, held))
+            return error_set(
+                err,
+                "%s: cannot be copied to a temporary file: %s; TMPDIR says where there "
+                "is room",
+                r->name, strerror(errno));
+        held = 0;
+        if (!got || other)
+            return 0;
+    }
+}
+
+static int file_map(struct trace_reader *r, int fd, struct error *err)
 {
     struct stat status;
     if (fstat(fd, &status) < 0)
         return error_set(err, "%s: cannot read: %s", r->name, strerror(errno));
-    if (!S_ISREG(status.st_mode))
-        return error_set(err, "%s: not a regular file, and a trace is read by mapping it", r->name);
     r->bytes = (uint64_t)status.st_size;
     if (r->bytes == 0)
         return reader_refuse(r, 0, err, "the file is empty");
@@ -245,7 +303,24 @@ static int reader_map(struct trace_reader *r, int fd, struct error *err)
     if (map == MAP_FAILED)
         return error_set(err, "%s: cannot map: %s", r->name, strerror(errno));
     r->map = map;
+    reader_advise(r, true); /* of a whole file headers are read, and nothing between them */
     return 0;
+}
+
+static int reader_map(struct trace_reader *r, int fd, struct error *err)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0)
+        return error_set(err, "%s: cannot read: %s", r->name, strerror(errno));
+    if (S_ISREG(status.st_mode))
+        return file_map(r, fd, err);
+    if (S_ISDIR(status.st_mode))
+        return error_set(err, "%s: is a folder, not a trace", r->name);
+    int spool = spool_open(r, err);
+    int failed = spool < 0 || spool_copy(r, fd, spool, err) || file_map(r, spool, err);
+    if (spool >= 0)
+        close(spool);
+    return failed ? -1 : 0;
 }
 
 struct trace_reader *trace_open_fd(int fd, const char *name, unsigned flags, struct error *err)
@@ -266,6 +341,7 @@ struct trace_reader *trace_open_fd(int fd, const char *name, unsigned flags, str
     }
     r->offset = LAYOUT_HEADER_BYTES;
     r->trimmed = 0;
+    reader_advise(r, false);
     return r;
 }
 

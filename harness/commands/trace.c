@@ -176,6 +176,12 @@ static int format_find(const char *name, const struct trace_format **format, str
 static int format_guess(const char *path, const struct trace_format **format, struct error *err)
 {
     char magic[8] = {0};
+    struct stat status;
+    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
+        return error_set(err,
+                         "%s: not a regular file, so a look at it would take its first bytes away: "
+                         "say what it is with --from FORMAT, " OWN " for alloclab's own",
+                         path);
     FILE *file = fopen(path, "rbe");
     if (!file)
         return error_set(err, "%s: cannot open: %s", path, strerror(errno));

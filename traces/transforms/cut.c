@@ -16,11 +16,13 @@
  *
  * thread=N: the ops of that thread. An object that it uses and another one made is `live`, with its
  * size at the first use; what it made and another one freed stays to the end. Scopes of other
- * threads are left out.
+ * threads are left out. Reading ends at the thread's end, if the trace has it. live=touched begins to
+ * read where the index says that the thread first appears: what was made before that block is of
+ * unknown size. live=none does the same, and leaves out the ops of objects that others made.
  *
  * Kept: ops, their order. The clock counts from the cut's first op; threads, objects and scopes are
- * numbered anew. Memory: 16 bytes
- * an object that is live at the start, beside that of reading.
+ * numbered anew. A cut that begins with a thread_begin has its `live` ops after it, since it is the
+ * thread's first op. Memory: 16 bytes an object that is live at the start, beside that of reading.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -114,14 +116,17 @@ static void old_sort(struct cut *c)
     c->count = kept;
 }
 
-/* Before `first`, the first op of the cut. */
+/* What was live goes before `first`, the first op of the cut; or after it, if it begins a thread: then
+ * it has been put. */
 static int live_put(struct cut *c, const struct trace_op *first, struct error *err)
 {
     struct trace_op live = {.kind = TRACE_LIVE, .scope = TRACE_NO_SCOPE};
     c->to.known = c->old;
     c->to.known_count = c->count;
     c->to.clock_base = first->clock_ns;
-    int failed = c->count ? renumber_thread(&c->to, first->thread, &live.thread, err) : 0;
+    int failed = first->kind == TRACE_THREAD_BEGIN ? renumber_put(&c->to, first, err) : 0;
+    if (!failed && c->count)
+        failed = renumber_thread(&c->to, first->thread, &live.thread, err);
     for (uint64_t i = 0; !failed && i < c->count; i++) {
         live.object = i;
         live.size = c->old[i].size;
@@ -130,10 +135,10 @@ static int live_put(struct cut *c, const struct trace_op *first, struct error *e
     return failed;
 }
 
-/* From `op`, the first of the range, on. */
+/* From `op`, the first of the range, on; after live_put(). */
 static int range_put(struct cut *c, struct trace_op *op, struct error *err)
 {
-    int got = 1;
+    int got = op->kind == TRACE_THREAD_BEGIN ? op_next(c, op, err) : 1;
     while (got > 0 && !op_reaches(c, op, c->end)) {
         if (renumber_put(&c->to, op, err))
             return -1;
@@ -295,41 +300,85 @@ static int range_cut(struct cut *c, enum cut_live live, struct error *err)
 
 /* ---- one thread ---- */
 
-enum {
-    BY_ANOTHER = 1,
-    KNOWN
-}; /* who made an object; KNOWN: this thread, or another and it is noted */
-
-/* Notes an object of another thread when this one first uses it, with its size then. */
-static int foreign_note(struct cut *c, const struct trace_rules *rules, struct live_table *makers,
-                        const struct trace_op *op, struct error *err)
+/* Goes to the block in which the thread first appears, as the index says. */
+static int thread_seek(struct cut *c, uint64_t thread, struct error *err)
 {
-    uint64_t *maker = live_table_find(makers, op->object);
-    if (!maker || *maker == KNOWN)
-        return 0;
-    *maker = KNOWN;
-    return old_add(c, op->object, *live_table_find(&rules->objects, op->object) >> 1, err);
+    struct trace_place place = {0}, next;
+    uint64_t block = 0;
+    if (trace_rewind(c->in, err))
+        return -1;
+    while (trace_place_at(c->in, block, &next) && (!block || next.threads <= thread)) {
+        place = next;
+        block++;
+    }
+    if (block > 1)
+        trace_seek(c->in, block - 1);
+    c->to.first_object = place.objects;
+    c->to.first_scope = place.scopes;
+    return 0;
 }
 
-static int foreign_read(struct cut *c, struct trace_rules *rules, struct live_table *makers,
-                        uint64_t thread, struct error *err)
+/* The next op, up to the thread's end, which is 0 the next time. */
+static int thread_next(struct cut *c, uint64_t thread, bool *ended, struct trace_op *op,
+                       struct error *err)
+{
+    int got = *ended ? 0 : trace_next(c->in, op, err);
+    *ended = got > 0 && op->thread == thread && op->kind == TRACE_THREAD_END;
+    return got;
+}
+
+/* Notes an object of another thread when this one first uses it, with its size then. In `sizes` are
+ * those that were made since the reading began: (size + 1) * 2, and 1 more if it is noted, or this
+ * thread's. */
+static int foreign_note(struct cut *c, struct live_table *sizes, const struct trace_op *op,
+                        struct error *err)
+{
+    if (op->object < c->to.first_object)
+        return old_add(c, op->object, 0, err);
+    uint64_t *size = live_table_find(sizes, op->object - c->to.first_object);
+    if (!size || *size & 1)
+        return 0;
+    int failed = old_add(c, op->object, (*size >> 1) - 1, err);
+    *size |= 1;
+    return failed;
+}
+
+static int foreign_follow(struct cut *c, struct live_table *sizes, bool own,
+                          const struct trace_op *op, struct error *err)
+{
+    uint64_t value = (op->size + 1) << 1;
+    if (trace_makes_object(op)) {
+        if (!live_table_room(sizes))
+            return no_memory(c, err);
+        live_table_add(sizes, value | own);
+        return 0;
+    }
+    if (op->object == TRACE_NO_OBJECT || op->object < c->to.first_object)
+        return 0;
+    uint64_t id = op->object - c->to.first_object, *size = live_table_find(sizes, id);
+    if (!size)
+        return error_set(err,
+                         "%.500s: offset %" PRIu64 ": object %" PRIu64
+                         " is not live any more: see `alloclab trace check`",
+                         trace_name(c->in), trace_offset(c->in), op->object);
+    if (trace_ends_object(op))
+        live_table_remove(sizes, id, size);
+    else if (!(op->flags & TRACE_FAILED))
+        *size = value | (*size & 1);
+    return 0;
+}
+
+static int foreign_read(struct cut *c, struct live_table *sizes, uint64_t thread, struct error *err)
 {
     struct trace_op op;
-    struct error why;
+    bool ended = false;
     int got;
-    while ((got = trace_next(c->in, &op, err)) > 0) {
-        if (op.thread == thread && foreign_note(c, rules, makers, &op, err))
+    while ((got = thread_next(c, thread, &ended, &op, err)) > 0) {
+        bool own = op.thread == thread;
+        if ((own && op.object != TRACE_NO_OBJECT && !trace_makes_object(&op) &&
+             foreign_note(c, sizes, &op, err)) ||
+            foreign_follow(c, sizes, own, &op, err))
             return -1;
-        if (trace_rules_put(rules, &op, &why))
-            return error_set(err, "%.500s: offset %" PRIu64 ": %.400s", trace_name(c->in),
-                             trace_offset(c->in), why.text);
-        if (trace_makes_object(&op)) {
-            if (!live_table_room(makers))
-                return no_memory(c, err);
-            live_table_add(makers, op.thread == thread ? KNOWN : BY_ANOTHER);
-        } else if (trace_ends_object(&op)) {
-            live_table_remove(makers, op.object, live_table_find(makers, op.object));
-        }
     }
     old_sort(c);
     return got;
@@ -338,15 +387,18 @@ static int foreign_read(struct cut *c, struct trace_rules *rules, struct live_ta
 static int thread_put(struct cut *c, uint64_t thread, struct error *err)
 {
     struct trace_op op;
-    uint64_t met = 0;
-    bool begun = false;
-    int got = 0, failed = trace_rewind(c->in, err);
-    while (!failed && (got = trace_next(c->in, &op, err)) > 0) {
-        if (op.thread == thread && !begun)
-            failed = live_put(c, &op, err);
-        begun |= op.thread == thread;
-        if (failed)
-            break;
+    uint64_t met = 0; /* the next one that will be made */
+    bool begun = false, ended = false;
+    int got = 0, failed = 0;
+    while (met < c->count && c->old[met].id < c->to.first_object)
+        met++;
+    while (!failed && (got = thread_next(c, thread, &ended, &op, err)) > 0) {
+        bool first = op.thread == thread && !begun;
+        begun |= first;
+        if (first && live_put(c, &op, err))
+            return -1;
+        if (first && op.kind == TRACE_THREAD_BEGIN)
+            continue;
         if (op.thread == thread)
             failed = renumber_put(&c->to, &op, err);
         else if (trace_makes_object(&op) && met < c->count && c->old[met].id == op.object)
@@ -354,21 +406,24 @@ static int thread_put(struct cut *c, uint64_t thread, struct error *err)
         else
             failed = renumber_leave(&c->to, &op, err);
     }
+    if (!failed && !got && !begun)
+        return error_set(err, "%.500s: has no op of thread %" PRIu64, trace_name(c->in), thread);
     return failed ? -1 : got;
 }
 
-static int thread_cut(struct cut *c, const char *text, struct error *err)
+static int thread_cut(struct cut *c, const char *text, enum cut_live live, struct error *err)
 {
-    struct trace_rules rules = {0};
-    struct live_table makers = {0};
+    struct live_table sizes = {0};
     char *end;
     uint64_t thread = strtoull(text, &end, 10), threads = trace_reader_totals(c->in)->threads;
-    if (*text < '0' || *text > '9' || *end || (!trace_is_torn(c->in) && thread >= threads))
+    if (*text < '0' || *text > '9' || *end || (threads && thread >= threads))
         return error_set(err, "cut: option thread=%s: %.500s has threads 0 to %" PRIu64, text,
                          trace_name(c->in), threads - 1);
-    int failed = foreign_read(c, &rules, &makers, thread, err) || thread_put(c, thread, err);
-    trace_rules_free(&rules);
-    live_table_free(&makers);
+    uint64_t from = live == LIVE_ALL ? 0 : thread;
+    int failed = thread_seek(c, from, err) ||
+                 (live != LIVE_NONE && foreign_read(c, &sizes, thread, err)) ||
+                 thread_seek(c, from, err) || thread_put(c, thread, err);
+    live_table_free(&sizes);
     return failed ? -1 : 0;
 }
 
@@ -379,7 +434,7 @@ static int cut_any(struct cut *c, const struct cut_options *o, struct error *err
     if (ways != 1)
         return error_set(err, "cut: give one of --ops FROM:TO, --time FROM:TO and --thread N");
     if (*o->thread)
-        return thread_cut(c, o->thread, err);
+        return thread_cut(c, o->thread, o->live, err);
     c->by_time = *o->time;
     if (c->by_time && !trace_has_clock(c->in))
         return error_set(err, "%.500s: has no clock: cut it by --ops", trace_name(c->in));
