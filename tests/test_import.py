@@ -131,7 +131,8 @@ class Fixtures(TraceTest):
     def test_malformed(self):
         head = "v 10400 3\nt 1 0\n"
         rows = (
-            ("mtrace", "hello\n", "line 1: not a call: @ CALLER, one of + - < > !, an address and a size are expected"),
+            ("mtrace", "hello\n", "line 1: not a call: @ CALLER, one of + - < > !, an address and a size are expected; "
+             "or have two programs written into one file?"),
             ("mtrace", "@ a:[0x1] + 5x 0x10\n",
              "line 1: address '5x' is not a number: digits 0 to 9 are expected"),
             ("mtrace", "+ 0x11111111111111111 0x1\n",
@@ -302,6 +303,61 @@ class Variants(TraceTest):
         self.assertEqual(report["unknown_frees"], "2")
         os.remove(self.path("x.trace"))
         self.refuse_texts((("ltrace", "operator new(unsigned long) = 5\n", "line 1: an operator without its arguments"),))
+
+
+    def test_ltrace_numbers_below_zero(self):
+        """What has no prototype is printed as long, the size of an array that is too large for example."""
+        ops = self.cat("ltrace", "_Znam(-4096, -4096, 0xffffffffffff6540, 1) = 0\nmalloc(-1) = nil\n")
+        self.assertEqual(ops, ["alloc - 18446744073709547520 failed", "alloc - 18446744073709551615 failed"])
+        os.remove(self.path("x.trace"))
+        self.refuse_texts((("ltrace", "malloc(-x) = 0\n", "line 1: argument '-x' is not a number: digits 0 to 9 are expected"),))
+
+    def test_ltrace_own_words(self):
+        ops = self.cat("ltrace", "7 a->malloc(5) = 0x10\n7 0.000005 [0x4010] unexpected breakpoint at 0x7fa68a8a958c\n"
+                       "7 +++ killed by SIGSEGV +++\n")
+        self.assertEqual([op.split(" clock")[0] for op in ops], ["alloc 0 5", "thread_end"])
+
+    def test_ltrace_page_aligned(self):
+        self.assertEqual(self.cat("ltrace", "valloc(100) = 0x1000\npvalloc(5) = 0x2000\n"),
+                         ["aligned 0 100 align=4096", "aligned 1 5 align=4096"])
+
+    def test_ltrace_of_program_and_library(self):
+        """With -x each call is seen where it is made and, inside that, in the library."""
+        twice = ("malloc(24 <unfinished ...>\nmalloc@libc.so.6(24) = 0x10\n<... malloc resumed> ) = 0x10\n"
+                 "realloc(0x10, 50 <unfinished ...>\nrealloc@libc.so.6(0x10, 50 <unfinished ...>\n"
+                 "<... realloc resumed> ) = 0x20\n<... realloc resumed> ) = 0x20\n"
+                 "realloc@libc.so.6(0, 7 <unfinished ...>\nmalloc@libc.so.6(7) = 0x10\n<... realloc resumed> ) = 0x10\n"
+                 "malloc(24 <unfinished ...>\nmalloc(24) = 0x30\n<... malloc resumed> ) = 0x40\n"
+                 "free(0x20 <unfinished ...>\nfree@libc.so.6(0x20) = <void>\n<... free resumed> ) = <void>\n"
+                 "free(0x10 <unfinished ...>\n<... free resumed> ) = <void>\nmalloc@libc.so.6(3) = 0x10\nfree(0x10) = <void>\n")
+        self.assertEqual(self.cat("ltrace", twice), ["alloc 0 24", "realloc 0 50", "alloc 1 7", "alloc 2 24", "alloc 3 24",
+                                                     "free 0", "free 1", "alloc 4 3", "free 4"])
+        # An operator that throws after the library's malloc: the malloc alone.
+        thrown = "_Znam(5 <unfinished ...>\nmalloc@libc.so.6(5) = 0\nmalloc(6) = 0x10\n"
+        self.ok("convert", "--from", "ltrace", self.path("in", thrown), "-o", self.path("x.trace"))
+        self.assertEqual(self.ok("cat", self.path("x.trace")).splitlines()[-2:], ["alloc - 5 failed", "alloc 0 6"])
+
+    def test_bpftrace_own_words(self):
+        """Since 0.24 it says that it has attached its probes; it prints the maps that a script leaves."""
+        ops = self.cat("bpftrace", "Attached 14 probes\n5 1 malloc 10 -> 0x10\n\n\n@depth[12]: 0\n@: 7\n")
+        self.assertEqual(ops, ["alloc 0 10"])
+        os.remove(self.path("x.trace"))
+        self.refuse_texts((("bpftrace", "hello, world\n", "line 1: 'hello,' begins no event: NS TID CALL .. is expected; let "
+                            "bpftrace write to a file of its own, with -o"),))
+
+    def test_nothing_recorded(self):
+        """A tool that did not run leaves an empty file, and a line without its end may be anything."""
+        for form in "android", "mtrace", "heaptrack", "ltrace", "bpftrace", "gperftools":
+            unit = "record" if form == "gperftools" else "line"
+            for text in ("", "hello") if form == "gperftools" else ("", "\n \n", "hello"):
+                done = self.run_cli("convert", "--from", form, self.path("in", text), "-o", self.path("x.trace"))
+                self.assertEqual(done.returncode, 2, (form, text))
+                self.assertIn(f"{self.path('in')}: {unit} 1: there is nothing whole in the file: did the recording fail?", done.stderr)
+                self.assertEqual(os.listdir(self.folder), ["in"])
+
+    def test_mtrace_of_two_programs(self):
+        self.refuse_texts((("mtrace", "= Start\n@ /lib/libst6aa6ae990\n", "line 2: not a call: @ CALLER, one of + - < > !, an "
+                            "address and a size are expected; or have two programs written into one file?"),))
 
 
 class Compressed(TraceTest):

@@ -59,6 +59,16 @@ static int calls_give_up(struct import *im, struct import_thread *thread, unsign
     return 0;
 }
 
+/* A recording has a whole line, if only its end; what has none is of a tool that did not run, or of another form. */
+static int empty_refuse(const struct import *im)
+{
+    if (im->has_content)
+        return 0;
+    return error_set(im->lines.err,
+                     "%s: %s 1: there is nothing whole in the file: did the recording fail?",
+                     im->lines.name, im->lines.unit);
+}
+
 /* `got` is 0 or -1, and so is what it returns. */
 static int import_close(struct import *im, int got)
 {
@@ -86,20 +96,26 @@ int import_open(struct import *im, const char *path, const char *form, struct tr
 int import_lines(struct import *im, int (*line)(struct import *im))
 {
     int got;
-    while ((got = torn_drop(im, lines_next(&im->lines))) > 0)
-        if (im->lines.text[strspn(im->lines.text, " \t")] && line(im))
+    while ((got = torn_drop(im, lines_next(&im->lines))) > 0) {
+        if (im->lines.text[strspn(im->lines.text, " \t")] == 0)
+            continue;
+        im->has_content = true;
+        if (line(im))
             return import_close(im, -1);
-    return import_close(im, got);
+    }
+    return import_close(im, got ? got : empty_refuse(im));
 }
 
 int import_records(struct import *im, size_t bytes, int (*record)(struct import *im))
 {
     int got;
     im->lines.unit = "record";
-    while ((got = torn_drop(im, lines_record(&im->lines, bytes))) > 0)
+    while ((got = torn_drop(im, lines_record(&im->lines, bytes))) > 0) {
+        im->has_content = true;
         if (record(im))
             return import_close(im, -1);
-    return import_close(im, got);
+    }
+    return import_close(im, got ? got : empty_refuse(im));
 }
 
 /* ---- threads, clock, sites ---- */

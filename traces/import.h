@@ -27,8 +27,9 @@ enum { IMPORT_NESTED = 4 }; /* calls of one thread that have begun and not retur
 
 struct import_call {
     struct trace_op op;
-    uint64_t old;  /* realloc of an object: its address */
-    uint64_t line; /* where it began */
+    uint64_t old;     /* realloc of an object: its address */
+    uint64_t line;    /* where it began */
+    const void *what; /* what the importer has noted of it */
 };
 
 struct import_thread {
@@ -51,6 +52,7 @@ struct import {
     uint64_t objects, site_count;
     uint64_t first_ns, clock_ns; /* of the line at hand */
     bool has_clock;              /* first_ns is set */
+    bool has_content;            /* there was a line that is not empty */
 };
 
 /* Opens the file and says in the trace what its form is. Lines are of thread 0 until import_thread.

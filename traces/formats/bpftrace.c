@@ -8,7 +8,8 @@
  *     NS TID realloc OLD SIZE                begins
  *     NS TID realloc -> PTR                  has returned
  *     NS TID free PTR                        begins
- *     Attaching N probes...                  bpftrace's own words, ignored
+ *     Attaching N probes...                  bpftrace's own words, ignored; newer ones say "Attached"
+ *     @MAP[KEY]: VALUE                       the same, at the end of a script that does not clear its maps
  *     Lost N events                          the same, counted, and put into the meta key lost_ops
  *
  * Rules of the import: those of traces/import.h. PTR 0x0 is a call that failed; realloc(p, 0) that
@@ -116,10 +117,15 @@ static int line_import(struct import *im)
 {
     uint64_t ns, tid;
     const char *word = lines_word(&im->lines);
-    if (!strcmp(word, "Attaching"))
+    if (!strcmp(word, "Attaching") || !strcmp(word, "Attached") || word[0] == '@')
         return 0;
     if (!strcmp(word, "Lost"))
         return lost_import(im);
+    if (*word < '0' || *word > '9')
+        return lines_refuse(&im->lines,
+                            "'%.40s' begins no event: NS TID CALL .. is expected; let bpftrace "
+                            "write to a file of its own, with -o",
+                            word);
     if (lines_number(&im->lines, word, "time in ns", &ns) || number_next(im, "thread", &tid) ||
         import_thread(im, tid))
         return -1;

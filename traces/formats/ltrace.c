@@ -10,16 +10,21 @@
  *     .. NAME(ARGUMENT, .. <no return ...>       never returns
  *     .. +++ exited (status 0) +++               the thread ends
  *     .. --- SIGCHLD (Child exited) ---          ignored
+ *     .. unexpected breakpoint at 0x7f51c0a9958c ignored: ltrace's own words when threads confuse it
  *
  * The process id stands there with -f, as "PID" or "[pid PID]"; it is a thread's, and one thread is
  * assumed without it. TIME is that of -ttt (seconds since 1970), of -t and -tt (time of day) or of -r
  * (since the line before); IP is that of -i: a site for each, numbered by first appearance, which stands
  * for its place in a page, since ltrace does not say which module it is in. Calls of other functions are
  * ignored. C++'s operators are known by their mangled names and by those of -C. Where ltrace also sees the
- * malloc and free that they call, there is one op: the malloc, and the delete.
+ * malloc and free that they call, there is one op: the malloc, and the delete. With -x it sees each call twice,
+ * where the program calls (NAME) and, inside that, in the library (NAME@libc.so.6), and the malloc of a realloc(0,
+ * SIZE) as well: one op again.
  *
  * Rules of the import, beside those of traces/import.h. A result of 0 is a call that failed, but
- * realloc(p, 0) frees. posix_memalign is given no address: such a call is dropped and counted, as
+ * realloc(p, 0) frees. A number may be negative: ltrace prints what it has no prototype for, such as C++'s
+ * operators, as long, so -1 is 2^64 - 1. valloc and pvalloc are aligned to 4096, the smallest page of Linux's
+ * machines. posix_memalign is given no address: such a call is dropped and counted, as
  * are then the frees of what it returned. Processes that were forked are threads here, whose frees of
  * what their parent had are odd. ltrace sees only what is called through a PLT. Of the calls that
  * the C library makes itself ("libc.so.6->") it takes one function for another (0.7.3 does, with
@@ -33,8 +38,10 @@
 
 #define NS_PER_S UINT64_C(1000000000)
 
-/* What a function's arguments are: 'p' the old address, 's' the size, 'n' a count, 'a' an
- * alignment, '-' nothing of use. */
+enum { SMALLEST_PAGE = 4096 };
+
+/* What a function's arguments are: 'p' the old address, 's' the size, 'v' the size of what is aligned
+ * to a page, 'n' a count, 'a' an alignment, '-' nothing of use. */
 static const struct function {
     const char *name, *arguments;
     enum trace_kind kind;
@@ -46,8 +53,8 @@ static const struct function {
     {"reallocarray", "pns", TRACE_REALLOC},
     {"memalign", "as", TRACE_ALIGNED},
     {"aligned_alloc", "as", TRACE_ALIGNED},
-    {"valloc", "s", TRACE_ALIGNED},
-    {"pvalloc", "s", TRACE_ALIGNED},
+    {"valloc", "v", TRACE_ALIGNED},
+    {"pvalloc", "v", TRACE_ALIGNED},
     {"posix_memalign", "-as", TRACE_ALIGNED},
     {"cfree", "p", TRACE_FREE},
 };
@@ -56,12 +63,17 @@ static const struct function operator_new = {"operator new", "s", TRACE_ALLOC},
                              operator_new_aligned = {"operator new", "sa", TRACE_ALIGNED},
                              operator_delete = {"operator delete", "p", TRACE_FREE};
 
+static const char confused[] = "unexpected breakpoint at ";
+
 struct ltrace {
     struct import im; /* the first member: what gets one gets the other */
-    struct address_map
-        deleting;         /* by a thread's index, as its size: what a delete is about to free */
+    /* By a thread's index, as its size: the address that it is freeing in a call which has not returned, and how
+     * many calls it has begun that are one with the call around them. */
+    struct address_map freeing, doubled;
     uint64_t relative_ns; /* -r: the sum so far */
     bool relative;        /* the times are those of -r */
+    bool has_caller;
+    uint64_t caller; /* of the line at hand: where it calls from */
 };
 
 /* ---- what stands before the call ---- */
@@ -112,17 +124,16 @@ static char *word_if(struct import *im, const char *characters)
     return length && (start[length] == ' ' || start[length] == 0) ? lines_word(&im->lines) : NULL;
 }
 
-/* "[0x401136]" */
-static int site_parse(struct import *im, const char *word, uint64_t *site)
+/* The site of a call from that address. */
+static int site_of(struct import *im, uint64_t address, uint64_t *site)
 {
     char page[8];
     const struct site_place place = {.offset = SITE_NO_OFFSET, .function = page};
-    uint64_t address = strtoull(word + strspn(word, "["), NULL, 16);
     import_page_place(address, page);
     return import_site(im, address, &place, "", site);
 }
 
-static int head_parse(struct ltrace *l, uint64_t *site)
+static int head_parse(struct ltrace *l)
 {
     struct import *im = &l->im;
     uint64_t tid = 0;
@@ -145,7 +156,9 @@ static int head_parse(struct ltrace *l, uint64_t *site)
     if (word && clock_parse(l, word))
         return -1;
     word = word_if(im, "[]0123456789abcdefx");
-    return word ? site_parse(im, word, site) : 0;
+    l->has_caller = word != NULL; /* "[0x401136]" */
+    l->caller = word ? strtoull(word + strspn(word, "["), NULL, 16) : 0;
+    return 0;
 }
 
 /* ---- the call ---- */
@@ -196,6 +209,16 @@ static int result_parse(struct import *im, char *text, uint64_t *address)
     return lines_pointer(&im->lines, lines_word(&im->lines), "result", address);
 }
 
+/* An argument: as lines_pointer, or a negative number, which stands for what an unsigned long makes of it. */
+static int argument_parse(struct import *im, const char *word, uint64_t *value)
+{
+    bool negative = word && word[0] == '-' && word[1] >= '0' && word[1] <= '9';
+    if (lines_pointer(&im->lines, negative ? word + 1 : word, "argument", value))
+        return -1;
+    *value = negative ? -*value : *value;
+    return 0;
+}
+
 /* The arguments, up to the last one that counts. */
 static int arguments_parse(struct import *im, const struct function *f, char *text,
                            struct trace_op *op, uint64_t *old)
@@ -208,65 +231,113 @@ static int arguments_parse(struct import *im, const struct function *f, char *te
         size_t length = strcspn(text, ",) <");
         char after = text[length];
         text[length] = 0;
-        if (lines_pointer(&im->lines, *text ? text : NULL, "argument", &value))
+        if (argument_parse(im, *text ? text : NULL, &value))
             return -1;
         text += length + (after != 0);
         if (*what == 'p')
             *old = value;
         else if (*what == 'a')
             import_align(op, value);
-        else if (*what == 's')
+        else if (*what == 's' || *what == 'v')
             op->size = value;
         else if (*what == 'n')
             count = value, product = true;
+        if (*what == 'v')
+            import_align(op, SMALLEST_PAGE);
     }
     if (product)
         op->size = import_calloc(count, op->size).size;
     return 0;
 }
 
-/* A free that the delete which this thread is in has told already, or that of a delete. */
-static int free_import(struct ltrace *l, const struct function *f, bool open, uint64_t address)
+static void freeing_ends(struct ltrace *l)
+{
+    struct address_entry *entry = address_map_find(&l->freeing, l->im.at);
+    if (entry)
+        address_map_remove(&l->freeing, entry);
+}
+
+/* A free, of which the delete or free that this thread is in may have told already. */
+static int free_import(struct ltrace *l, bool open, uint64_t address)
 {
     struct import *im = &l->im;
-    struct address_entry *entry = address_map_find(&l->deleting, im->at);
+    const struct address_entry *entry = address_map_find(&l->freeing, im->at);
     if (entry && entry->size == address)
         return 0;
-    if (entry)
-        address_map_remove(&l->deleting, entry);
-    if (open && is_operator(f) && address && !address_map_add(&l->deleting, im->at, 0, address))
+    freeing_ends(l);
+    if (open && address && !address_map_add(&l->freeing, im->at, 0, address))
         return lines_refuse(&im->lines, "no memory for the tables");
     return import_free(im, address);
 }
 
-static int begin_import(struct import *im, const struct function *f, char *arguments, uint64_t site)
+static struct import_call *innermost(struct import *im)
 {
+    struct import_thread *thread = &im->threads[im->at];
+    return thread->depth ? &thread->calls[thread->depth - 1] : NULL;
+}
+
+/* True if it is the call that this thread is in, seen a second time in the library. An operator may throw after
+ * that, and not return. */
+static bool is_double(struct import *im, const struct trace_op *op, uint64_t old)
+{
+    const struct import_call *around = innermost(im);
+    return around && !is_operator(around->what) && around->op.kind == op->kind &&
+           around->op.size == op->size && around->op.align_log2 == op->align_log2 &&
+           around->old == old;
+}
+
+/* Its return, if it is not in the same line, is passed over. */
+static int double_begins(struct ltrace *l, bool open)
+{
+    struct address_entry *entry = open ? address_map_find(&l->doubled, l->im.at) : NULL;
+    if (entry)
+        entry->size++;
+    else if (open && !address_map_add(&l->doubled, l->im.at, 0, 1))
+        return lines_refuse(&l->im.lines, "no memory for the tables");
+    return 0;
+}
+
+static bool double_ends(struct ltrace *l)
+{
+    struct address_entry *entry = address_map_find(&l->doubled, l->im.at);
+    if (entry && --entry->size == 0)
+        address_map_remove(&l->doubled, entry);
+    return entry != NULL;
+}
+
+static int begin_import(struct ltrace *l, const struct function *f, char *arguments,
+                        bool in_library)
+{
+    struct import *im = &l->im;
     struct trace_op op = import_op(f->kind, 0);
     uint64_t old = 0, address = 0;
     bool frees = f->kind == TRACE_FREE, unsaid = f->arguments[0] == '-';
     bool open = strstr(arguments, "<unfinished ...>") || strstr(arguments, "<no return ...>");
-    op.site = frees ? 0 : site;
+    if (!frees && l->has_caller && site_of(im, l->caller, &op.site))
+        return -1;
     if (!open && !frees && !unsaid && result_parse(im, arguments, &address))
         return -1;
     if (arguments_parse(im, f, arguments, &op, &old))
         return -1;
     if (frees)
-        return free_import((struct ltrace *)im, f, open, old);
+        return free_import(l, open, old);
+    freeing_ends(l);
     if (unsaid)
         return lines_odd(&im->lines, im->report, &im->report->unsaid_addresses,
                          "the address is not said of what it returned:", f->name);
-    return open ? import_begin(im, &op, old) : import_whole(im, &op, old, address);
+    if (in_library && is_double(im, &op, old))
+        return double_begins(l, open);
+    if (!open)
+        return import_whole(im, &op, old, address);
+    if (import_begin(im, &op, old))
+        return -1;
+    innermost(im)->what = f;
+    return 0;
 }
 
-static void delete_ends(struct ltrace *l)
+static int resumed_import(struct ltrace *l, char *name)
 {
-    struct address_entry *entry = address_map_find(&l->deleting, l->im.at);
-    if (entry)
-        address_map_remove(&l->deleting, entry);
-}
-
-static int resumed_import(struct import *im, char *name)
-{
+    struct import *im = &l->im;
     uint64_t address;
     char *rest = strstr(name, "resumed>"), *end;
     const struct function *f = operator_find(name, &end);
@@ -274,29 +345,32 @@ static int resumed_import(struct import *im, char *name)
         return lines_refuse(&im->lines, "'<... ' without 'resumed>'");
     if (!f)
         f = function_find(name, strcspn(name, " @"));
-    if (f == &operator_delete)
-        delete_ends((struct ltrace *)im);
-    if (!f || f->kind == TRACE_FREE || f->arguments[0] == '-')
+    if (f && f->kind == TRACE_FREE)
+        freeing_ends(l);
+    if (!f || f->kind == TRACE_FREE || f->arguments[0] == '-' ||
+        (!is_operator(f) && double_ends(l)))
         return 0;
     if (result_parse(im, rest, &address))
         return -1;
-    if (is_operator(f) && import_forget(im, f->kind, address)) /* malloc has told it */
+    const struct trace_op *begun = import_begun(im, f->kind);
+    bool of_null = begun && begun->kind == TRACE_REALLOC && begun->flags == TRACE_NULL;
+    if ((is_operator(f) || of_null) && import_forget(im, f->kind, address)) /* malloc has told it */
         return 0;
     return import_end(im, f->kind, address);
 }
 
 static int line_import(struct import *im)
 {
-    uint64_t site = 0;
-    if (head_parse((struct ltrace *)im, &site))
+    struct ltrace *l = (struct ltrace *)im;
+    if (head_parse(l))
         return -1;
     char *text = im->lines.next + strspn(im->lines.next, " \t");
-    if (!strncmp(text, "--- ", 4))
+    if (!strncmp(text, "--- ", 4) || !strncmp(text, confused, sizeof confused - 1))
         return 0;
     if (!strncmp(text, "+++ ", 4))
         return im->threads[im->at].number < 0 ? 0 : import_thread_end(im);
     if (!strncmp(text, "<... ", 5))
-        return resumed_import(im, text + 5);
+        return resumed_import(l, text + 5);
     char *open = strchr(text, '(');
     if (!open)
         return lines_refuse(&im->lines,
@@ -310,7 +384,7 @@ static int line_import(struct import *im)
     *open = 0;
     if (!f && (name == text || strncmp(text, "libc.so", 7) != 0))
         f = function_find(name, strcspn(name, "@"));
-    return f ? begin_import(im, f, open + 1, site) : 0;
+    return f ? begin_import(l, f, open + 1, strchr(name, '@') != NULL) : 0;
 }
 
 static int ltrace_import(const char *path, struct trace_writer *out, struct import_report *report,
@@ -320,7 +394,8 @@ static int ltrace_import(const char *path, struct trace_writer *out, struct impo
     if (import_open(&l.im, path, "ltrace", out, report, err))
         return -1;
     int failed = import_lines(&l.im, line_import);
-    address_map_free(&l.deleting);
+    address_map_free(&l.freeing);
+    address_map_free(&l.doubled);
     return failed;
 }
 

@@ -19,7 +19,9 @@
  * kept. Of a program that is not position-independent the offset counts from the start of the file in
  * memory, as the C library says it. What the form cannot say: threads (all calls are of thread 0), times, which
  * kind of allocation it was (all become malloc, without alignment), free(NULL), which it leaves out.
- * Processes that were forked write into the same file and cannot be told apart.
+ * Processes that were forked write into the same file and cannot be told apart. What a recorded program starts by
+ * exec, a shell its commands or timeout its program, empties the file and writes over the other one's lines, and what
+ * comes of that is refused: give MALLOC_TRACE to one program alone, `timeout 9 env MALLOC_TRACE=FILE .. PROGRAM`.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -122,7 +124,8 @@ static int line_import(struct import *im)
     const char *call = call_find(words, &address_word, &size_word);
     if (!call)
         return lines_refuse(&im->lines, "not a call: @ CALLER, one of + - < > !, an address and a "
-                                        "size are expected");
+                                        "size are expected; or have two programs written into one "
+                                        "file?");
     if (lines_pointer(&im->lines, address_word, "address", &address) ||
         (size_word && lines_pointer(&im->lines, size_word, "size", &size)))
         return -1;
