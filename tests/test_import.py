@@ -317,6 +317,12 @@ class Variants(TraceTest):
                        "7 +++ killed by SIGSEGV +++\n")
         self.assertEqual([op.split(" clock")[0] for op in ops], ["alloc 0 5", "thread_end"])
 
+    def test_ltrace_past_midnight(self):
+        """-t and -tt are times of the day; two threads may be a little out of order."""
+        ops = self.cat("ltrace", "23:59:59.500000 malloc(5) = 0x10\n23:59:59.400000 malloc(5) = 0x20\n"
+                       "00:00:00.250000 free(0x10) = <void>\n")
+        self.assertEqual(ops, ["alloc 0 5", "alloc 1 5", "free 0 clock=750000000"])
+
     def test_ltrace_page_aligned(self):
         self.assertEqual(self.cat("ltrace", "valloc(100) = 0x1000\npvalloc(5) = 0x2000\n"),
                          ["aligned 0 100 align=4096", "aligned 1 5 align=4096"])
@@ -330,7 +336,7 @@ class Variants(TraceTest):
                  "malloc(24 <unfinished ...>\nmalloc(24) = 0x30\n<... malloc resumed> ) = 0x40\n"
                  "free(0x20 <unfinished ...>\nfree@libc.so.6(0x20) = <void>\n<... free resumed> ) = <void>\n"
                  "free(0x10 <unfinished ...>\n<... free resumed> ) = <void>\nmalloc@libc.so.6(3) = 0x10\nfree(0x10) = <void>\n")
-        self.assertEqual(self.cat("ltrace", twice), ["alloc 0 24", "realloc 0 50", "alloc 1 7", "alloc 2 24", "alloc 3 24",
+        self.assertEqual(self.cat("ltrace", twice), ["alloc 0 24", "realloc 0 50", "realloc 1 7 null", "alloc 2 24", "alloc 3 24",
                                                      "free 0", "free 1", "alloc 4 3", "free 4"])
         # An operator that throws after the library's malloc: the malloc alone.
         thrown = "_Znam(5 <unfinished ...>\nmalloc@libc.so.6(5) = 0\nmalloc(6) = 0x10\n"

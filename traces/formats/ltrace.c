@@ -14,8 +14,9 @@
  *
  * The process id stands there with -f, as "PID" or "[pid PID]"; it is a thread's, and one thread is
  * assumed without it. TIME is that of -ttt (seconds since 1970), of -t and -tt (time of day) or of -r
- * (since the line before); IP is that of -i: a site for each, numbered by first appearance, which stands
- * for its place in a page, since ltrace does not say which module it is in. Calls of other functions are
+ * (since the line before); a time of day that is half a day less than the one before is of the next day. IP is
+ * that of -i: a site for each, numbered by first appearance, which stands for its place in a page, since ltrace
+ * does not say which module it is in. Calls of other functions are
  * ignored. C++'s operators are known by their mangled names and by those of -C. Where ltrace also sees the
  * malloc and free that they call, there is one op: the malloc, and the delete. With -x it sees each call twice,
  * where the program calls (NAME) and, inside that, in the library (NAME@libc.so.6), and the malloc of a realloc(0,
@@ -36,7 +37,8 @@
 
 #include "traces/import.h"
 
-#define NS_PER_S UINT64_C(1000000000)
+#define NS_PER_S   UINT64_C(1000000000)
+#define NS_PER_DAY (24 * 60 * 60 * NS_PER_S)
 
 enum { SMALLEST_PAGE = 4096 };
 
@@ -71,7 +73,9 @@ struct ltrace {
      * many calls it has begun that are one with the call around them. */
     struct address_map freeing, doubled;
     uint64_t relative_ns; /* -r: the sum so far */
-    bool relative;        /* the times are those of -r */
+    uint64_t last_ns,
+        midnights_ns; /* -t, -tt: of the line before; the days that have ended since */
+    bool relative;    /* the times are those of -r */
     bool has_caller;
     uint64_t caller; /* of the line at hand: where it calls from */
 };
@@ -112,7 +116,10 @@ static int clock_parse(struct ltrace *l, const char *word)
     if (!l->im.has_clock)
         l->relative = ns < 1000000 * NS_PER_S && !strchr(word, ':');
     l->relative_ns += ns;
-    import_clock(&l->im, l->relative ? l->relative_ns : ns);
+    if (strchr(word, ':') && l->last_ns > ns + NS_PER_DAY / 2)
+        l->midnights_ns += NS_PER_DAY;
+    l->last_ns = ns;
+    import_clock(&l->im, l->relative ? l->relative_ns : ns + l->midnights_ns);
     return 0;
 }
 
@@ -276,14 +283,16 @@ static struct import_call *innermost(struct import *im)
     return thread->depth ? &thread->calls[thread->depth - 1] : NULL;
 }
 
-/* True if it is the call that this thread is in, seen a second time in the library. An operator may throw after
- * that, and not return. */
+/* True if it is the call that this thread is in, seen a second time in the library, or the malloc of a
+ * realloc(NULL). An operator may throw after that, and not return. */
 static bool is_double(struct import *im, const struct trace_op *op, uint64_t old)
 {
     const struct import_call *around = innermost(im);
-    return around && !is_operator(around->what) && around->op.kind == op->kind &&
-           around->op.size == op->size && around->op.align_log2 == op->align_log2 &&
-           around->old == old;
+    if (!around || is_operator(around->what) || around->op.size != op->size)
+        return false;
+    bool same = around->op.kind == op->kind && around->old == old &&
+                around->op.align_log2 == op->align_log2;
+    return same || (op->kind == TRACE_ALLOC && around->op.kind == TRACE_REALLOC && !around->old);
 }
 
 /* Its return, if it is not in the same line, is passed over. */
@@ -352,9 +361,7 @@ static int resumed_import(struct ltrace *l, char *name)
         return 0;
     if (result_parse(im, rest, &address))
         return -1;
-    const struct trace_op *begun = import_begun(im, f->kind);
-    bool of_null = begun && begun->kind == TRACE_REALLOC && begun->flags == TRACE_NULL;
-    if ((is_operator(f) || of_null) && import_forget(im, f->kind, address)) /* malloc has told it */
+    if (is_operator(f) && import_forget(im, f->kind, address)) /* malloc has told it */
         return 0;
     return import_end(im, f->kind, address);
 }
