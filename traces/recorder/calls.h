@@ -7,19 +7,6 @@
 
 #include "traces/recorder/sink.h"
 
-struct call_state { /* of a thread */
-    bool inside;    /* in the next allocator: further calls are its own */
-    bool resolving; /* in the dynamic linker: further allocations come from the arena */
-    uintptr_t outer,
-        outer_sp;      /* of a C++ operator under way: its caller, and where its stack begins */
-    void *caller;      /* in the library that called the last operator that was looked up */
-    const void *noted; /* the last block noted as given out */
-    const void *sized_address;
-    size_t sized_bytes; /* the hint of a sized delete for the free of that address */
-};
-
-extern _Thread_local struct call_state call_state;
-
 /*
  * True if the call is the program's and is to be noted: everything until call_leave() is then the
  * allocator's. Otherwise the caller passes the call on without a word. Not while resolving.
@@ -28,7 +15,7 @@ bool call_enter(const void *caller, bool *was_inside);
 
 static inline void call_leave(bool was_inside)
 {
-    call_state.inside = was_inside;
+    self.inside = was_inside;
 }
 
 /*
@@ -39,10 +26,10 @@ static inline void call_leave(bool was_inside)
 static inline const struct frame *call_sited(struct frame *frame)
 {
     enum { NEAR_BYTES = 256 };
-    if (LIKELY(!(atomic_load_explicit(&sink_aside, memory_order_relaxed) & SINK_SITED)))
+    if (LIKELY(!(atomic_load_explicit(&hot.aside, memory_order_relaxed) & SINK_SITED)))
         return NULL;
-    if (call_state.outer && call_state.outer_sp - frame->sp < NEAR_BYTES)
-        frame->caller = call_state.outer;
+    if (self.outer && self.outer_sp - frame->sp < NEAR_BYTES)
+        frame->caller = self.outer;
     return frame;
 }
 

@@ -50,7 +50,7 @@ static inline void *operator_next(struct operator* op, const char *symbol, void 
 static void note_new(void *p, size_t size, size_t align, struct frame *frame)
 {
     bool was_inside;
-    if ((p && p == call_state.noted) || !call_enter((const void *)frame->caller, &was_inside))
+    if ((p && p == self.noted) || !call_enter((const void *)frame->caller, &was_inside))
         return;
     call_note((struct record){.kind = align ? CAPTURE_ALIGNED : CAPTURE_ALLOC,
                               .flags = p ? 0 : CAPTURE_FAILED,
@@ -65,10 +65,10 @@ static void note_new(void *p, size_t size, size_t align, struct frame *frame)
  * operator that we are part of. */
 static void outer_begin(struct frame *frame)
 {
-    call_state.noted = NULL;
+    self.noted = NULL;
     call_sited(frame);
-    call_state.outer = frame->caller;
-    call_state.outer_sp = frame->sp;
+    self.outer = frame->caller;
+    self.outer_sp = frame->sp;
 }
 
 /* Before the allocator's own operator delete; true if call_leave() is due after it. */
@@ -93,13 +93,13 @@ static bool note_delete(void *p, bool sized, size_t size, const void *caller, bo
     static __attribute__((noinline)) void *name##_aside PARAMS                                     \
     {                                                                                              \
         struct frame frame = FRAME_HERE(__builtin_return_address(0));                              \
-        uintptr_t outer = call_state.outer, outer_sp = call_state.outer_sp;                        \
+        uintptr_t outer = self.outer, outer_sp = self.outer_sp;                                    \
         void *(*call)PARAMS;                                                                       \
         *(void **)&call = atomic_load_explicit(&name##_next.function, memory_order_acquire);       \
         outer_begin(&frame);                                                                       \
         void *p = call ARGS;                                                                       \
-        call_state.outer = outer;                                                                  \
-        call_state.outer_sp = outer_sp;                                                            \
+        self.outer = outer;                                                                        \
+        self.outer_sp = outer_sp;                                                                  \
         if (atomic_load_explicit(&name##_next.allocators, memory_order_relaxed))                   \
             note_new(p, size, ALIGN, &frame);                                                      \
         return p;                                                                                  \
@@ -129,14 +129,15 @@ static bool note_delete(void *p, bool sized, size_t size, const void *caller, bo
                 call_leave(was_inside);                                                            \
             return;                                                                                \
         }                                                                                          \
-        struct call_state before = call_state;                                                     \
+        const void *address = self.sized_address;                                                  \
+        size_t bytes = self.sized_bytes;                                                           \
         if (SIZED) {                                                                               \
-            call_state.sized_address = p;                                                          \
-            call_state.sized_bytes = SIZE;                                                         \
+            self.sized_address = p;                                                                \
+            self.sized_bytes = SIZE;                                                               \
         }                                                                                          \
         call ARGS;                                                                                 \
-        call_state.sized_address = before.sized_address;                                           \
-        call_state.sized_bytes = before.sized_bytes;                                               \
+        self.sized_address = address;                                                              \
+        self.sized_bytes = bytes;                                                                  \
     }
 
 #define SIZE_TAG       (size_t size, const void *tag) /* the tag: std::nothrow_t, by reference */

@@ -41,7 +41,8 @@ static struct block *_Atomic blocks[MAX_BLOCKS];
 static struct block *parents[MAX_BLOCKS + 1]; /* of the process that this one was forked from */
 static _Atomic uint32_t begun;
 _Thread_local struct self self = {.lane = &no_lane};
-_Alignas(64) _Atomic uint64_t lane_clock;
+struct hot hot = {.aside = SINK_NOT_STARTED | SINK_UNRESOLVED,
+                  .aside_frees = SINK_NOT_STARTED | SINK_UNRESOLVED};
 
 /* ---- stamps ---- */
 
@@ -64,8 +65,8 @@ static uint64_t ticks_now(void)
 /* The clock never runs back, even if processors' counters differ. */
 static uint64_t clock_raise(uint64_t now)
 {
-    uint64_t seen = atomic_load(&lane_clock);
-    while (seen < now && !atomic_compare_exchange_weak(&lane_clock, &seen, now))
+    uint64_t seen = atomic_load(&hot.clock);
+    while (seen < now && !atomic_compare_exchange_weak(&hot.clock, &seen, now))
         continue;
     return seen < now ? now : seen;
 }

@@ -26,6 +26,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "traces/recorder/capture.h"
@@ -44,7 +45,7 @@ enum { /* of a lane whose rooms another process writes: one is filled while othe
 };
 
 struct lane {
-    struct guard *guard;
+    _Alignas(64) struct guard *guard;
     struct capture_chunk *chunk; /* the room that is filled; NULL: none yet */
     uint64_t stamp, address[2];  /* of the last record */
     uint32_t used;               /* words */
@@ -63,10 +64,27 @@ struct lane {
     bool alone;                  /* for good */
 };
 
-struct self { /* what a thread knows of itself */
-    struct lane *lane;
+struct self { /* what a thread knows of itself: what each call needs of it lies on one cache line */
+    _Alignas(64) struct lane *lane;
+    const void *noted; /* the last block noted as given out */
+    const void *sized_address;
+    size_t sized_bytes;        /* the hint of a sized delete for the free of that address */
+    bool inside;               /* in the next allocator: further calls are its own */
+    bool resolving;            /* in the dynamic linker: further allocations come from the arena */
+    uint16_t destructor_round; /* how often the key's destructor has run in this thread */
     uint32_t number;           /* 0: no event yet */
-    unsigned destructor_round; /* how often the key's destructor has run in this thread */
+    uintptr_t outer,
+        outer_sp; /* of a C++ operator under way: its caller, and where its stack begins */
+    void *caller; /* in the library that called the last operator that was looked up */
+};
+
+struct hot { /* and of what all threads share */
+    _Alignas(64) _Atomic uint64_t clock;
+    _Atomic uint8_t aside, aside_frees; /* why calls, and those that release, go aside: sink.h */
+    void *(*malloc)(size_t);            /* the next definitions */
+    void *(*calloc)(size_t, size_t);
+    void *(*realloc)(void *, size_t);
+    void (*free)(void *);
 };
 
 struct record {
@@ -81,12 +99,12 @@ enum {
 };
 
 extern _Thread_local struct self self;
-extern _Atomic uint64_t lane_clock;
+extern struct hot hot;
 
 static inline uint64_t stamp_read(void)
 {
     atomic_thread_fence(memory_order_acquire); /* after what the call has read; free on x86-64 */
-    return atomic_load_explicit(&lane_clock, memory_order_acquire);
+    return atomic_load_explicit(&hot.clock, memory_order_acquire);
 }
 
 /* Stores one word and what it leaves behind, and counts it: the compiler keeps this order. */

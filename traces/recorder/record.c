@@ -26,16 +26,12 @@
 
 #include "traces/recorder/calls.h"
 
-static struct {
-    void *(*malloc)(size_t);
-    void *(*calloc)(size_t, size_t);
-    void *(*realloc)(void *, size_t);
+static struct { /* the others are in `hot` */
     void *(*aligned_alloc)(size_t, size_t);
     int (*posix_memalign)(void **, size_t, size_t);
     void *(*memalign)(size_t, size_t);
     void *(*valloc)(size_t);
     void *(*pvalloc)(size_t);
-    void (*free)(void *);
     int (*dlclose)(void *);
 } next;
 
@@ -44,8 +40,6 @@ struct text { /* where a library's lies */
 };
 
 static struct text allocator, c_library, linker, recorder;
-
-_Thread_local struct call_state call_state;
 
 /* ---- the arena for calls that arrive while we look up ---- */
 
@@ -101,10 +95,10 @@ static void *lookup_for_caller(const char *name, void *caller)
         !dladdr1(caller, &info, (void **)&map, RTLD_DL_LINKMAP))
         return NULL;
     if (map == ours &&
-        (!call_state.caller || !dladdr1(call_state.caller, &info, (void **)&map, RTLD_DL_LINKMAP)))
+        (!self.caller || !dladdr1(self.caller, &info, (void **)&map, RTLD_DL_LINKMAP)))
         return NULL;
     if (map != ours)
-        call_state.caller = (void *)info.dli_fbase;
+        self.caller = (void *)info.dli_fbase;
     void *library = dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
     void *found = library ? dlsym(library, name) : NULL;
     if (library)
@@ -115,11 +109,11 @@ static void *lookup_for_caller(const char *name, void *caller)
 void *call_lookup(const char *name, void *caller)
 {
     int error = errno;
-    call_state.resolving = true;
+    self.resolving = true;
     void *found = lookup(name);
     if (!found)
         found = lookup_for_caller(name, caller);
-    call_state.resolving = false;
+    self.resolving = false;
     errno = error;
     return found;
 }
@@ -137,22 +131,22 @@ static struct text text_of(const void *p)
 __attribute__((noinline, cold)) static void resolve(void)
 {
     int error = errno;
-    call_state.resolving = true;
-    *(void **)&next.free = lookup("free");
-    *(void **)&next.calloc = lookup("calloc");
-    *(void **)&next.realloc = lookup("realloc");
+    self.resolving = true;
+    *(void **)&hot.free = lookup("free");
+    *(void **)&hot.calloc = lookup("calloc");
+    *(void **)&hot.realloc = lookup("realloc");
     *(void **)&next.aligned_alloc = lookup("aligned_alloc");
     *(void **)&next.posix_memalign = lookup("posix_memalign");
     *(void **)&next.memalign = lookup("memalign");
     *(void **)&next.valloc = lookup("valloc");
     *(void **)&next.pvalloc = lookup("pvalloc");
     *(void **)&next.dlclose = lookup("dlclose");
-    *(void **)&next.malloc = lookup("malloc"); /* last: it says that all are there */
+    *(void **)&hot.malloc = lookup("malloc"); /* last: it says that all are there */
     c_library = text_of((const void *)(uintptr_t)getpid);
     linker = text_of((const void *)(uintptr_t)_dl_find_object);
     recorder = text_of(arena);
-    allocator = text_of((const void *)(uintptr_t)next.malloc);
-    call_state.resolving = false;
+    allocator = text_of((const void *)(uintptr_t)hot.malloc);
+    self.resolving = false;
     sink_aside_remove(SINK_UNRESOLVED);
     errno = error;
 }
@@ -165,7 +159,7 @@ static bool within(const struct text *t, const void *p)
 /* True if a call that arrives inside another one is the allocator's own. */
 static bool is_nested(const void *caller)
 {
-    if (within(&c_library, (const void *)(uintptr_t)next.malloc))
+    if (within(&c_library, (const void *)(uintptr_t)hot.malloc))
         return false;
     return within(&allocator, caller) || within(&c_library, caller) || within(&linker, caller) ||
            within(&recorder, caller); /* it jumped here from where we had called it */
@@ -173,24 +167,24 @@ static bool is_nested(const void *caller)
 
 bool call_enter(const void *caller, bool *was_inside)
 {
-    *was_inside = call_state.inside;
+    *was_inside = self.inside;
     if (UNLIKELY(*was_inside) && is_nested(caller)) {
         if (sink_ready())
             sink_count_nested();
         return false;
     }
-    if (!sink_ready() || (atomic_load_explicit(&sink_aside, memory_order_relaxed) & SINK_OFF))
+    if (!sink_ready() || (atomic_load_explicit(&hot.aside, memory_order_relaxed) & SINK_OFF))
         return false;
-    call_state.inside = true;
+    self.inside = true;
     return true;
 }
 
 /* True if memory must come from the arena. */
 static bool early(void)
 {
-    if (UNLIKELY(call_state.resolving))
+    if (UNLIKELY(self.resolving))
         return true;
-    if (UNLIKELY(!next.malloc))
+    if (UNLIKELY(!hot.malloc))
         resolve();
     return false;
 }
@@ -241,10 +235,10 @@ static inline struct call call_begin(const void *caller)
 static void *note_result(const struct call *c, enum capture_kind kind, size_t align, void *p,
                          size_t size, struct frame *frame)
 {
-    call_state.inside = c->was_inside;
+    self.inside = c->was_inside;
     if (!c->noted)
         return p;
-    call_state.noted = p;
+    self.noted = p;
     call_note((struct record){.kind = kind,
                               .flags = p ? 0 : CAPTURE_FAILED,
                               .align_log2 = (uint8_t)call_align_log2(align),
@@ -257,19 +251,19 @@ static void *note_result(const struct call *c, enum capture_kind kind, size_t al
 /* True if a call has to go aside; else it is inside from here on. */
 static inline bool goes_aside(void)
 {
-    if (UNLIKELY(call_state.inside | call_state.resolving |
-                 atomic_load_explicit(&sink_aside, memory_order_relaxed)))
+    if (UNLIKELY(self.inside | self.resolving |
+                 atomic_load_explicit(&hot.aside, memory_order_relaxed)))
         return true;
-    call_state.inside = true;
+    self.inside = true;
     return false;
 }
 
 static inline bool frees_go_aside(void)
 {
-    if (UNLIKELY(call_state.inside | call_state.resolving |
-                 atomic_load_explicit(&sink_aside_frees, memory_order_relaxed)))
+    if (UNLIKELY(self.inside | self.resolving |
+                 atomic_load_explicit(&hot.aside_frees, memory_order_relaxed)))
         return true;
-    call_state.inside = true;
+    self.inside = true;
     return false;
 }
 
@@ -277,8 +271,8 @@ static inline bool frees_go_aside(void)
 static inline __attribute__((always_inline)) void *
 note_short(enum capture_kind kind, void *p, size_t size, const struct frame *frame)
 {
-    call_state.inside = false;
-    call_state.noted = p;
+    self.inside = false;
+    self.noted = p;
     struct record r = {.kind = kind, .address = (uintptr_t)p, .size = size};
     if (!frame && LIKELY(lane_put_short(self.lane, r)))
         return p;
@@ -290,10 +284,10 @@ note_short(enum capture_kind kind, void *p, size_t size, const struct frame *fra
  * short way. */
 static inline bool only_sited(void)
 {
-    if (UNLIKELY(call_state.inside | call_state.resolving |
-                 (atomic_load_explicit(&sink_aside, memory_order_relaxed) ^ SINK_SITED)))
+    if (UNLIKELY(self.inside | self.resolving |
+                 (atomic_load_explicit(&hot.aside, memory_order_relaxed) ^ SINK_SITED)))
         return false;
-    call_state.inside = true;
+    self.inside = true;
     return true;
 }
 
@@ -305,18 +299,18 @@ static __attribute__((noinline)) void *malloc_aside(size_t size, const void *cal
 {
     struct frame frame = FRAME_HERE(caller);
     if (LIKELY(only_sited()))
-        return note_short(CAPTURE_ALLOC, next.malloc(size), size, call_sited(&frame));
+        return note_short(CAPTURE_ALLOC, hot.malloc(size), size, call_sited(&frame));
     if (early())
         return arena_alloc(size);
     struct call c = call_begin(caller);
-    return note_result(&c, CAPTURE_ALLOC, 0, next.malloc(size), size, &frame);
+    return note_result(&c, CAPTURE_ALLOC, 0, hot.malloc(size), size, &frame);
 }
 
 RECORDER_EXPORT void *malloc(size_t size)
 {
     if (UNLIKELY(goes_aside()))
         return malloc_aside(size, CALLER);
-    return note_short(CAPTURE_ALLOC, next.malloc(size), size, NULL);
+    return note_short(CAPTURE_ALLOC, hot.malloc(size), size, NULL);
 }
 
 static __attribute__((noinline)) void *calloc_aside(size_t count, size_t size, size_t bytes,
@@ -324,11 +318,11 @@ static __attribute__((noinline)) void *calloc_aside(size_t count, size_t size, s
 {
     struct frame frame = FRAME_HERE(caller);
     if (LIKELY(only_sited()))
-        return note_short(CAPTURE_CALLOC, next.calloc(count, size), bytes, call_sited(&frame));
+        return note_short(CAPTURE_CALLOC, hot.calloc(count, size), bytes, call_sited(&frame));
     if (early())
         return arena_alloc(bytes);
     struct call c = call_begin(caller);
-    return note_result(&c, CAPTURE_CALLOC, 0, next.calloc(count, size), bytes, &frame);
+    return note_result(&c, CAPTURE_CALLOC, 0, hot.calloc(count, size), bytes, &frame);
 }
 
 RECORDER_EXPORT void *calloc(size_t count, size_t size)
@@ -338,7 +332,7 @@ RECORDER_EXPORT void *calloc(size_t count, size_t size)
         bytes = SIZE_MAX;
     if (UNLIKELY(goes_aside()))
         return calloc_aside(count, size, bytes, CALLER);
-    return note_short(CAPTURE_CALLOC, next.calloc(count, size), bytes, NULL);
+    return note_short(CAPTURE_CALLOC, hot.calloc(count, size), bytes, NULL);
 }
 
 /*
@@ -352,7 +346,7 @@ static void *realloc_sampled(void *p, size_t size, const struct frame *frame)
         call_note(
             (struct record){.kind = CAPTURE_REALLOC_BEGIN, .address = (uintptr_t)p, .size = size},
             NULL);
-    void *q = next.realloc(p, size);
+    void *q = hot.realloc(p, size);
     struct record end = {.kind = CAPTURE_REALLOC_END, .address = (uintptr_t)q, .size = size};
     if (!q)
         end.flags = CAPTURE_FAILED;
@@ -372,7 +366,7 @@ static void *realloc_noted(void *p, size_t size, const struct frame *frame)
 {
     call_note((struct record){.kind = CAPTURE_REALLOC_BEGIN, .address = (uintptr_t)p, .size = size},
               NULL);
-    void *q = next.realloc(p, size);
+    void *q = hot.realloc(p, size);
     lane_put((struct record){.kind = CAPTURE_REALLOC_END,
                              .flags = q ? 0 : CAPTURE_FAILED,
                              .address = (uintptr_t)q,
@@ -395,7 +389,7 @@ static __attribute__((noinline)) void *realloc_aside(void *p, size_t size, const
     struct frame frame = FRAME_HERE(caller);
     if (LIKELY(only_sited())) {
         void *q = realloc_noted(p, size, call_sited(&frame));
-        call_state.inside = false;
+        self.inside = false;
         return q;
     }
     if (early()) {
@@ -406,10 +400,10 @@ static __attribute__((noinline)) void *realloc_aside(void *p, size_t size, const
     }
     struct call c = call_begin(caller);
     if (!c.noted)
-        return next.realloc(p, size);
+        return hot.realloc(p, size);
     void *q =
         (sink_settings.sample > 1 ? realloc_sampled : realloc_noted)(p, size, call_sited(&frame));
-    call_state.inside = c.was_inside;
+    self.inside = c.was_inside;
     return q;
 }
 
@@ -421,8 +415,8 @@ static inline void *realloc_from(void *p, size_t size, const void *caller)
         return realloc_aside(p, size, caller);
     lane_put((struct record){.kind = CAPTURE_REALLOC_BEGIN, .address = (uintptr_t)p, .size = size},
              NULL);
-    void *q = next.realloc(p, size);
-    call_state.inside = false;
+    void *q = hot.realloc(p, size);
+    self.inside = false;
     lane_put((struct record){.kind = CAPTURE_REALLOC_END,
                              .flags = q ? 0 : CAPTURE_FAILED,
                              .address = (uintptr_t)q,
@@ -456,7 +450,7 @@ RECORDER_EXPORT void *reallocarray(void *p, size_t count, size_t size)
             call_sited(&frame));
     }
     if (c.noted)
-        call_state.inside = c.was_inside;
+        self.inside = c.was_inside;
     errno = ENOMEM;
     return NULL;
 }
@@ -518,31 +512,31 @@ RECORDER_EXPORT void *pvalloc(size_t size)
 /* What the release of a block is noted as, with the hint of a sized delete if there is one. */
 static inline struct record release_of(void *p)
 {
-    if (UNLIKELY(p && call_state.sized_address == p))
+    if (UNLIKELY(p && self.sized_address == p))
         return (struct record){
-            .kind = CAPTURE_FREE_SIZED, .address = (uintptr_t)p, .size = call_state.sized_bytes};
+            .kind = CAPTURE_FREE_SIZED, .address = (uintptr_t)p, .size = self.sized_bytes};
     return (struct record){.kind = CAPTURE_FREE, .address = (uintptr_t)p};
 }
 
 static __attribute__((noinline, cold)) void free_aside(void *p, const void *caller)
 {
-    if (call_state.resolving)
+    if (self.resolving)
         return; /* nothing has been given out that could be returned */
     early();
     struct call c = call_begin(caller);
     if (c.noted)
         call_note(release_of(p), NULL);
-    next.free(p);
+    hot.free(p);
     if (c.noted)
-        call_state.inside = c.was_inside;
+        self.inside = c.was_inside;
 }
 
 /* The free has a hint, or more to do than the short way. */
 static __attribute__((noinline)) void free_rest(void *p)
 {
     lane_put(release_of(p), NULL);
-    next.free(p);
-    call_state.inside = false;
+    hot.free(p);
+    self.inside = false;
 }
 
 RECORDER_EXPORT void free(void *p)
@@ -554,12 +548,12 @@ RECORDER_EXPORT void free(void *p)
         free_aside(p, CALLER);
         return;
     }
-    if (UNLIKELY(call_state.sized_address == p || !lane_put_short(self.lane, r))) {
+    if (UNLIKELY(self.sized_address == p || !lane_put_short(self.lane, r))) {
         free_rest(p);
         return;
     }
-    next.free(p);
-    call_state.inside = false;
+    hot.free(p);
+    self.inside = false;
 }
 
 /* Old binaries know free by this name too. */
@@ -605,7 +599,7 @@ static _Atomic uint64_t scopes;
 
 static bool marks_count(void)
 {
-    return sink_ready() && !(atomic_load_explicit(&sink_aside, memory_order_relaxed) & SINK_OFF);
+    return sink_ready() && !(atomic_load_explicit(&hot.aside, memory_order_relaxed) & SINK_OFF);
 }
 
 RECORDER_EXPORT uint64_t alloclab_record_scope_begin(void)

@@ -45,8 +45,6 @@ static char capture_path[PATH_MAX], only[256];
 static pthread_key_t thread_key;
 static bool thread_key_ok;
 
-_Atomic uint8_t sink_aside = SINK_NOT_STARTED | SINK_UNRESOLVED,
-                sink_aside_frees = SINK_NOT_STARTED | SINK_UNRESOLVED;
 struct sink_settings sink_settings;
 
 /* One line on standard error: this process is not recorded, and why. */
@@ -179,14 +177,14 @@ static void settings_read(struct capture_header *h)
 
 uint8_t sink_aside_add(unsigned reasons)
 {
-    atomic_fetch_or(&sink_aside_frees, reasons & ~SINK_SITED);
-    return atomic_fetch_or(&sink_aside, reasons);
+    atomic_fetch_or(&hot.aside_frees, reasons & ~SINK_SITED);
+    return atomic_fetch_or(&hot.aside, reasons);
 }
 
 uint8_t sink_aside_remove(unsigned reasons)
 {
-    atomic_fetch_and(&sink_aside_frees, ~reasons);
-    return atomic_fetch_and(&sink_aside, ~reasons);
+    atomic_fetch_and(&hot.aside_frees, ~reasons);
+    return atomic_fetch_and(&hot.aside, ~reasons);
 }
 
 static void aside_start(bool off)
@@ -205,7 +203,7 @@ static bool starts_off(void)
 static void on_toggle(int signal)
 {
     (void)signal;
-    sink_switch(atomic_load(&sink_aside) & SINK_OFF);
+    sink_switch(atomic_load(&hot.aside) & SINK_OFF);
 }
 
 /* The signal that starts and stops the recording. */

@@ -32,8 +32,7 @@ struct sink_settings {
     uint32_t site_depth; /* most frames of a stack */
 };
 
-extern _Atomic uint8_t sink_aside;        /* 0: note the call the short way */
-extern _Atomic uint8_t sink_aside_frees;  /* the same, of calls that release memory */
+/* Of calls, and of those that release memory; 0: they are noted the short way. */
 uint8_t sink_aside_add(unsigned reasons); /* what they were */
 uint8_t sink_aside_remove(unsigned reasons);
 
