@@ -348,8 +348,23 @@ class Variants(TraceTest):
         ops = self.cat("bpftrace", "Attached 14 probes\n5 1 malloc 10 -> 0x10\n\n\n@depth[12]: 0\n@: 7\n")
         self.assertEqual(ops, ["alloc 0 10"])
         os.remove(self.path("x.trace"))
-        self.refuse_texts((("bpftrace", "hello, world\n", "line 1: 'hello,' begins no event: NS TID CALL .. is expected; let "
-                            "bpftrace write to a file of its own, with -o"),))
+        self.refuse_texts((("bpftrace", "hello, world\n", "line 1: 'hello,' begins no event: NS TID CALL .. is expected, as "
+                            "traces/samples/src/malloc.bt prints it; let bpftrace write to a file of its own, with -o"),
+                           ("bpftrace", "77 81234567890 malloc 5 -> 0x10\n", "line 1: thread 81234567890: Linux has numbers up "
+                            "to 4194304: the time comes first, then the thread")))
+
+    def test_bpftrace_lost_twice(self):
+        for lines, at in ((2, "1 2"), (4, "1 2 3 ..")):
+            text = "Lost 40 events\n" * lines + "50 1 malloc 10 -> 0x10\n"
+            report = self.fields(self.ok("convert", "--from", "bpftrace", self.path("in", text), "-o", self.path("x.trace")))
+            self.assertEqual((report["lost_events"], report["lost_events_at"]), (str(40 * lines), at))
+
+    def test_bpftrace_unsorted(self):
+        text = "50 1 malloc 10 -> 0x10\n40 2 malloc 5 -> 0x20\n60 1 free 0x10\n60 2 free 0x20\n"
+        report = self.fields(self.ok("convert", "--from", "bpftrace", self.path("in", text), "-o", self.path("x.trace")))
+        self.assertEqual((report["late_events"], report["late_events_at"], report["ops"]), ("1", "2", "4"))
+        os.remove(self.path("x.trace"))
+        self.refuse_texts((("bpftrace", text, "line 2: the event before is a later one, sort the file by time: 40"),), "--strict")
 
     def test_nothing_recorded(self):
         """A tool that did not run leaves an empty file, and a line without its end may be anything."""

@@ -212,7 +212,9 @@ static void odd_print(const struct import_report *report, unsigned i)
     for (unsigned k = 0; k < IMPORT_FIRST_LINES && report->first_lines[i][k]; k++)
         printf(" %" PRIu64, report->first_lines[i][k]);
     if (report->first_lines[i][0])
-        puts(report->odd[i] > IMPORT_FIRST_LINES ? " .." : "");
+        puts(report->odd[i] > IMPORT_FIRST_LINES && report->first_lines[i][IMPORT_FIRST_LINES - 1]
+                 ? " .."
+                 : "");
 }
 
 static void report_print(const struct import_report *report)

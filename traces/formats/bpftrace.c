@@ -12,13 +12,16 @@
  *     @MAP[KEY]: VALUE                       the same, at the end of a script that does not clear its maps
  *     Lost N events                          the same, counted, and put into the meta key lost_ops
  *
- * Rules of the import: those of traces/import.h. PTR 0x0 is a call that failed; realloc(p, 0) that
+ * Rules of the import: those of traces/import.h. An event that is older than the one before it, in a file that was
+ * not sorted, is counted, and left where it stands. PTR 0x0 is a call that failed; realloc(p, 0) that
  * returns 0x0 frees.
  */
 #include <inttypes.h>
 #include <string.h>
 
 #include "traces/import.h"
+
+enum { MOST_THREADS = 1 << 22 };
 
 static int arrow_next(struct import *im, uint64_t *address)
 {
@@ -116,18 +119,29 @@ static int lost_import(struct import *im)
 static int line_import(struct import *im)
 {
     uint64_t ns, tid;
-    const char *word = lines_word(&im->lines);
+    const char *word = lines_word(&im->lines), *stamp = word;
     if (!strcmp(word, "Attaching") || !strcmp(word, "Attached") || word[0] == '@')
         return 0;
     if (!strcmp(word, "Lost"))
         return lost_import(im);
     if (*word < '0' || *word > '9')
         return lines_refuse(&im->lines,
-                            "'%.40s' begins no event: NS TID CALL .. is expected; let bpftrace "
-                            "write to a file of its own, with -o",
+                            "'%.40s' begins no event: NS TID CALL .. is expected, as "
+                            "traces/samples/src/malloc.bt prints it; let bpftrace write to a file "
+                            "of its own, with -o",
                             word);
-    if (lines_number(&im->lines, word, "time in ns", &ns) || number_next(im, "thread", &tid) ||
-        import_thread(im, tid))
+    if (lines_number(&im->lines, word, "time in ns", &ns) || number_next(im, "thread", &tid))
+        return -1;
+    if (tid > MOST_THREADS)
+        return lines_refuse(&im->lines,
+                            "thread %" PRIu64 ": Linux has numbers up to %d: the time comes first, "
+                            "then the thread",
+                            tid, MOST_THREADS);
+    if (import_thread(im, tid))
+        return -1;
+    if (im->has_clock && ns < im->first_ns + im->clock_ns &&
+        lines_odd(&im->lines, im->report, &im->report->late_events,
+                  "the event before is a later one, sort the file by time:", stamp))
         return -1;
     import_clock(im, ns);
     word = lines_word(&im->lines);

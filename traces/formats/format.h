@@ -20,6 +20,7 @@
     X(unreturned_calls)  /* begin of a call without its return: dropped */                         \
     X(unmatched_returns) /* return of a call without its begin: dropped */                         \
     X(unsaid_addresses)  /* call of which the form does not say what it returned: dropped */       \
+    X(late_events)       /* event that is older than the one before it: left where it stands */    \
     X(lost_events)       /* the recording itself says that so many are missing */
 
 #define IMPORT_INDEX(name) IMPORT_##name,
@@ -44,8 +45,12 @@ struct import_report {
 /* `count` is one of the report's. */
 static inline void import_odd_note(struct import_report *report, uint64_t *count, uint64_t line)
 {
-    if (*count < IMPORT_FIRST_LINES)
-        report->first_lines[count - report->odd][*count] = line;
+    uint64_t *lines = report->first_lines[count - report->odd];
+    unsigned noted = 0; /* not *count: a line may count for many */
+    while (noted < IMPORT_FIRST_LINES && lines[noted])
+        noted++;
+    if (noted < IMPORT_FIRST_LINES)
+        lines[noted] = line;
     ++*count;
     if (report->first_odd_line == 0)
         report->first_odd_line = line;
