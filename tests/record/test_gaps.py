@@ -25,6 +25,7 @@ class GapsTest(unittest.TestCase):
         cls.addClassCleanup(shutil.rmtree, cls.bin)
         cls.bin.chmod(0o755)
         for name, source, flags in (("spawns", "spawns.c", []), ("hostile", "hostile.c", []), ("killed", "killed.c", []),
+                                    ("small_stack", "small_stack.c", []),
                                     ("static", "killed.c", ["-static"])):
             subprocess.run(["gcc", "-O1", "-w", "-fno-builtin", "-pthread", *flags, PROGRAMS / source, "-o", cls.bin / name],
                            check=True)
@@ -68,6 +69,11 @@ class GapsTest(unittest.TestCase):
         self.assertEqual(len(traces["true"]), 49)
         self.assertTrue(all(trace["meta.lost_ops"] == "0" for trace in traces["true"] + traces["spawns"]))
         self.assertEqual(self.unrecorded(run), [])
+
+    def test_programs_started_on_the_smallest_stack(self):
+        run = self.record(self.bin / "small_stack", cwd="/bin")
+        self.assertEqual(run.stdout, "3 of 3\n", run.stderr)
+        self.assertEqual(len(self.traces()["true"]), 3)
 
     def test_static_programs_of_a_tree_are_named(self):
         run = self.record("sh", "-c", f"{self.bin}/static; {self.bin}/static; {self.bin}/killed; /no/such; exit 5")
@@ -142,9 +148,11 @@ class GapsTest(unittest.TestCase):
         run, found = self.hostile("jail", jail, traces=1)
         self.assertEqual((found[0]["meta.lost_ops"], found[0]["alloc"]), ("0", "4100"))
         self.assertRegex(run.stderr, r"process \d+ is not recorded: cannot create")  # the child's capture
+        self.assertEqual(found[0]["meta.unseen_children"], "1")
 
     def test_no_file_may_grow(self):
-        run, _ = self.hostile("limit", status=1, traces=1)
+        run, found = self.hostile("limit", status=1, traces=1)
+        self.assertEqual(found[0]["meta.unseen_children"], "1")
         self.assertIn("not the whole truth", run.stderr)
 
     def test_sandboxes_that_refuse_or_kill(self):

@@ -15,6 +15,7 @@ PROGRAMS = pathlib.Path(__file__).parent / "programs"
 TOP = pathlib.Path(__file__).resolve().parents[2]
 CALLS = ("alloc", "calloc", "aligned", "realloc", "free")
 RECORDER = "liballoclab-record.so"
+DROPIN = "liballoclab-segfit.so"
 JEMALLOC = "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2"
 
 
@@ -238,14 +239,22 @@ class RecordTest(unittest.TestCase):
         self.assertIn("ended with exit status 0", r.err)
         self.assertEqual(sum(line.endswith(" 6004") for line in r.lines()), 1)
 
-    @unittest.skipUnless(os.path.exists(JEMALLOC), "libjemalloc2 is not installed")
-    @unittest.skipIf(os.environ.get("MODE") == "asan", "the sanitizer's runtime must be preloaded first")
-    def test_an_allocator_with_operators_of_its_own(self):
-        r = self.record(self.bin / "sized_delete", env={"LD_PRELOAD": JEMALLOC})
+    def check_own_operators(self, library):
+        r = self.record(self.bin / "sized_delete", env={"LD_PRELOAD": str(library)})
         self.assertEqual(r.lines()[2:], [
             "alloc 1 9001", "free 1 9001", "alloc 2 9002", "free 2 9002",
             "aligned 3 9024 align=64", "free 3 9024", "aligned 4 18048 align=64", "free 4 18048",
             "alloc 5 9004", "free 5", "free -"])
+
+    @unittest.skipUnless(os.path.exists(JEMALLOC), "libjemalloc2 is not installed")
+    @unittest.skipIf(os.environ.get("MODE") == "asan", "the sanitizer's runtime must be preloaded first")
+    def test_an_allocator_with_operators_of_its_own(self):
+        self.check_own_operators(JEMALLOC)
+
+    @unittest.skipIf(os.environ.get("MODE") == "asan", "the sanitizer's runtime must be preloaded first")
+    def test_an_allocator_whose_operators_call_each_other(self):
+        # They look whether the program has replaced the one that they call, find the recorder's, and go through it.
+        self.check_own_operators(pathlib.Path(ALLOCLAB).resolve().parent / DROPIN)
 
     def test_a_killed_process_loses_nothing(self):
         r = self.record(self.bin / "killed")
@@ -351,6 +360,16 @@ class RecordTest(unittest.TestCase):
         self.assertEqual(allocs, ["302", "303", "305"])
         self.assertEqual((r.meta()["unknown_frees"], r.meta()["stops"]), ("1", "2"))
         self.assertEqual(subprocess.run([self.bin / "parts", "bare"], timeout=60).returncode, 0)
+
+    def test_calls_under_way_when_the_recording_stops(self):
+        r = Recording(pathlib.Path(tempfile.mkdtemp(prefix="alloclab-record-", dir=self.bin)), [self.bin / "switches"],
+                      ("--signal=USR2", "--clock=no"), {})
+        self.assertEqual(r.status, 0, r.err)  # 1 if there are inversions
+        info = subprocess.run([ALLOCLAB, "trace", "info", "--brief", r.trace], check=True, capture_output=True, text=True).stdout
+        for meta in ("inversions", "lost_ops"):
+            self.assertRegex(info, rf"(?m)^meta\.{meta} +0$")
+        self.assertNotRegex(info, r"(?m)^meta\.stops +0$")
+        subprocess.run([ALLOCLAB, "trace", "check", r.trace], check=True, capture_output=True)
 
     def test_a_sample_has_whole_objects_or_none(self):
         whole = self.record(self.bin / "churn")

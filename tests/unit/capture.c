@@ -321,6 +321,21 @@ static void what_was_freed_while_stopped_ends_when_its_address_returns(void **st
     assert_op(&r, 2, TRACE_ALLOC, 0, 1, 11);
 }
 
+/* One that was under way at the stop got what another one, unseen, had freed meanwhile. */
+static void calls_under_way_at_a_stop_may_come_after_it(void **state)
+{
+    (void)state;
+    const struct by_hand records[] = {
+        record(CAPTURE_STOP, 1, 0, 0),        record(CAPTURE_ALLOC, 1, 0x1000, 10),
+        record(CAPTURE_ALLOC, 1, 0x1000, 11), record(CAPTURE_START, 1, 0, 0),
+        record(CAPTURE_ALLOC, 1, 0x1000, 12), record(CAPTURE_ALLOC, 1, 0x1000, 13),
+    };
+    struct result r = {0};
+    convert_records(records, 6, &r);
+    assert_int_equal(r.report.unseen_frees, 2);
+    assert_int_equal(r.report.odd.double_allocs, 1);
+}
+
 static void unknown_addresses_are_dropped_or_taken_as_new(void **state)
 {
     (void)state;
@@ -633,6 +648,7 @@ int main(void)
         cmocka_unit_test(an_order_that_cannot_be_is_counted),
         cmocka_unit_test(reallocs_nest_in_a_thread),
         cmocka_unit_test(what_was_freed_while_stopped_ends_when_its_address_returns),
+        cmocka_unit_test(calls_under_way_at_a_stop_may_come_after_it),
         cmocka_unit_test(unknown_addresses_are_dropped_or_taken_as_new),
         cmocka_unit_test(what_follows_the_first_loss_is_left_out),
         cmocka_unit_test(short_forms),

@@ -73,7 +73,8 @@ struct conversion {
     struct thread *threads;     /* by their number in the reader; 0: one that has no events */
     uint32_t thread_room;
     uint64_t objects, scope_count;
-    uint64_t objects_at_gap; /* when the recording stopped last */
+    uint64_t objects_at_gap; /* when the recording started again */
+    bool stopped;
     int64_t trace_threads;
     uint64_t position; /* of the event at hand, from 1 */
     uint64_t clock, clock_start;
@@ -181,7 +182,7 @@ static inline int address_given(struct conversion *c, struct thread *t, uint64_t
 {
     if (__builtin_expect(*slot != 0, 0)) {
         struct trace_op op = {.kind = TRACE_FREE, .object = *slot - 1};
-        bool unseen = op.object < c->objects_at_gap;
+        bool unseen = c->stopped || op.object < c->objects_at_gap;
         c->report->unseen_frees += unseen;
         if (!unseen && odd(c, &c->report->odd.double_allocs, "given out while live:", address))
             return -1;
@@ -400,10 +401,12 @@ static int convert_event(struct conversion *c, struct thread *t, const struct ca
     case CAPTURE_THREAD_END:
         t->ended = true;
         break;
-    case CAPTURE_STOP:
+    case CAPTURE_STOP: /* calls that were under way still come, and others do not */
         c->report->stops++;
+        c->stopped = true;
         break;
     case CAPTURE_START:
+        c->stopped = false;
         c->objects_at_gap = c->objects;
         break;
     }

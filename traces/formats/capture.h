@@ -26,7 +26,7 @@ struct capture_report {
     uint64_t stops;        /* how often it was */
     uint64_t nested_calls; /* the allocator's own: not part of the program */
     uint64_t siteless_calls;  /* whose site could not be noted: the recorder had no memory for it */
-    uint64_t unseen_children; /* forked in a seccomp sandbox: not recorded */
+    uint64_t unseen_children; /* forked where no file could be made */
     uint64_t skipped_calls;   /* of objects that are not in the sample */
     uint64_t odd_marks;       /* ends of, or switches to, a scope that is not open: dropped */
     uint64_t clamped_sizes;   /* larger than a trace can say */

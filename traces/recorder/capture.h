@@ -163,7 +163,7 @@ struct capture_header {
     uint32_t sample;          /* one object in so many is recorded */
     uint32_t command_bytes;   /* NUL-separated arguments */
     uint32_t sites;           /* enum capture_sites */
-    uint32_t unseen_children; /* forked in a seccomp sandbox, where no file can be made */
+    uint32_t unseen_children; /* forked where no file could be made, and their own ones */
     uint32_t reserved;
     char recorder[32];               /* CAPTURE_RECORDER */
     char parent[CAPTURE_NAME_BYTES]; /* file name of the capture this process was forked from, or ""

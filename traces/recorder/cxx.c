@@ -46,7 +46,8 @@ static inline void *operator_next(struct operator* op, const char *symbol, void 
     return UNLIKELY(!function) ? operator_find(op, symbol, caller) : function;
 }
 
-/* After the allocator's own operator new, unless it went through malloc after all. */
+/* After the allocator's own operator new, unless it went through malloc after all, or through
+ * another operator: the standard's new[] calls new, and finds ours. */
 static void note_new(void *p, size_t size, size_t align, struct frame *frame)
 {
     bool was_inside;
@@ -58,6 +59,7 @@ static void note_new(void *p, size_t size, size_t align, struct frame *frame)
                               .address = (uintptr_t)p,
                               .size = size},
               call_sited(frame));
+    self.noted = p;
     call_leave(was_inside);
 }
 

@@ -5,7 +5,8 @@
  *
  * The calls pass through unchanged. Notes are lines of a file beside the captures, each written at
  * once; where it cannot be opened there are none. All of it runs in a vfork child too, whose memory
- * is its parent's: nothing is allocated, and nothing but the stack is written. What the C library
+ * is its parent's: nothing is allocated, and nothing but the stack is written; little of that, because
+ * a thread may have no more than 16 KiB, and none while the program's own call runs. What the C library
  * starts itself (system, popen) is a shell, whose own notes tell the rest.
  */
 #include <alloca.h>
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -72,38 +74,57 @@ static const char *preload_word(char *const *environment)
     return preload && strstr(preload, CAPTURE_LIBRARY) ? CAPTURE_EXEC_WITH : CAPTURE_EXEC_WITHOUT;
 }
 
+static void note_write(const char *start, const char *folder, const char *path)
+{
+    struct iovec parts[] = {{(void *)(uintptr_t)start, strlen(start)},
+                            {(void *)(uintptr_t)folder, strlen(folder)},
+                            {"/", *folder != 0},
+                            {(void *)(uintptr_t)path, strlen(path)},
+                            {"\n", 1}};
+    int fd = file_open(notes_path, O_WRONLY | O_APPEND);
+    if (fd < 0)
+        return;
+    syscall(SYS_writev, fd, parts, sizeof parts / sizeof *parts);
+    file_close(fd);
+}
+
+static __attribute__((noinline)) void note_relative(const char *start, const char *path)
+{
+    char folder[PATH_MAX];
+    if (syscall(SYS_getcwd, folder, sizeof folder) < 0)
+        *folder = 0;
+    note_write(start, folder, path);
+}
+
 static void note(pid_t pid, uint64_t ns, const char *word, const char *path)
 {
-    char line[PATH_MAX * 2 + 64], folder[PATH_MAX] = "";
+    char start[64];
     int error = errno;
-    int fd = *notes_path && !atomic_load(&sandbox_closed)
-                 ? file_open(notes_path, O_WRONLY | O_APPEND)
-                 : -1;
-    if (fd >= 0) {
-        if (*path != '/' && syscall(SYS_getcwd, folder, sizeof folder) < 0)
-            *folder = 0;
-        int n = snprintf(line, sizeof line, "%d %llu %s %s%s%s\n", (int)pid, (unsigned long long)ns,
-                         word, folder, *folder ? "/" : "", path);
-        if (n > 0 && (size_t)n < sizeof line)
-            syscall(SYS_write, fd, line, (size_t)n);
-        file_close(fd);
+    snprintf(start, sizeof start, "%d %llu %s ", (int)pid, (unsigned long long)ns, word);
+    if (*notes_path && !atomic_load(&sandbox_closed)) {
+        if (*path == '/')
+            note_write(start, "", path);
+        else
+            note_relative(start, path);
     }
     errno = error;
 }
 
-/* Where a name without a slash is found, as execvp and posix_spawnp look for it. */
-static const char *found(const char *name, char room[PATH_MAX])
+/* The same for a program that is looked up as execvp and posix_spawnp do it. */
+static __attribute__((noinline)) void note_found(pid_t pid, uint64_t ns, const char *word,
+                                                 const char *name)
 {
     const char *path = sink_environment(environ, "PATH");
-    if (strchr(name, '/'))
-        return name;
-    for (const char *at = path ? path : "/bin:/usr/bin"; *at;
+    char room[PATH_MAX];
+    int error = errno;
+    bool is_there = strchr(name, '/');
+    for (const char *at = path ? path : "/bin:/usr/bin"; *at && !is_there;
          at += strcspn(at, ":"), at += *at == ':') {
-        int n = snprintf(room, PATH_MAX, "%.*s/%s", (int)strcspn(at, ":"), at, name);
-        if (n > 0 && n < PATH_MAX && faccessat(AT_FDCWD, room, X_OK, 0) == 0)
-            return room;
+        int n = snprintf(room, sizeof room, "%.*s/%s", (int)strcspn(at, ":"), at, name);
+        is_there = n > 0 && n < PATH_MAX && faccessat(AT_FDCWD, room, X_OK, 0) == 0;
     }
-    return name;
+    errno = error;
+    note(pid, ns, word, is_there && !strchr(name, '/') ? room : name);
 }
 
 static void note_exec(const char *path, char *const *environment)
@@ -128,13 +149,9 @@ static int exec_by_path(const char *path, char *const *argv, char *const *enviro
 
 static int exec_by_name(const char *name, char *const *argv, char *const *environment)
 {
-    char room[PATH_MAX];
     if (!next.execve)
         resolve();
-    int error = errno;
-    const char *path = found(name, room);
-    errno = error;
-    note_exec(path, environment);
+    note_found(getpid(), now_ns(), preload_word(environment), name);
     return note_failure(next.execvpe(name, argv, environment));
 }
 
@@ -160,32 +177,35 @@ RECORDER_EXPORT int execvp(const char *name, char *const argv[])
     return exec_by_name(name, argv, environ);
 }
 
-/* The path of an open file. */
-static const char *path_of(int fd, char room[PATH_MAX])
+/* The program is an open file. */
+static __attribute__((noinline)) void note_open_file(int fd, char *const *environment)
 {
-    char link[64];
+    char link[64], path[PATH_MAX];
+    int error = errno;
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t n = readlink(link, room, PATH_MAX - 1);
-    room[n > 0 ? n : 0] = 0;
-    return n > 0 ? room : "unknown";
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    path[n > 0 ? n : 0] = 0;
+    errno = error;
+    note_exec(n > 0 ? path : "unknown", environment);
 }
 
 RECORDER_EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 {
-    char room[PATH_MAX];
     if (!next.execve)
         resolve();
-    note_exec(path_of(fd, room), envp);
+    note_open_file(fd, envp);
     return note_failure(next.fexecve(fd, argv, envp));
 }
 
 RECORDER_EXPORT int execveat(int fd, const char *path, char *const argv[], char *const envp[],
                              int flags)
 {
-    char room[PATH_MAX];
     if (!next.execve)
         resolve();
-    note_exec(!*path ? path_of(fd, room) : path, envp);
+    if (*path)
+        note_exec(path, envp);
+    else
+        note_open_file(fd, envp);
     return note_failure(next.execveat(fd, path, argv, envp, flags));
 }
 
@@ -228,18 +248,6 @@ RECORDER_EXPORT int execle(const char *path, const char *arg, ...)
     return exec_by_path(path, argv, environment);
 }
 
-/* Without a PID from the caller, the note needs one all the same. */
-static int spawned(int error, pid_t pid, pid_t *wanted, uint64_t before, const char *path,
-                   char *const *environment)
-{
-    if (error == 0) {
-        note(pid, before, preload_word(environment), path);
-        if (wanted)
-            *wanted = pid;
-    }
-    return error;
-}
-
 RECORDER_EXPORT int posix_spawn(pid_t *pid, const char *path,
                                 const posix_spawn_file_actions_t *actions,
                                 const posix_spawnattr_t *attributes, char *const argv[],
@@ -248,9 +256,14 @@ RECORDER_EXPORT int posix_spawn(pid_t *pid, const char *path,
     if (!next.execve)
         resolve();
     uint64_t before = now_ns();
-    pid_t own = 0;
+    pid_t own = 0; /* the note needs one, even if the caller does not */
     int error = next.posix_spawn(&own, path, actions, attributes, argv, envp);
-    return spawned(error, own, pid, before, path, envp);
+    if (error)
+        return error;
+    note(own, before, preload_word(envp), path);
+    if (pid)
+        *pid = own;
+    return 0;
 }
 
 RECORDER_EXPORT int posix_spawnp(pid_t *pid, const char *name,
@@ -258,14 +271,15 @@ RECORDER_EXPORT int posix_spawnp(pid_t *pid, const char *name,
                                  const posix_spawnattr_t *attributes, char *const argv[],
                                  char *const envp[])
 {
-    char room[PATH_MAX];
     if (!next.execve)
         resolve();
-    int before_errno = errno;
-    const char *path = found(name, room);
-    errno = before_errno;
     uint64_t before = now_ns();
     pid_t own = 0;
     int error = next.posix_spawnp(&own, name, actions, attributes, argv, envp);
-    return spawned(error, own, pid, before, path, envp);
+    if (error)
+        return error;
+    note_found(own, before, preload_word(envp), name);
+    if (pid)
+        *pid = own;
+    return 0;
 }

@@ -634,5 +634,5 @@ RECORDER_EXPORT void alloclab_record_thread_name(const char *name)
 
 RECORDER_EXPORT void alloclab_record_switch(int on)
 {
-    sink_switch(on != 0);
+    sink_switch(on ? SINK_WISH_START : SINK_WISH_STOP);
 }

@@ -33,11 +33,12 @@ enum state { STATE_UNKNOWN, STATE_ON, STATE_OFF }; /* 0 is what a wiped page say
 
 struct wiped { /* on the page that reads as zero in a forked child */
     _Atomic int state;
-    atomic_flag starting;
+    atomic_flag starting, switching;
 };
 
 static struct wiped *wiped;
 static struct capture_header *header;
+static struct capture_header *ancestors; /* in a forked child without a capture: where it counts */
 static _Atomic uint32_t threads;
 static _Atomic uint64_t early_calls; /* before there was an environment to read */
 static _Atomic bool full;
@@ -175,16 +176,16 @@ static void settings_read(struct capture_header *h)
     h->sites = sink_settings.sites;
 }
 
-uint8_t sink_aside_add(unsigned reasons)
+void sink_aside_add(unsigned reasons)
 {
     atomic_fetch_or(&hot.aside_frees, reasons & ~SINK_SITED);
-    return atomic_fetch_or(&hot.aside, reasons);
+    atomic_fetch_or(&hot.aside, reasons);
 }
 
-uint8_t sink_aside_remove(unsigned reasons)
+void sink_aside_remove(unsigned reasons)
 {
     atomic_fetch_and(&hot.aside_frees, ~reasons);
-    return atomic_fetch_and(&hot.aside, ~reasons);
+    atomic_fetch_and(&hot.aside, ~reasons);
 }
 
 static void aside_start(bool off)
@@ -203,7 +204,7 @@ static bool starts_off(void)
 static void on_toggle(int signal)
 {
     (void)signal;
-    sink_switch(atomic_load(&hot.aside) & SINK_OFF);
+    sink_switch(SINK_WISH_OTHER);
 }
 
 /* The signal that starts and stops the recording. */
@@ -281,17 +282,24 @@ static void put_cut(const struct lane *lane)
                               .size = (uint64_t)lane->sequence << 32 | lane->used});
 }
 
+/* A forked child that is not recorded, though it should be, counts itself where it can. */
+static bool child_is_unseen(struct capture_header *of_ancestor)
+{
+    __atomic_fetch_add(&of_ancestor->unseen_children, 1, __ATOMIC_RELAXED);
+    return false;
+}
+
 /* The folder and the wishes are remembered: a child must not depend on what the program did to its
  * environment. */
 static bool child_start(void)
 {
     char dir[PATH_MAX], parent[CAPTURE_NAME_BYTES];
+    if (ancestors)
+        return child_is_unseen(ancestors);
     if (!header || !child_is_wanted())
-        return false;                   /* nor was the parent, perhaps */
-    if (atomic_load(&sandbox_closed)) { /* still the parent's header */
-        __atomic_fetch_add(&header->unseen_children, 1, __ATOMIC_RELAXED);
-        return false;
-    }
+        return false; /* nor was the parent, perhaps */
+    if (atomic_load(&sandbox_closed))
+        return child_is_unseen(header); /* still the parent's */
     char *slash = strrchr(capture_path, '/');
     snprintf(parent, sizeof parent, "%s", slash + 1);
     snprintf(dir, sizeof dir, "%.*s", (int)(slash - capture_path), capture_path);
@@ -303,7 +311,8 @@ static bool child_start(void)
     header = capture_open(dir);
     if (!header) {
         complain("cannot create", capture_path);
-        return false;
+        ancestors = of_parent;
+        return child_is_unseen(ancestors);
     }
     header->ticks_per_s = of_parent->ticks_per_s;
     header->record_ps = of_parent->record_ps;
@@ -423,14 +432,40 @@ void sink_mark(struct record r)
     lane_put_rest(lane_pack(r), r.address, r.size, NULL);
 }
 
-void sink_switch(bool on)
+/*
+ * One after another, so that what is noted is what is done. The stop is noted before calls pass
+ * unseen, the start after: what is between the two may be incomplete, and nothing else. The clock
+ * moves on, so that no event of afterwards has the stop's stamp.
+ */
+static void switch_blocked(enum sink_wish wish)
 {
+    while (atomic_flag_test_and_set_explicit(&wiped->switching, memory_order_acquire)) {
+        if (atomic_load(&sandbox_closed))
+            return; /* signals are not blocked there: it may be ourselves who are interrupted */
+        sched_yield();
+    }
+    bool off = atomic_load(&hot.aside) & SINK_OFF;
+    if (off && wish != SINK_WISH_STOP) {
+        sink_aside_remove(SINK_OFF);
+        sink_mark((struct record){.kind = CAPTURE_START});
+    } else if (!off && wish != SINK_WISH_START) {
+        sink_mark((struct record){.kind = CAPTURE_STOP});
+        lane_time();
+        sink_aside_add(SINK_OFF);
+    }
+    atomic_flag_clear_explicit(&wiped->switching, memory_order_release);
+}
+
+void sink_switch(enum sink_wish wish)
+{
+    int error = errno;
+    sigset_t before;
     if (!sink_ready())
         return;
-    if (on && (sink_aside_remove(SINK_OFF) & SINK_OFF))
-        sink_mark((struct record){.kind = CAPTURE_START});
-    else if (!on && !(sink_aside_add(SINK_OFF) & SINK_OFF))
-        sink_mark((struct record){.kind = CAPTURE_STOP});
+    signals_block(&before);
+    switch_blocked(wish);
+    signals_restore(&before);
+    errno = error;
 }
 
 bool sink_is_full(void)

@@ -33,8 +33,8 @@ struct sink_settings {
 };
 
 /* Of calls, and of those that release memory; 0: they are noted the short way. */
-uint8_t sink_aside_add(unsigned reasons); /* what they were */
-uint8_t sink_aside_remove(unsigned reasons);
+void sink_aside_add(unsigned reasons);
+void sink_aside_remove(unsigned reasons);
 
 extern struct sink_settings sink_settings;
 
@@ -49,7 +49,11 @@ void sink_mark(struct record r);
 void sink_count_nested(void);   /* a call made by the allocator itself: counted, not recorded */
 void sink_count_siteless(void); /* a call whose site could not be noted */
 void sink_count_skipped(void);  /* a call on an object that is not in the sample */
-void sink_switch(bool on);      /* start, stop; harmless if it is so already */
+
+enum sink_wish { SINK_WISH_STOP, SINK_WISH_START, SINK_WISH_OTHER /* than it is */ };
+
+/* Stops or starts; harmless if it is so already. Keeps errno. */
+void sink_switch(enum sink_wish wish);
 
 /* The variable's value in this environment, or NULL. Not getenv: some programs (shells) define one
  * of their own, and the C library's is then out of reach. */
