@@ -148,6 +148,12 @@ void trace_disclosure_print(FILE *stream, struct trace_reader *r)
         sites_disclose(stream, r);
     for (unsigned i = 0; trace_meta_at(r, i, &key, &value); i++)
         fprintf(stream, "%-18s meta: %s, which says \"%s\"\n", "discloses", key, value);
+    if (trace_unknown_bytes(r))
+        fprintf(stream,
+                "%-18s whatever is in %" PRIu64
+                " bytes of blocks or columns that are unknown to this "
+                "program; a copy by `alloclab trace convert` leaves them out\n",
+                "discloses", trace_unknown_bytes(r));
     word_print(stream, "discloses", "nothing else: no addresses, no contents");
 }
 

@@ -584,6 +584,11 @@ static int op_follow(struct trace_profile *p, const struct trace_reader *r,
                      const struct trace_op *op, struct error *err)
 {
     int failed;
+    if (op->size > TRACE_MAX_SIZE && !(op->flags & TRACE_FAILED))
+        return error_set(err,
+                         "%.500s: offset %" PRIu64 ": size %" PRIu64
+                         " of a call that did not fail: see `alloclab trace check`",
+                         trace_name(r), trace_offset(r), op->size);
     if (op->thread >= p->thread_count && thread_add(p, op->thread, err))
         return -1;
     if (op->kind <= TRACE_ALIGNED && !op->flags) {

@@ -302,6 +302,42 @@ class Info(unittest.TestCase):
             ("1", "", "libc.so.6", "", "", "", "", ""), ("2", "1", "a.out", "00ff", "0x1139", "", "", ""),
             ("3", "2", "libc.so.6", "", "", 'f,"g"', "f.c", "3"), ("4", "3", "a.out", "00ff", "0x1139", "", "", "")])
 
+    def edited(self, text, edit):
+        """The trace of a text, changed by edit(data, offset of its first block of ops); checksums are right again."""
+        source = os.path.join(self.folder, "edited.txt")
+        with open(source, "w", encoding="utf-8") as file:
+            file.write("alloclab trace text 1\n" + text)
+        self.alloclab("trace", "convert", source, "-o", self.trace)
+        with open(self.trace, "rb") as file:
+            data = bytearray(file.read())
+        at = data.index(b"OPS ") - 8
+        edit(data, at)
+        end = at + 32 + int.from_bytes(data[at + 16:at + 24], "little")
+        data[at:at + 8] = spec.checksum(bytes(data[at + 8:end])).to_bytes(8, "little")
+        with open(self.trace, "wb") as file:
+            file.write(data)
+
+    def test_a_size_that_cannot_be(self):
+        """Op 0x10, an alloc that failed, of 2^41 bytes becomes one that did not."""
+        def edit(data, at):
+            data[data.index(0x10, at + 32 + 3 * 12 + 40)] = 0
+
+        self.edited(f"alloc - {2 << 40} failed\n", edit)
+        self.refused(f"{self.trace}: offset 16: size {2 << 40} of a call that did not fail: see `alloclab trace check`",
+                     "info", self.trace)
+
+    def test_unknown_columns_are_disclosed(self):
+        """Sizes under a tag of the future: it is not said that nothing else is disclosed, and then what is."""
+        def edit(data, at):
+            entry = data.index((4).to_bytes(2, "little"), at + 32)
+            data[entry:entry + 2] = (900).to_bytes(2, "little")
+
+        self.edited("scope_begin 0\nfree - 5\nfree - 6\n", edit)
+        done = subprocess.run([spec.ALLOCLAB, "trace", "info", "--brief", self.trace], capture_output=True, text=True,
+                              timeout=120, check=True)
+        self.assertIn("discloses          whatever is in 2 bytes of blocks or columns that are unknown to this program; a copy by "
+                      "`alloclab trace convert` leaves them out\n", done.stdout)
+
     def test_refusals(self):
         self.hand_made()
         missing = os.path.join(self.folder, "no", "folder")

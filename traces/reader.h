@@ -60,7 +60,7 @@ struct trace_reader {
     struct block *site_blocks; /* as many as the table of sites has; read when it is asked for */
     size_t site_count, site_room;
     struct sites *sites; /* NULL: not read yet */
-    uint64_t index_offset;
+    uint64_t index_offset, unknown_bytes;
     struct column table; /* index rows, unless torn */
     ZSTD_DCtx *zstd;     /* of all but ops */
 };

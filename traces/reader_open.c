@@ -78,9 +78,39 @@ static int site_block_add(struct trace_reader *r, const struct block *block, str
     return 0;
 }
 
+static bool tag_known(uint32_t type, unsigned tag)
+{
+    switch (type) {
+    case LAYOUT_META:
+        return tag == LAYOUT_PAIRS;
+    case LAYOUT_OPS:
+        return (tag >= LAYOUT_BASE && tag < LAYOUT_OPS_TAGS) || tag == LAYOUT_REFERENCE;
+    case LAYOUT_SITES:
+        return tag >= LAYOUT_ROWS && tag <= LAYOUT_SITE_FRAME;
+    case LAYOUT_INDEX:
+        return tag == LAYOUT_TOTALS || tag == LAYOUT_TABLE;
+    default:
+        return false;
+    }
+}
+
+/* Counts what is skipped: the bytes of a type of block, or of columns, that are unknown here. */
+static void unknown_count(struct trace_reader *r, const struct block *block)
+{
+    const uint8_t *entry = r->map + block->offset + LAYOUT_BLOCK_BYTES;
+    bool known = block->type == LAYOUT_META || block->type == LAYOUT_OPS ||
+                 block->type == LAYOUT_SITES || block->type == LAYOUT_INDEX;
+    if (!known)
+        r->unknown_bytes += block->body_bytes;
+    for (unsigned i = 0; known && i < block->columns; i++, entry += LAYOUT_ENTRY_BYTES)
+        if (!tag_known(block->type, load16(entry)))
+            r->unknown_bytes += load32(entry + 4);
+}
+
 /* Notes the block, or reads it, by what it is. */
 static int block_note(struct trace_reader *r, const struct block *block, struct error *err)
 {
+    unknown_count(r, block);
     switch (block->type) {
     case LAYOUT_META:
         return meta_load(r, block, err);
@@ -172,6 +202,7 @@ static int whole_open(struct trace_reader *r, struct error *err)
         return -1;
     if (index.type != LAYOUT_INDEX || index.body_bytes != end - at - LAYOUT_BLOCK_BYTES)
         return reader_refuse(r, at, err, "there is no index that ends at the trailer");
+    unknown_count(r, &index);
     if (block_checksum(r, &index, err) || blocks_walk(r, at, err))
         return -1;
     return index_load(r, &index, err);
@@ -182,7 +213,7 @@ static void blocks_forget(struct trace_reader *r)
     meta_free(&r->meta);
     r->count = r->meta_blocks = r->site_count = 0;
     r->has_clock = r->has_sites = false;
-    r->index_offset = 0;
+    r->index_offset = r->unknown_bytes = 0;
     r->totals = (struct trace_totals){0};
 }
 
@@ -400,6 +431,11 @@ bool trace_has_clock(const struct trace_reader *r)
 bool trace_has_sites(const struct trace_reader *r)
 {
     return r->has_sites;
+}
+
+uint64_t trace_unknown_bytes(const struct trace_reader *r)
+{
+    return r->unknown_bytes;
 }
 
 uint64_t trace_bytes(const struct trace_reader *r)

@@ -146,9 +146,11 @@ const char *trace_name(const struct trace_reader *r);
 bool trace_is_torn(const struct trace_reader *r);
 /* From the next rewind on: ops carry their clock, though the reader was opened with SKIP_CLOCK. */
 void trace_keep_clock(struct trace_reader *r);
-bool trace_has_clock(const struct trace_reader *r);  /* some block has a clock column */
-bool trace_has_sites(const struct trace_reader *r);  /* some block has a site column */
-uint64_t trace_bytes(const struct trace_reader *r);  /* of the file */
+bool trace_has_clock(const struct trace_reader *r); /* some block has a clock column */
+bool trace_has_sites(const struct trace_reader *r); /* some block has a site column */
+uint64_t trace_bytes(const struct trace_reader *r); /* of the file */
+/* Of blocks and columns that are not known here, and skipped: nobody can say what is in them. */
+uint64_t trace_unknown_bytes(const struct trace_reader *r);
 uint64_t trace_offset(const struct trace_reader *r); /* of the block being read, for messages */
 uint64_t trace_index_offset(const struct trace_reader *r); /* 0 if torn */
 /* The i-th meta pair, false past the end; strings live as long as the reader. */
