@@ -2,7 +2,7 @@
 """handover.py - which thread frees what another one made: a matrix of a trace's threads, makers by those who free.
 
 Draws handover.csv, which `alloclab trace info --csv DIR` writes. The diagonal is what a thread frees of its own. Of more
-than 24 threads the 24 are shown that take part in most frees. Colours are on a logarithmic scale; numbers stand where
+than 128 threads the 128 are shown that take part in most frees. Colours are on a logarithmic scale; numbers stand where
 they fit.
 """
 import os
@@ -13,14 +13,14 @@ from matplotlib.colors import LogNorm
 
 NEEDS = "handover.csv"  # no such file, no figure: it was not measured
 NUMBERS = "made_by freed_by frees bytes".split()
-MOST, NUMBERED = 24, 12  # threads shown; with numbers in the cells
+MOST, NAMED, NUMBERED = 128, 24, 12  # threads shown; each with its number; with numbers in the cells
 
 
 def read(folder):
-    """(threads shown, in order; matrix of their frees, by maker and freer; how many threads there are; frees of all pairs)."""
+    """(threads shown, in order; matrix of their frees, by maker and freer; how many threads there are; frees of all; by others)."""
     table = style.Table(os.path.join(folder, NEEDS), [], NUMBERS)
     if not len(table.line):
-        table.fail(1, "no row besides the header", "the trace freed nothing that it made: there is nothing to draw")
+        raise style.NothingToDraw(f"{table.path}: the trace freed nothing that it made: there is nothing to draw")
     made, freed, frees = (table.number[c] for c in NUMBERS[:3])
     if (frees == 0).any():
         table.fail(table.line[np.flatnonzero(frees == 0)[0]], "a pair without frees")
@@ -31,16 +31,15 @@ def read(folder):
     for i, maker in enumerate(shown):
         for k, freer in enumerate(shown):
             matrix[i, k] = frees[(made == maker) & (freed == freer)].sum()
-    return shown, matrix, len(threads), frees
+    return shown, matrix, len(threads), frees.sum(), frees[made != freed].sum()
 
 
 def draw(folder, out):
-    shown, matrix, threads, frees = read(folder)
+    shown, matrix, threads, frees, by_others = read(folder)
     about = style.read_about(folder)
-    others = 1 - np.trace(matrix) / matrix.sum()
-    notes = [f"{style.count_text(about.ops)} ops; {others:.1%} of the frees are by another thread than the one that made the object"]
+    notes = [f"{style.count_text(about.ops)} ops; {by_others / frees:.1%} of the frees are by another thread than the one that made the object"]
     if threads > len(shown):
-        notes.append(f"{len(shown)} of {threads} threads are shown, with {matrix.sum() / frees.sum():.1%} of the frees")
+        notes.append(f"{len(shown)} of {threads} threads are shown, with {matrix.sum() / frees:.1%} of the frees")
     side = max(1.6, min(5.2, 0.62 * len(shown)))
     page = style.Page(f"Hand-over between threads: {about.name}", notes, [("Objects, by maker and by who freed them", [], side, None)],
                       1, max(side + 2.4, 6.4), 0.9, max(side + 2.4, 6.4) - 0.3 - 0.9 - side, 0.5, (), f"drawn from {NEEDS}")
@@ -48,18 +47,14 @@ def draw(folder, out):
     norm = LogNorm(1, max(matrix.max(), 2))
     drawn = axes.imshow(np.where(matrix > 0, matrix, np.nan), norm=norm, cmap="viridis_r", aspect="auto", zorder=2)
     axes.grid(False)
-    names = [f"{t:.0f}" for t in shown]
-    axes.set_xticks(range(len(shown)), names)
-    axes.set_yticks(range(len(shown)), names)
+    named = range(0, len(shown), -(-len(shown) // NAMED))
+    axes.set_xticks(named, [f"{shown[i]:.0f}" for i in named])
+    axes.set_yticks(named, [f"{shown[i]:.0f}" for i in named])
     axes.set_xlabel("freed by thread")
     axes.set_ylabel("made by thread")
     for i, k in zip(*np.nonzero(matrix)) if len(shown) <= NUMBERED else ():
         axes.text(k, i, style.count_text(float(f"{matrix[i, k]:.3g}")), ha="center", va="center", fontsize=6.5, color="white" if norm(matrix[i, k]) > 0.55 else "black", zorder=3)
-    place = axes.get_position()
-    bar = page.figure.colorbar(drawn, cax=page.figure.add_axes([place.x1 + 0.15 / page.width, place.y0, 0.12 / page.width, place.height]))
-    bar.set_label("frees", fontsize=8)
-    bar.ax.yaxis.set_major_formatter(lambda v, _: style.count_text(v))
-    style.ticks_within(bar.ax.yaxis, norm.vmin, norm.vmax)
+    style.count_bar(page, drawn, norm, 0.15, "frees")
     out.save(page, "handover")
 
 

@@ -29,7 +29,7 @@ def read(folder):
     if len(wrong):
         table.fail(table.line[wrong[0]], "a range ends before it begins")
     if not len(units):
-        table.fail(1, "no row besides the header", "the trace freed nothing that it made: there are no lifetimes to draw")
+        raise style.NothingToDraw(f"{table.path}: the trace freed nothing that it made: there are no lifetimes to draw")
     return {unit: {c: table.number[c][units == unit] for c in NUMBERS} for unit in UNITS if (units == unit).any()}
 
 
@@ -81,11 +81,7 @@ def draw(folder, out):
         style.ticks_within(axes.xaxis, *axes.get_xlim())
         axes.set_ylabel("size")
         axes.set_xlabel("lifetime")
-    last = page.axes[-1].get_position()
-    bar = page.figure.colorbar(drawn, cax=page.figure.add_axes([last.x1 + 0.1 / page.width, last.y0, 0.12 / page.width, last.height]))
-    bar.set_label("objects", fontsize=8)
-    bar.ax.yaxis.set_major_formatter(lambda v, _: style.count_text(v))
-    style.ticks_within(bar.ax.yaxis, norm.vmin, norm.vmax)
+    style.count_bar(page, drawn, norm, 0.1, "objects")
     out.save(page, "lifemap")
 
 

@@ -40,7 +40,8 @@ def draw(folder, out):
     for axes, (what, _, colour) in zip(page.axes, PANELS):
         live, peak = rows[f"live_{what}"], rows[f"peak_{what}"]
         axes.fill_between(rows["ops"], live, peak, step="pre", color=style.lighter(colour, 0.35), linewidth=0, zorder=2)
-        axes.plot(rows["ops"], live, color=colour, linewidth=1.0, drawstyle="steps-pre", zorder=3)
+        axes.plot(rows["ops"], live, color=colour, linewidth=1.0, drawstyle="steps-pre", zorder=3,
+                  marker="o" if len(live) == 1 else "", clip_on=len(live) > 1)  # a line of one point cannot be seen
         top = max(peak.max(), 1) * 1.05
         axes.set_xlim(0, max(rows["ops"][-1], 1))
         axes.set_ylim(0, top)

@@ -50,6 +50,10 @@ class BadInput(Exception):
     """The results folder cannot be drawn; the message says where, why, and what to do."""
 
 
+class NothingToDraw(BadInput):
+    """It is sound, and has nothing of what the figure shows: there is none, and that is no failure."""
+
+
 class Table:
     """The wanted columns of a CSV file: `text[column]` lists of strings, `number[column]` arrays of numbers >= 0 in
     which an empty field is NaN, and `line`, the line that each row ends on. Read in pieces, since a heap map may have
@@ -477,6 +481,19 @@ def plain_log_ticks(axis, low, high):
     axis.set_major_formatter(lambda v, _: count_text(v) if v >= 1000 else f"{v:g}")
 
 
+def count_bar(page, drawn, norm, gap, label):
+    """A bar of colours right of the page's last panel, for counts: with names at full ticks alone."""
+    place = page.axes[-1].get_position()
+    bar = page.figure.colorbar(drawn, cax=page.figure.add_axes([place.x1 + gap / page.width, place.y0, 0.12 / page.width, place.height]))
+    bar.set_label(label, fontsize=8)
+    axis = bar.ax.yaxis
+    if norm.vmax < 10 * norm.vmin:  # no second power of ten
+        axis.set_major_locator(matplotlib.ticker.FixedLocator([norm.vmin, norm.vmax]))
+    axis.set_major_formatter(lambda v, _: count_text(v))
+    axis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+    ticks_within(axis, norm.vmin, norm.vmax)
+
+
 def ticks_within(axis, low, high):
     """Only those ticks of the axis that lie within its limits."""
     ticks = [t for t in axis.get_major_locator().tick_values(low, high) if low <= t <= high]
@@ -614,7 +631,7 @@ class Output:
 
 
 def run_figure(draw, description):
-    """The command line of a figure: NAME.py DIR [--pdf]. Exit status 0, or 2 with a message."""
+    """The command line of a figure: NAME.py DIR [--pdf]. Exit status 0, or 2 with a message; 0 with one where there is no figure."""
     import argparse
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("folder", metavar="DIR", help="the folder that `alloclab run -o DIR` wrote")
@@ -626,4 +643,4 @@ def run_figure(draw, description):
         draw(arguments.folder, Output(arguments.folder, arguments.pdf))
     except BadInput as error:
         sys.stderr.write(f"{parser.prog}: {error}\n")
-        sys.exit(2)
+        sys.exit(0 if isinstance(error, NothingToDraw) else 2)

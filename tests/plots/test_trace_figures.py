@@ -1,6 +1,7 @@
 """test_trace_figures.py - the figures of `alloclab trace info --csv`: lifemap, liveset and handover, from made-up tables with known
 pictures, and damaged ones."""
 import os
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -85,6 +86,10 @@ class LiveSet(Figure):
         self.assertIn("peak 8 KiB, at the end 100 B", test_plots.texts_of(page))
         self.assertEqual(page.axes[0].collections[0].get_paths()[0].get_extents().y1, 8192)
 
+    def test_one_op(self):
+        self.table("live.csv", LIVE, [(1, "", 1, 24, 1, 24, 24)])
+        self.assertEqual(self.page(liveset).axes[0].get_lines()[0].get_marker(), "o")
+
     def test_damage(self):
         self.table("live.csv", LIVE, [(512, "", 1, 1, 1, 1, 1), (512, "", 1, 1, 1, 1, 1)])
         self.refused("live.csv:3: ops is not above that of the row before", liveset)
@@ -102,13 +107,39 @@ class HandOver(Figure):
                       test_plots.texts_of(page))
 
     def test_many_threads(self):
-        self.table("handover.csv", PAIRS, [(i, (i + 1) % 60, i + 1, 1) for i in range(60)])
-        page = self.page(handover)
-        self.assertTrue(any(text.startswith("24 of 60 threads are shown") for text in test_plots.texts_of(page)))
+        """As many as can be told apart, not all with their numbers; shares are of all frees, shown or not."""
+        for threads in 100, 300:
+            self.table("handover.csv", PAIRS, [(i, i, 1000, 1) for i in range(threads)] +
+                       [(i, (i + 1) % threads, 1000, 1) for i in range(threads)])
+            page = self.page(handover)
+            texts, shown = test_plots.texts_of(page), min(threads, 128)
+            self.assertEqual(page.axes[0].images[0].get_array().shape, (shown, shown))
+            self.assertLessEqual(len(page.axes[0].get_xticks()), 24)
+            self.assertIn("123.5 k ops; 50.0% of the frees are by another thread than the one that made the object", texts)
+            self.assertEqual(any(text.startswith("128 of 300 threads are shown") for text in texts), threads == 300)
 
     def test_one_thread(self):
-        self.table("handover.csv", PAIRS, [(0, 0, 1, 1)])
-        self.page(handover)
+        """And few frees: the bar of colours has names that can be read."""
+        for frees in 1, 2, 7, 9, 10, 100000:
+            self.table("handover.csv", PAIRS, [(0, 0, frees, 1)])
+            page = self.page(handover)
+            page.figure.canvas.draw()
+            names = [text.get_text() for which in ("major", "minor") for text in
+                     page.figure.axes[-1].yaxis.get_ticklabels(which=which) if text.get_text()]
+            self.assertGreaterEqual(len(names), 2)
+            self.assertFalse([name for name in names if "$" in name], frees)
+
+    def test_nothing_to_draw_is_no_failure(self):
+        """A trace that freed nothing has two figures less; a damaged table is one."""
+        for name, columns in ("heat.csv", HEAT), ("handover.csv", PAIRS):
+            self.table(name, columns, [])
+        for figure in lifemap, handover:
+            done = subprocess.run([sys.executable, figure.__file__, self.folder], capture_output=True, text=True, timeout=120,
+                                  check=False)
+            self.assertEqual((done.returncode, "the trace freed nothing that it made" in done.stderr), (0, True), done.stderr)
+        self.table("handover.csv", PAIRS, [(0, 0, 0, 1)])
+        self.assertEqual(subprocess.run([sys.executable, handover.__file__, self.folder], capture_output=True, timeout=120,
+                                        check=False).returncode, 2)
 
     def test_damage(self):
         self.table("handover.csv", PAIRS, [(0, 0, 0, 1)])
