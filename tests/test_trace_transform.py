@@ -219,6 +219,13 @@ alloc - 99 failed clock=110""", "cut", "--thread", "0", self.trace(SMALL))
                                      self.thread_cut(whole.ops, thread, live, first))
         self.assertGreater(sought, 0)
 
+    def test_merge_keeps_the_names_of_sites(self):
+        """Sites are numbered by first appearance; names that are meta pairs go with them."""
+        one = self.trace(HEAD + "meta site.4.name=big\nmeta site.9.name=unused\nalloc 0 1 site=4\n", "one.trace")
+        two = self.trace(HEAD + "meta site.4.name=small\nmeta site.1.name=odd\nalloc 0 2 site=1\nalloc 1 3 site=4\n", "two.trace")
+        meta, _ = self.expect("alloc 0 1 site=1\nthread 1\nalloc 1 2 site=2\nalloc 2 3 site=3", "merge", one, two)
+        self.assertEqual(meta, {"site.1.name": "big", "site.3.name": "small", "site.2.name": "odd", "transform": "merge by=auto"})
+
     def test_merge(self):
         other = self.trace(HEAD + "meta program=y\n" + TABLE + "live 0 1\nalloc 1 2 clock=45 site=5\n"
                            "free 1 clock=1000\n", "other.trace")

@@ -181,22 +181,22 @@ int renumber_put(struct renumber *n, const struct trace_op *op, struct error *er
 
 /* ---- meta ---- */
 
-/* Reads "thread.N.REST"; REST, or NULL if the key is another one. */
-static const char *key_thread(const char *key, uint64_t *number)
+/* Reads "thread.N.REST", with `kind` "thread."; REST, or NULL if the key is another one. */
+static const char *key_number(const char *key, const char *kind, uint64_t *number)
 {
     char *end;
-    size_t length = strlen("thread.");
-    if (strncmp(key, "thread.", length) || key[length] < '0' || key[length] > '9')
+    size_t length = strlen(kind);
+    if (strncmp(key, kind, length) || key[length] < '0' || key[length] > '9')
         return NULL;
     *number = strtoull(key + length, &end, 10);
     return *end == '.' ? end + 1 : NULL;
 }
 
-static int name_put(struct renumber *n, uint64_t thread, const char *rest, const char *value,
-                    const char *suffix, struct error *err)
+static int pair_put(struct renumber *n, const char *kind, uint64_t number, const char *rest,
+                    const char *value, const char *suffix, struct error *err)
 {
     char key[256], text[4096];
-    snprintf(key, sizeof key, "thread.%" PRIu64 ".%s", thread, rest);
+    snprintf(key, sizeof key, "%s.%" PRIu64 ".%s", kind, number, rest);
     if (!*suffix)
         return trace_set_meta(n->out, key, value, err);
     snprintf(text, sizeof text, "%.4000s%.90s", value, suffix);
@@ -211,9 +211,13 @@ int renumber_meta(struct renumber *n, enum renumber_meta which, const char *pref
     uint64_t number;
     int failed = 0;
     for (unsigned i = 0; !failed && trace_meta_at(n->in, i, &key, &value); i++) {
-        if ((rest = key_thread(key, &number))) {
+        if (n->next_site && (rest = key_number(key, "site.", &number))) {
+            const struct address_entry *site = address_map_find(&n->sites, number);
+            if (site)
+                failed = pair_put(n, "site", address_entry_id(site), rest, value, "", err);
+        } else if ((rest = key_number(key, "thread.", &number))) {
             if (number < n->threads_room && n->threads[number])
-                failed = name_put(n, n->threads[number] - 1, rest, value, suffix, err);
+                failed = pair_put(n, "thread", n->threads[number] - 1, rest, value, suffix, err);
         } else if (which != RENUMBER_NAMES) {
             snprintf(text, sizeof text, "%s%s", which == RENUMBER_PREFIXED ? prefix : "", key);
             failed = trace_set_meta(n->out, text, value, err);

@@ -60,8 +60,8 @@ enum renumber_meta {
     RENUMBER_PREFIXED /* all; those of the whole program get the prefix */
 };
 
-/* Copies meta pairs. Those of threads (thread.N.*) get the new numbers, and are left out if those have not
- * come. After the ops. `suffix` is added to the names of threads. */
+/* Copies meta pairs. Those of threads (thread.N.*), and of sites (site.N.*) if these are numbered anew, get the new
+ * numbers, and are left out if those have not come. After the ops. `suffix` is added to the names of threads. */
 int renumber_meta(struct renumber *n, enum renumber_meta which, const char *prefix,
                   const char *suffix, struct error *err);
 

@@ -8,8 +8,8 @@
  * nothing changes places. What stands before the first call of a trace comes first in any case, since
  * there is what was live at its start.
  *
- * Meta: pairs of the whole of each trace get the prefix input.I., I from 0; thread.N.* follow their
- * numbers.
+ * Meta: pairs of the whole of each trace get the prefix input.I., I from 0; thread.N.* and site.N.*
+ * follow their numbers.
  *
  *     alloclab trace merge A.trace B.trace -o OUT
  */
