@@ -78,16 +78,17 @@ static int capture_get(struct flusher *f, uint32_t number)
 static bool room_write(struct flusher *f, int fd, const struct flush_entry *e)
 {
     struct capture_chunk head;
-    if (pread(fd, f->room, sizeof f->room, (off_t)e->room) != (ssize_t)sizeof f->room)
+    uint64_t from = e->room * CAPTURE_CELL_BYTES, to = e->place * CAPTURE_CELL_BYTES;
+    if (pread(fd, f->room, sizeof f->room, (off_t)from) != (ssize_t)sizeof f->room)
         return false;
     memcpy(&head, f->room, sizeof head);
-    if (head.magic != CAPTURE_CHUNK_MAGIC + e->room || head.words > CAPTURE_CHUNK_WORDS)
+    if (head.magic != CAPTURE_CHUNK_MAGIC + from || head.words > CAPTURE_CHUNK_WORDS)
         return false;
-    head.magic = CAPTURE_CHUNK_MAGIC + e->place;
+    head.magic = CAPTURE_CHUNK_MAGIC + to;
     head.type = CAPTURE_FULL_CHUNK;
     memcpy(f->room, &head, sizeof head);
     size_t bytes = sizeof head + head.words * sizeof(uint64_t);
-    return pwrite(fd, f->room, bytes, (off_t)e->place) == (ssize_t)bytes;
+    return pwrite(fd, f->room, bytes, (off_t)to) == (ssize_t)bytes;
 }
 
 /* ---- all of them ---- */

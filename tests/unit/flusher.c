@@ -59,8 +59,8 @@ static struct flush_entry *hand_over(uint32_t number, const char *name)
     memcpy(s->capture, name, strnlen(name, sizeof s->capture - 1) + 1);
     atomic_store(&s->taken, FLUSH_ENTRIES + 3); /* more than there are, as when many ask */
     atomic_store(&s->named, 1);
-    s->entries[FLUSH_ENTRIES - 1].room = ROOM_AT;
-    s->entries[FLUSH_ENTRIES - 1].place = PLACE_AT;
+    s->entries[FLUSH_ENTRIES - 1].room = ROOM_AT / CAPTURE_CELL_BYTES;
+    s->entries[FLUSH_ENTRIES - 1].place = PLACE_AT / CAPTURE_CELL_BYTES;
     atomic_store(&s->entries[FLUSH_ENTRIES - 1].full, 1);
     return &s->entries[FLUSH_ENTRIES - 1];
 }

@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "traces/recorder/capture.h"
 #include "traces/recorder/file.h"
 
 #define MAP_AT UINT64_C(0x1ff000000000) /* beside the capture's: see file.c */
@@ -98,8 +99,8 @@ struct flush_entry *flush_take(const char *capture_path, uint32_t count)
 void flush_hand(struct flush_entry *e, uint64_t room, uint64_t place)
 {
     struct flush_desk *d = atomic_load(&desk);
-    e->room = room;
-    e->place = place;
+    e->room = (uint32_t)(room / CAPTURE_CELL_BYTES);
+    e->place = (uint32_t)(place / CAPTURE_CELL_BYTES);
     atomic_store(&e->full,
                  1); /* before `asleep` is read: the flusher does these in the other order */
     if (atomic_load(&d->asleep) && atomic_exchange(&d->asleep, 0))

@@ -19,8 +19,8 @@
 #include <stdint.h>
 
 enum {
-    FLUSH_ENTRIES = 126, /* of a seat; a process takes another seat when they are taken */
-    FLUSH_SEATS = 255,
+    FLUSH_ENTRIES = 60, /* of a seat; a process takes another seat when they are taken */
+    FLUSH_SEATS = 1020,
     FLUSH_NAME_BYTES = 56,
 };
 
@@ -29,8 +29,8 @@ enum {
 
 struct flush_entry {
     _Atomic uint32_t full; /* 1: to be copied; 0: it has been, or there was nothing yet */
-    uint32_t reserved[3];
-    uint64_t room, place; /* offsets in the capture: from where, to where */
+    uint32_t room, place;  /* in the capture, in CAPTURE_CELL_BYTES: from where, to where */
+    uint32_t reserved;
 };
 
 struct flush_seat {
@@ -48,16 +48,15 @@ struct flush_desk {
     struct flush_seat seat[FLUSH_SEATS];
 };
 
-static_assert(sizeof(struct flush_seat) == 4096 &&
-                  sizeof(struct flush_desk) == 4096 * (FLUSH_SEATS + 1),
-              "a seat is a page");
+static_assert(sizeof(struct flush_seat) == 1024 && sizeof(struct flush_desk) == 1 << 20,
+              "as all agree");
 
 /* ---- in the recorded process; any thread, no lock, signals blocked ---- */
 
 /* So many entries one after the other, for good; NULL: there is no desk, or no seat left. */
 struct flush_entry *flush_take(const char *capture_path, uint32_t count);
 
-/* Hands a room over: it may not be written until the entry is clear again. */
+/* Hands a room over, by offsets in the file: it may not be written until the entry is clear again. */
 void flush_hand(struct flush_entry *e, uint64_t room, uint64_t place);
 
 static inline bool flush_is_clear(struct flush_entry *e)
