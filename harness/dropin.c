@@ -11,6 +11,7 @@
 
 #include "api/dropin.h"
 #include "harness/registry.h"
+#include "traces/recorder/capture.h"
 
 int library_beside(const char *file, char path[PATH_MAX], struct error *err)
 {
@@ -58,9 +59,16 @@ int dropin_library(const struct allocator *design, char path[PATH_MAX], struct e
 
 int preload_add(const char *path)
 {
-    const char *before = getenv("LD_PRELOAD");
+    const char *before = getenv("LD_PRELOAD"), *rest;
+    size_t name = strlen(CAPTURE_LIBRARY), first = before ? strcspn(before, ":") : 0;
     char *preload;
-    if (asprintf(&preload, "%s%s%s", path, before && *before ? ":" : "", before ? before : "") < 0)
+    before = before ? before : "";
+    if (first < name || strncmp(before + first - name, CAPTURE_LIBRARY, name) != 0)
+        first = 0; /* else it is the recorder, which sees nothing unless it stays there */
+    rest = before + first;
+    rest += *rest == ':';
+    if (asprintf(&preload, "%.*s%s%s%s%s", (int)first, before, first ? ":" : "", path,
+                 *rest ? ":" : "", rest) < 0)
         return -1;
     int failed = setenv("LD_PRELOAD", preload, 1);
     free(preload);

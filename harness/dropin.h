@@ -22,8 +22,8 @@ int library_beside(const char *file, char path[PATH_MAX], struct error *err);
  * of those that have. */
 int dropin_library(const struct allocator *design, char path[PATH_MAX], struct error *err);
 
-/* Puts the library in front of what LD_PRELOAD holds, for what is started from now on. 0, or -1: no
- * memory. */
+/* Puts the library in front of what LD_PRELOAD holds, but for the recorder, for what is started from
+ * now on. 0, or -1: no memory. */
 int preload_add(const char *path);
 
 #endif

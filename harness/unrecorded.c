@@ -72,7 +72,8 @@ const char *unrecorded_reason(const char *command)
     if (head.e_ident[EI_CLASS] != ELFCLASS64)
         return "it is not a 64-bit program: the recorder is";
     return "the dynamic linker did not load the recorder: another architecture, file capabilities,"
-           " or a C library that is not glibc; or the process may not write beside the trace";
+           " or a C library that is not glibc; or another malloc comes first: the program's own, a"
+           " sanitizer's, valgrind's; or the process may not write beside the trace";
 }
 
 /* ---- notes ---- */

@@ -26,6 +26,7 @@ class GapsTest(unittest.TestCase):
         cls.bin.chmod(0o755)
         for name, source, flags in (("spawns", "spawns.c", []), ("hostile", "hostile.c", []), ("killed", "killed.c", []),
                                     ("small_stack", "small_stack.c", []),
+                                    ("own_malloc", "killed.c", [PROGRAMS / "bump_plugin.c", "-DROOM=67108864"]),
                                     ("static", "killed.c", ["-static"])):
             subprocess.run(["gcc", "-O1", "-w", "-fno-builtin", "-pthread", *flags, PROGRAMS / source, "-o", cls.bin / name],
                            check=True)
@@ -74,6 +75,19 @@ class GapsTest(unittest.TestCase):
         run = self.record(self.bin / "small_stack", cwd="/bin")
         self.assertEqual(run.stdout, "3 of 3\n", run.stderr)
         self.assertEqual(len(self.traces()["true"]), 3)
+
+    def test_a_program_with_a_malloc_of_its_own_is_named(self):
+        run = self.record(self.bin / "own_malloc", status=2)
+        self.assertIn(f"its malloc is not the recorder's, but that of {self.bin}/own_malloc: it comes first", run.stderr)
+        self.assertRegex(run.stderr, "nothing was recorded: .* another malloc comes first")
+        self.assertEqual(self.traces(), {})
+        run = self.record("sh", "-c", f"{self.bin}/own_malloc; exit 0")
+        self.assertEqual([(program, count) for program, count, _ in self.unrecorded(run)], [(f"{self.bin}/own_malloc", "1")])
+
+    @unittest.skipIf(os.environ.get("MODE") == "asan", "the sanitizer's runtime must be preloaded first")
+    def test_a_program_that_is_run_on_a_design_is_recorded(self):
+        self.record(ALLOCLAB, "exec", "-a", "segfit", "--", self.bin / "killed")
+        self.assertEqual([trace["ops"] for trace in self.traces()["killed"]], ["2000"])
 
     def test_static_programs_of_a_tree_are_named(self):
         run = self.record("sh", "-c", f"{self.bin}/static; {self.bin}/static; {self.bin}/killed; /no/such; exit 5")

@@ -189,11 +189,34 @@ static bool early(void)
     return false;
 }
 
+/*
+ * NULL if the program's malloc is ours; else who has another one that comes first (the executable, a
+ * sanitizer in it, valgrind), so that there is nothing to record. While looking up ours gives from
+ * the arena, which tells it, whatever leads there.
+ */
+static const char *malloc_of_another(void)
+{
+    void *(*first)(size_t);
+    void (*give_back)(void *);
+    Dl_info info;
+    self.resolving = true;
+    *(void **)&first = dlsym(RTLD_DEFAULT, "malloc");
+    void *p = first(1);
+    self.resolving = false;
+    if (!p || arena_owns(p))
+        return NULL;
+    *(void **)&give_back = dlsym(RTLD_DEFAULT, "free");
+    give_back(p);
+    const void *at = (const void *)(uintptr_t)first;
+    return !within(&recorder, at) && dladdr(at, &info) ? info.dli_fname : "a tool like valgrind";
+}
+
 /* A program that never allocates has a capture too: an empty one says more than none. And a signal
  * handler must not come while we look up. */
 __attribute__((constructor)) static void recorder_starts(void)
 {
     early();
+    sink_other_malloc = malloc_of_another();
     sink_ready();
 }
 

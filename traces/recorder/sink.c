@@ -47,14 +47,14 @@ static pthread_key_t thread_key;
 static bool thread_key_ok;
 
 struct sink_settings sink_settings;
+const char *sink_other_malloc;
 
 /* One line on standard error: this process is not recorded, and why. */
-static void complain(const char *what, const char *path)
+static void complain(const char *what, const char *path, const char *why)
 {
     char line[PATH_MAX + 256];
-    int n =
-        snprintf(line, sizeof line, "alloclab-record: process %d is not recorded: %s%s%s: %s\n",
-                 (int)getpid(), what, path ? " " : "", path ? path : "", strerrordesc_np(errno));
+    int n = snprintf(line, sizeof line, "alloclab-record: process %d is not recorded: %s%s%s: %s\n",
+                     (int)getpid(), what, *path ? " " : "", path, why);
     if (n > 0)
         syscall(SYS_write, 2, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
 }
@@ -310,7 +310,7 @@ static bool child_start(void)
     atomic_store(&early_calls, 0);
     header = capture_open(dir);
     if (!header) {
-        complain("cannot create", capture_path);
+        complain("cannot create", capture_path, strerrordesc_np(errno));
         ancestors = of_parent;
         return child_is_unseen(ancestors);
     }
@@ -334,13 +334,18 @@ static bool image_start(void)
     snprintf(only, sizeof only, "%s", wish ? wish : "");
     if (!dir || !only_matches())
         return false;
+    if (sink_other_malloc) {
+        complain("its malloc is not the recorder's, but that of", sink_other_malloc,
+                 "it comes first");
+        return false;
+    }
     /* The first keys of a process are kept inside the thread's descriptor: setting them allocates
      * nothing. */
     thread_key_ok = pthread_key_create(&thread_key, thread_ends) == 0 && thread_key < 32;
     pthread_atfork(NULL, NULL, child_begins);
     header = capture_open(dir);
     if (!header) {
-        complain("cannot create", capture_path);
+        complain("cannot create", capture_path, strerrordesc_np(errno));
         return false;
     }
     settings_read(header);
@@ -392,7 +397,8 @@ static int sink_start_blocked(void)
             return STATE_OFF;
         wiped = sink_wiped_map((size_t)sysconf(_SC_PAGESIZE));
         if (!wiped) {
-            complain("no page that is wiped on fork (Linux 4.14 has them)", NULL);
+            complain("no page that is wiped on fork (Linux 4.14 has them)", "",
+                     strerrordesc_np(errno));
             atomic_store(&refused, true);
             return STATE_OFF;
         }

@@ -37,6 +37,7 @@ void sink_aside_add(unsigned reasons);
 void sink_aside_remove(unsigned reasons);
 
 extern struct sink_settings sink_settings;
+extern const char *sink_other_malloc; /* who has the malloc that comes before ours; NULL: nobody */
 
 /* True if this process is recorded. The first call in a process image, and in a forked child,
    decides that and opens the capture. */

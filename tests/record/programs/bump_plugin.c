@@ -6,7 +6,9 @@
 #include <stddef.h>
 #include <string.h>
 
+#ifndef ROOM
 #define ROOM ((size_t)1 << 32)
+#endif
 
 static unsigned char memory[ROOM];
 static _Atomic size_t used;
