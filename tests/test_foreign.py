@@ -61,15 +61,33 @@ HEAPTRACK = r"""
 !command && /^- / { k["f"]++ }
 """ + TAIL
 
+# Of a call whose begin and return are lines of their own the return is counted, of a free the begin. What C++'s operators call
+# counts for them, and of a call that -x shows in the library as well (NAME@LIBRARY) the one around it.
 LTRACE = r"""
-/ <unfinished \.\.\.>$/ && !/free\(/ { next }
-/<no return/ || /<\.\.\. free resumed>/ || /libc\.so\.6->/ { next }
-/(^| |>)(_Zn[wa]m|operator new).*align_val_t/ { k["m"]++; next }
-/(^| |>)malloc(@[^ (]*)?(\(| resumed)/ || /(^| |>)(_Zn[wa]m|operator new)/ { k["a"]++; next }
-/(^| |>)calloc(@[^ (]*)?(\(| resumed)/ { k["c"]++ }
-/(^| |>)(memalign|aligned_alloc|valloc|pvalloc)(@[^ (]*)?(\(| resumed)/ { k["m"]++ }
-/(^| |>)realloc(array)?(@[^ (]*)?(\(| resumed)/ { k["r"]++ }
-/(^| |>)c?free(@[^ (]*)?\(/ || /(^| |>)(_Zd[la]Pv|operator delete)/ { k["f"]++ }
+/libc\.so\.6->/ { next }
+{ t = /^ *\[pid/ ? $2 : $1 ~ /^[0-9]+$/ ? $1 : 0; open = / <(unfinished|no return) \.\.\.>$/; back = /<\.\.\. .* resumed>/ }
+/(^| |>)c?free(@[^ (]*)?(\(| resumed)/ || /(^| |>)(_Zd[la]Pv|operator delete)/ {
+    address = $0; sub(/^.*\(/, "", address); sub(/[,) ].*/, "", address)
+    if (!back && freeing[t] != address && !(/free@/ && depth[t "r"])) { k["f"]++; freeing[t] = open ? address : "" }
+    if (back) freeing[t] = ""
+    next
+}
+{ freeing[t] = freeing[t] && !/alloc|memalign|_Zn|operator new/ ? freeing[t] : "" }
+/(^| |>)(_Zn[wa]m|operator new)/ {
+    if (open) told[t] = 0
+    else if (!back || !told[t]) k[/align_val_t/ ? "m" : "a"]++
+    next
+}
+{ what = "" }
+/(^| |>)malloc(@[^ (]*)?(\(| resumed)/ { what = "a" }
+/(^| |>)calloc(@[^ (]*)?(\(| resumed)/ { what = "c" }
+/(^| |>)(memalign|aligned_alloc|valloc|pvalloc)(@[^ (]*)?(\(| resumed)/ { what = "m" }
+/(^| |>)realloc(array)?(@[^ (]*)?(\(| resumed)/ { what = "r" }
+what == "" { next }
+back && twice[t] { twice[t]--; next }
+!back && (depth[t what] || depth[t "r"]) && /alloc(array)?@|memalign@/ { twice[t] += open; next }
+open { depth[t what]++; next }
+!back || depth[t what] { k[what]++; told[t] = 1; depth[t what] -= back }
 """ + TAIL
 
 BPFTRACE = r"""

@@ -335,9 +335,12 @@ class Variants(TraceTest):
                  "realloc@libc.so.6(0, 7 <unfinished ...>\nmalloc@libc.so.6(7) = 0x10\n<... realloc resumed> ) = 0x10\n"
                  "malloc(24 <unfinished ...>\nmalloc(24) = 0x30\n<... malloc resumed> ) = 0x40\n"
                  "free(0x20 <unfinished ...>\nfree@libc.so.6(0x20) = <void>\n<... free resumed> ) = <void>\n"
+                 "free(0 <unfinished ...>\nfree@libc.so.6(0) = <void>\n<... free resumed> ) = <void>\n"
+                 "realloc(0x40, 0 <unfinished ...>\nrealloc@libc.so.6(0x40, 0 <unfinished ...>\nfree@libc.so.6(0x40) = <void>\n"
+                 "<... realloc resumed> ) = 0\n<... realloc resumed> ) = 0\n"
                  "free(0x10 <unfinished ...>\n<... free resumed> ) = <void>\nmalloc@libc.so.6(3) = 0x10\nfree(0x10) = <void>\n")
         self.assertEqual(self.cat("ltrace", twice), ["alloc 0 24", "realloc 0 50", "realloc 1 7 null", "alloc 2 24", "alloc 3 24",
-                                                     "free 0", "free 1", "alloc 4 3", "free 4"])
+                                                     "free 0", "free -", "realloc 3 0 ends", "free 1", "alloc 4 3", "free 4"])
         # An operator that throws after the library's malloc: the malloc alone.
         thrown = "_Znam(5 <unfinished ...>\nmalloc@libc.so.6(5) = 0\nmalloc(6) = 0x10\n"
         self.ok("convert", "--from", "ltrace", self.path("in", thrown), "-o", self.path("x.trace"))

@@ -264,23 +264,26 @@ static void freeing_ends(struct ltrace *l)
         address_map_remove(&l->freeing, entry);
 }
 
-/* A free, of which the delete or free that this thread is in may have told already. */
-static int free_import(struct ltrace *l, bool open, uint64_t address)
-{
-    struct import *im = &l->im;
-    const struct address_entry *entry = address_map_find(&l->freeing, im->at);
-    if (entry && entry->size == address)
-        return 0;
-    freeing_ends(l);
-    if (open && address && !address_map_add(&l->freeing, im->at, 0, address))
-        return lines_refuse(&im->lines, "no memory for the tables");
-    return import_free(im, address);
-}
-
 static struct import_call *innermost(struct import *im)
 {
     struct import_thread *thread = &im->threads[im->at];
     return thread->depth ? &thread->calls[thread->depth - 1] : NULL;
+}
+
+/* A free, of which the delete or free that this thread is in may have told already; or realloc(p, 0), which
+ * the library turns into one. */
+static int free_import(struct ltrace *l, bool open, bool in_library, uint64_t address)
+{
+    struct import *im = &l->im;
+    const struct address_entry *entry = address_map_find(&l->freeing, im->at);
+    const struct import_call *around = in_library ? innermost(im) : NULL;
+    if ((entry && entry->size == address) ||
+        (around && around->op.kind == TRACE_REALLOC && address && around->old == address))
+        return 0;
+    freeing_ends(l);
+    if (open && !address_map_add(&l->freeing, im->at, 0, address))
+        return lines_refuse(&im->lines, "no memory for the tables");
+    return import_free(im, address);
 }
 
 /* True if it is the call that this thread is in, seen a second time in the library, or the malloc of a
@@ -329,7 +332,7 @@ static int begin_import(struct ltrace *l, const struct function *f, char *argume
     if (arguments_parse(im, f, arguments, &op, &old))
         return -1;
     if (frees)
-        return free_import(l, open, old);
+        return free_import(l, open, in_library, old);
     freeing_ends(l);
     if (unsaid)
         return lines_odd(&im->lines, im->report, &im->report->unsaid_addresses,
