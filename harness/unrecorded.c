@@ -105,19 +105,42 @@ void unrecorded_notes(const char *folder, const char *command)
     fclose(f);
 }
 
-/* The whole file, ended by a 0; NULL: there is none. */
+int unrecorded_is_notes(const struct dirent *entry)
+{
+    return strncmp(entry->d_name, CAPTURE_EXECS, strlen(CAPTURE_EXECS)) == 0;
+}
+
+/* Copies a file up to its end or first 0. */
+static void text_copy(const char *path, FILE *to)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *f = fopen(path, "re");
+    ssize_t n = f ? getdelim(&text, &bytes, 0, f) : -1;
+    if (n > 0)
+        fwrite(text, 1, strnlen(text, (size_t)n), to);
+    free(text);
+    if (f)
+        fclose(f);
+}
+
+/* All notes, ended by a 0; NULL: there are none. */
 static char *text_read(const char *folder)
 {
     char file[PATH_MAX], *text = NULL;
     size_t bytes = 0;
-    snprintf(file, sizeof file, "%s/" CAPTURE_EXECS, folder);
-    FILE *f = fopen(file, "re");
-    if (f && getdelim(&text, &bytes, 0, f) < 0) {
-        free(text);
-        text = NULL;
+    struct dirent **files = NULL;
+    int count = scandir(folder, &files, unrecorded_is_notes, alphasort);
+    FILE *all = open_memstream(&text, &bytes);
+    for (int i = 0; i < count; i++) {
+        snprintf(file, sizeof file, "%s/%s", folder, files[i]->d_name);
+        if (all)
+            text_copy(file, all);
+        free(files[i]);
     }
-    if (f)
-        fclose(f);
+    free(files);
+    if (all)
+        fclose(all);
     return text;
 }
 
@@ -199,6 +222,8 @@ static void missing_print(const struct start *start, uint64_t count)
 {
     const char *reason = !strcmp(start->word, CAPTURE_EXEC_WITHOUT)
                              ? "LD_PRELOAD was taken out of its environment"
+                         : !strcmp(start->word, CAPTURE_EXEC_CLOSED)
+                             ? "it was started in a seccomp sandbox that lets it make no file"
                              : unrecorded_reason(start->path);
     fprintf(stderr, "alloclab record: %s: %" PRIu64 " %s not recorded: %s\n", start->path, count,
             count == 1 ? "process" : "processes", reason);

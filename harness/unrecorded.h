@@ -12,6 +12,9 @@
 /* For scandir: a file in the folder is a capture. */
 int unrecorded_capture(const struct dirent *entry);
 
+/* The same: it holds notes. */
+int unrecorded_is_notes(const struct dirent *entry);
+
 /* Why a program has no capture, as far as its file tells; a name without a slash is looked for as
  * execvp does. */
 const char *unrecorded_reason(const char *command);

@@ -509,7 +509,7 @@ static void folder_remove(const struct request *r)
     DIR *dir = opendir(r->folder);
     for (struct dirent *e = dir ? readdir(dir) : NULL; e; e = readdir(dir)) {
         snprintf(path, sizeof path, "%s/%s", r->folder, e->d_name);
-        if (unrecorded_capture(e) || !strcmp(e->d_name, CAPTURE_EXECS))
+        if (unrecorded_capture(e) || unrecorded_is_notes(e))
             unlink(path);
     }
     if (dir)

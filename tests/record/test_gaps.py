@@ -183,6 +183,16 @@ class GapsTest(unittest.TestCase):
         self.assertEqual((found[0]["meta.lost_ops"], found[0]["meta.unseen_children"]), ("0", "1"))
         self.assertIn("1 forked in a sandbox and not recorded", run.stderr)
 
+    def test_programs_started_in_a_sandbox_are_named(self):
+        """Not on the program's own standard error, which would be another output than without us."""
+        run, found = self.hostile("reads", "/bin/true", traces=1)
+        self.assertEqual((found[0]["meta.lost_ops"], found[0]["alloc"]), ("0", "4100"))
+        self.assertNotIn("alloclab-record", run.stderr)
+        self.assertEqual(self.unrecorded(run), [
+            ("/bin/true", "1", "it was started in a seccomp sandbox that lets it make no file"),
+            ("/bin/true", "1", "LD_PRELOAD was taken out of its environment"),
+            ("true", "1", "it was started in a seccomp sandbox that lets it make no file")])
+
     def test_a_sandbox_that_is_not_entered_changes_nothing(self):
         _, found = self.hostile("refused")
         self.assertEqual(sum(int(trace["alloc"]) for trace in found), 100 + 4000 + 1000)

@@ -193,11 +193,13 @@ static inline int capture_sampled(uint64_t address, uint32_t n)
 /*
  * Beside the captures: what the processes started, if `record` made the file. A line is written before each
  * exec: PID NS WORD PATH, where NS is CLOCK_MONOTONIC. A process whose exec has no later capture was not recorded.
+ * What a process in a seccomp sandbox writes is in a file of another name that begins so, and ends at the first 0.
  */
 #define CAPTURE_LIBRARY      "liballoclab-record.so"
 #define CAPTURE_EXECS        "execs"
 #define CAPTURE_EXEC_WITH    "with"    /* the recorder is in the LD_PRELOAD of the new image */
 #define CAPTURE_EXEC_WITHOUT "without" /* it is not */
+#define CAPTURE_EXEC_CLOSED  "closed"  /* it is, but the new image begins in a seccomp sandbox */
 #define CAPTURE_EXEC_FAILED  "failed"  /* after the call: nothing was started */
 
 /* The environment that tells the recorder what to do. */

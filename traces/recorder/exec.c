@@ -8,6 +8,9 @@
  * is its parent's: nothing is allocated, and nothing but the stack is written; little of that, because
  * a thread may have no more than 16 KiB, and none while the program's own call runs. What the C library
  * starts itself (system, popen) is a shell, whose own notes tell the rest.
+ *
+ * A process in a seccomp sandbox can open nothing, and what it executes may not be able to make a capture: its
+ * notes go into a piece of a second file that was mapped before, which its children share.
  */
 #include <alloca.h>
 #include <errno.h>
@@ -17,6 +20,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -37,7 +41,14 @@ static struct {
                         const posix_spawnattr_t *, char *const[], char *const[]);
 } next;
 
+enum { CLOSED_BYTES = 64 << 10 };
+
 static char notes_path[PATH_MAX];
+
+static struct closed_notes {
+    char text[CLOSED_BYTES - sizeof(uint64_t)];
+    _Atomic uint64_t used;
+} * closed_notes;
 
 static void resolve(void)
 {
@@ -68,10 +79,53 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static const char *preload_word(char *const *environment)
+static bool has_recorder(char *const *environment)
 {
     const char *preload = sink_environment(environment, "LD_PRELOAD");
-    return preload && strstr(preload, CAPTURE_LIBRARY) ? CAPTURE_EXEC_WITH : CAPTURE_EXEC_WITHOUT;
+    return preload && strstr(preload, CAPTURE_LIBRARY);
+}
+
+static const char *preload_word(char *const *environment)
+{
+    if (!has_recorder(environment))
+        return CAPTURE_EXEC_WITHOUT;
+    return atomic_load(&sandbox_closed) ? CAPTURE_EXEC_CLOSED : CAPTURE_EXEC_WITH;
+}
+
+/* In a sandbox only if the new image will ask for it as well; else 0, the number of none. */
+static pid_t own_pid(char *const *environment)
+{
+    return atomic_load(&sandbox_closed) && !has_recorder(environment) ? 0 : getpid();
+}
+
+void notes_prepare(void)
+{
+    char path[PATH_MAX + 64];
+    if (!*notes_path || closed_notes)
+        return;
+    snprintf(path, sizeof path, "%s-%d-%llu", notes_path, (int)getpid(),
+             (unsigned long long)now_ns());
+    int fd = file_open(path, O_RDWR | O_CREAT | O_EXCL);
+    if (fd < 0)
+        return;
+    if (syscall(SYS_fallocate, fd, 0L, 0L, (long)sizeof *closed_notes) == 0) {
+        void *map = mmap(NULL, sizeof *closed_notes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        closed_notes = map != MAP_FAILED ? map : NULL;
+    }
+    file_close(fd);
+}
+
+static void note_closed(const char *start, const char *path)
+{
+    size_t head = strlen(start), bytes = head + strlen(path) + 1;
+    if (!closed_notes)
+        return;
+    uint64_t at = atomic_fetch_add(&closed_notes->used, bytes);
+    if (at > sizeof closed_notes->text || bytes > sizeof closed_notes->text - at)
+        return;
+    memcpy(closed_notes->text + at, start, head);
+    memcpy(closed_notes->text + at + head, path, bytes - head - 1);
+    closed_notes->text[at + bytes - 1] = '\n';
 }
 
 static void note_write(const char *start, const char *folder, const char *path)
@@ -101,7 +155,9 @@ static void note(pid_t pid, uint64_t ns, const char *word, const char *path)
     char start[64];
     int error = errno;
     snprintf(start, sizeof start, "%d %llu %s ", (int)pid, (unsigned long long)ns, word);
-    if (*notes_path && !atomic_load(&sandbox_closed)) {
+    if (atomic_load(&sandbox_closed)) {
+        note_closed(start, path);
+    } else if (*notes_path) {
         if (*path == '/')
             note_write(start, "", path);
         else
@@ -116,26 +172,29 @@ static __attribute__((noinline)) void note_found(pid_t pid, uint64_t ns, const c
 {
     const char *path = sink_environment(environ, "PATH");
     char room[PATH_MAX];
+    *room = 0;
     int error = errno;
-    bool is_there = strchr(name, '/');
+    bool is_there = strchr(name, '/') || atomic_load(&sandbox_closed);
     for (const char *at = path ? path : "/bin:/usr/bin"; *at && !is_there;
          at += strcspn(at, ":"), at += *at == ':') {
         int n = snprintf(room, sizeof room, "%.*s/%s", (int)strcspn(at, ":"), at, name);
         is_there = n > 0 && n < PATH_MAX && faccessat(AT_FDCWD, room, X_OK, 0) == 0;
     }
+    if (!is_there)
+        *room = 0;
     errno = error;
-    note(pid, ns, word, is_there && !strchr(name, '/') ? room : name);
+    note(pid, ns, word, *room ? room : name);
 }
 
 static void note_exec(const char *path, char *const *environment)
 {
-    note(getpid(), now_ns(), preload_word(environment), path);
+    note(own_pid(environment), now_ns(), preload_word(environment), path);
 }
 
 /* The call returned, so nothing was started. */
-static int note_failure(int status)
+static int note_failure(int status, char *const *environment)
 {
-    note(getpid(), now_ns(), CAPTURE_EXEC_FAILED, "/");
+    note(own_pid(environment), now_ns(), CAPTURE_EXEC_FAILED, "/");
     return status;
 }
 
@@ -144,15 +203,15 @@ static int exec_by_path(const char *path, char *const *argv, char *const *enviro
     if (!next.execve)
         resolve();
     note_exec(path, environment);
-    return note_failure(next.execve(path, argv, environment));
+    return note_failure(next.execve(path, argv, environment), environment);
 }
 
 static int exec_by_name(const char *name, char *const *argv, char *const *environment)
 {
     if (!next.execve)
         resolve();
-    note_found(getpid(), now_ns(), preload_word(environment), name);
-    return note_failure(next.execvpe(name, argv, environment));
+    note_found(own_pid(environment), now_ns(), preload_word(environment), name);
+    return note_failure(next.execvpe(name, argv, environment), environment);
 }
 
 /* ---- the calls ---- */
@@ -183,7 +242,7 @@ static __attribute__((noinline)) void note_open_file(int fd, char *const *enviro
     char link[64], path[PATH_MAX];
     int error = errno;
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t n = readlink(link, path, sizeof path - 1);
+    ssize_t n = atomic_load(&sandbox_closed) ? 0 : readlink(link, path, sizeof path - 1);
     path[n > 0 ? n : 0] = 0;
     errno = error;
     note_exec(n > 0 ? path : "unknown", environment);
@@ -194,7 +253,7 @@ RECORDER_EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
     if (!next.execve)
         resolve();
     note_open_file(fd, envp);
-    return note_failure(next.fexecve(fd, argv, envp));
+    return note_failure(next.fexecve(fd, argv, envp), envp);
 }
 
 RECORDER_EXPORT int execveat(int fd, const char *path, char *const argv[], char *const envp[],
@@ -206,7 +265,7 @@ RECORDER_EXPORT int execveat(int fd, const char *path, char *const argv[], char 
         note_exec(path, envp);
     else
         note_open_file(fd, envp);
-    return note_failure(next.execveat(fd, path, argv, envp, flags));
+    return note_failure(next.execveat(fd, path, argv, envp, flags), envp);
 }
 
 /* The arguments of a call as an array on its stack, up to the NULL that ends them; `last` is read

@@ -66,6 +66,7 @@ static bool sandbox_close(void)
         return false;
     lanes_prepare();
     file_pool_make(POOL_BYTES);
+    notes_prepare();
     sink_aside_remove(SINK_SITED); /* what a walk over a stack may read, it asks the kernel */
     errno = error;
     return !atomic_exchange(&sandbox_closed, true);

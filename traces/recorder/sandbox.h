@@ -11,6 +11,9 @@
 
 extern _Atomic bool sandbox_closed; /* no system calls any more */
 
+/* Makes ready for notes of what is started in the sandbox (exec.c). */
+void notes_prepare(void);
+
 /* Blocks all signals around the slow ways; in the sandbox nothing. */
 void signals_block(sigset_t *before);
 void signals_restore(const sigset_t *before);

@@ -345,7 +345,10 @@ static bool image_start(void)
     pthread_atfork(NULL, NULL, child_begins);
     header = capture_open(dir);
     if (!header) {
-        complain("cannot create", capture_path, strerrordesc_np(errno));
+        /* Only a seccomp filter says ENOSYS, and who executed us in it has noted that; standard error is
+         * the program's. */
+        if (errno != ENOSYS)
+            complain("cannot create", capture_path, strerrordesc_np(errno));
         return false;
     }
     settings_read(header);

@@ -2,11 +2,12 @@
  * hostile.c - what servers do to what they inherited, before they work (4000 allocations of 600 to 699 bytes, the
  * same in a forked child): `closes` closes every descriptor, `jail` changes its root folder and its user, `limit`
  * lets no file grow, `errno` and `kill` enter a seccomp sandbox that refuses, or kills for, all that the work
- * does not need, and `files` one that kills for what has to do with files; `refused` fails to enter one. The third
- * argument is the number of allocations.
+ * does not need, and `files` one that kills for what has to do with files; `refused` fails to enter one; `reads`
+ * enters one that lets it make no files and starts the second argument there. The third argument is the number of allocations.
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -65,6 +66,46 @@ static int sandbox_of_files(void)
     return enter(code, sizeof code / sizeof *code, 1);
 }
 
+/* Files are read, and no system call but open says no: as for the helpers of man. */
+static int sandbox_of_readers(void)
+{
+    struct sock_filter code[] = {
+        NUMBER,
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, O_ACCMODE, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        NUMBER,
+        KILL(faccessat),
+        KILL(faccessat2),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    return enter(code, sizeof code / sizeof *code, 1);
+}
+
+/* Three ways to start it, the last one without a recorder, and one that fails. */
+static int start_sandboxed(char *program)
+{
+    char *words[] = {program, NULL}, *nothing[] = {NULL};
+    int status, failed = 0;
+    for (int way = 0; way < 4; way++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            if (way == 0)
+                execvp(strrchr(program, '/') + 1, words);
+            else if (way == 1)
+                execv(program, words);
+            else if (way == 2)
+                execve(program, words, nothing);
+            else
+                execv("/no/such", words);
+            _exit(way == 3 ? 0 : 9);
+        }
+        failed |= waitpid(pid, &status, 0) != pid || status != 0;
+    }
+    return failed;
+}
+
 int main(int argc, char **argv)
 {
     static const struct rlimit small = {4096, 4096};
@@ -86,6 +127,8 @@ int main(int argc, char **argv)
         failed = sandbox_of_files();
     else if (!strcmp(how, "refused")) /* the kernel knows no such mode: there is no sandbox */
         failed = prctl(PR_SET_SECCOMP, 77, 0) == 0;
+    else if (!strcmp(how, "reads"))
+        failed = sandbox_of_readers() || start_sandboxed(argv[2]), sandboxed = 1;
     else
         return 2;
     if (failed)
