@@ -55,6 +55,31 @@ if (isMainThread) {
     });
 } else parentPort.postMessage(work(workerData));
 """
+PROCESSES = r"""
+import concurrent.futures, json, multiprocessing, os, subprocess, threading, zlib
+def work(n):
+    return zlib.crc32(json.dumps({str(i * n): [i] * (i % 40) for i in range(SIZE)}, sort_keys=True).encode())
+def fork(n):
+    pid = os.fork()
+    if pid == 0:
+        work(n)
+        os._exit(n)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+if __name__ == "__main__":
+    for method in ("fork", "spawn", "forkserver"):
+        pool = multiprocessing.get_context(method).Pool(2)
+        print(method, pool.map(work, range(4)))
+        pool.close()
+        pool.join()
+    stop, busy = [], lambda: [work(1) for _ in range(100) if not stop]
+    threads = [threading.Thread(target=busy) for _ in range(2)]
+    [thread.start() for thread in threads]
+    print([fork(n) for n in range(5)])
+    with concurrent.futures.ThreadPoolExecutor(3) as several:
+        print([done.stdout for done in several.map(lambda n: subprocess.run(["seq", str(n)], stdout=-1), range(1, 5))])
+    stop.append(1)
+    [thread.join() for thread in threads]
+"""
 NGINX = """
 worker_processes 2;
 pid nginx.pid;
@@ -233,6 +258,13 @@ class RecordedProgramsTest(ProgramsTest):
             return way.run("/usr/bin/python3", *words[1:], env=environment)
 
         self.both("python3", scenario, 200000, least_threads=5)
+
+    def test_python_processes(self):
+        def scenario(way):
+            (way.folder / "work.py").write_text(PROCESSES.replace("SIZE", "2000" if FULL else "200"))
+            return way.run("/usr/bin/python3", "work.py")
+
+        self.both("processes", scenario, 50000, least_threads=4, least_processes=16)
 
     @needs("sqlite3", "sqlite3")
     def test_sqlite(self):
