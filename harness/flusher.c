@@ -1,11 +1,12 @@
 /*
  * flusher.c - see flusher.h.
  *
- * It takes a processor only when that has nothing else to do, so it never holds up who is recorded: where
- * all are busy, processes write their rooms themselves. While rooms come in it looks for them every half
- * millisecond, because to wake a thread takes the program that does it longer than to fill the entry; after
- * a while without any it sleeps until somebody wakes it. It keeps nothing but one descriptor: a room is read, and written to its place, with the head
- * of a chunk.
+ * It takes a processor only when that has nothing else to do, so it holds up who is recorded as little as
+ * can be: where all are busy, processes write their rooms themselves. That is why it stores through a
+ * mapping, and writes nothing: a write has the file locked, and who waits for the lock would wait until
+ * a processor is idle again. While rooms come in it looks for them every half millisecond, because to wake
+ * a thread takes the program that does it longer than to fill the entry; after a while without any it sleeps
+ * until somebody wakes it. It keeps nothing but one descriptor.
  */
 #include "harness/flusher.h"
 
@@ -74,21 +75,26 @@ static int capture_get(struct flusher *f, uint32_t number)
     return f->fd;
 }
 
-/* Copies it to its place. False: that cannot be done. */
-static bool room_write(struct flusher *f, int fd, const struct flush_entry *e)
+/* Copies a room from one offset to the other. False: that cannot be done. */
+static bool room_copy(int fd, uint64_t from, uint64_t to)
 {
     struct capture_chunk head;
-    uint64_t from = e->room * CAPTURE_CELL_BYTES, to = e->place * CAPTURE_CELL_BYTES;
-    if (pread(fd, f->room, sizeof f->room, (off_t)from) != (ssize_t)sizeof f->room)
+    if (pread(fd, &head, sizeof head, (off_t)from) != (ssize_t)sizeof head ||
+        head.magic != CAPTURE_CHUNK_MAGIC + from || head.words > CAPTURE_CHUNK_WORDS)
         return false;
-    memcpy(&head, f->room, sizeof head);
-    if (head.magic != CAPTURE_CHUNK_MAGIC + from || head.words > CAPTURE_CHUNK_WORDS)
-        return false;
-    head.magic = CAPTURE_CHUNK_MAGIC + to;
-    head.type = CAPTURE_FULL_CHUNK;
-    memcpy(f->room, &head, sizeof head);
     size_t bytes = sizeof head + head.words * sizeof(uint64_t);
-    return pwrite(fd, f->room, bytes, (off_t)to) == (ssize_t)bytes;
+    struct capture_chunk *chunk =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)to);
+    if (chunk == MAP_FAILED)
+        return false;
+    /* read() and not we: where the file ends too soon, that is an error and no signal */
+    bool copied = pread(fd, chunk, bytes, (off_t)from) == (ssize_t)bytes;
+    if (copied) {
+        chunk->type = CAPTURE_FULL_CHUNK;
+        __atomic_store_n(&chunk->magic, CAPTURE_CHUNK_MAGIC + to, __ATOMIC_RELEASE);
+    }
+    munmap(chunk, bytes);
+    return copied;
 }
 
 /* ---- all of them ---- */
@@ -96,6 +102,12 @@ static bool room_write(struct flusher *f, int fd, const struct flush_entry *e)
 static uint32_t at_most(uint32_t n, uint32_t most)
 {
     return n < most ? n : most;
+}
+
+/* The thread has been told to stop; who told it serves once more. */
+static bool stopped(struct flusher *f)
+{
+    return atomic_load(&f->stop);
 }
 
 /* Writes the rooms that are handed over; true if there was one. */
@@ -106,12 +118,12 @@ static bool seat_serve(struct flusher *f, uint32_t number)
     if (f->given_up[number] || !atomic_load(&s->named))
         return false;
     uint32_t count = at_most(atomic_load(&s->taken), FLUSH_ENTRIES);
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count && !stopped(f); i++) {
         struct flush_entry *e = &s->entries[i];
         if (flush_is_clear(e))
             continue;
         int fd = capture_get(f, number);
-        if (fd < 0 || !room_write(f, fd, e)) {
+        if (fd < 0 || !room_copy(fd, e->room * CAPTURE_CELL_BYTES, e->place * CAPTURE_CELL_BYTES)) {
             f->given_up[number] = true;
             break;
         }
@@ -135,7 +147,7 @@ static void sleep_long(struct flusher *f)
 {
     const struct timespec most = {.tv_sec = SLEEP_S};
     atomic_store(&f->desk->asleep, 1);
-    if (!desk_serve(f) && !atomic_load(&f->stop))
+    if (!desk_serve(f) && !stopped(f))
         syscall(SYS_futex, &f->desk->asleep, FUTEX_WAIT, 1, &most, NULL, 0);
     atomic_store(&f->desk->asleep, 0);
 }
@@ -147,7 +159,7 @@ static void *serve(void *arg)
     const struct sched_param none = {0};
     unsigned looks = LOOKS;
     pthread_setschedparam(pthread_self(), SCHED_IDLE, &none);
-    while (!atomic_load(&f->stop)) {
+    while (!stopped(f)) {
         looks = desk_serve(f) ? 0 : looks + 1;
         if (looks >= LOOKS)
             sleep_long(f);
@@ -176,13 +188,13 @@ void flusher_end(struct flusher *f)
     if (!f->desk)
         return;
     if (f->runs) {
-        const struct sched_param none = {0};
-        pthread_setschedparam(f->thread, SCHED_OTHER, &none); /* it is waited for */
+        atomic_store(&f->desk->closed, 1);
         atomic_store(&f->stop, true);
         atomic_store(&f->desk->asleep, 0);
         syscall(SYS_futex, &f->desk->asleep, FUTEX_WAKE, 1, NULL, NULL, 0);
         pthread_join(f->thread, NULL);
-        desk_serve(f);
+        atomic_store(&f->stop, false);
+        desk_serve(f); /* at our own priority */
     }
     if (f->fd >= 0)
         close(f->fd);

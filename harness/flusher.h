@@ -26,7 +26,6 @@ struct flusher { /* private */
     int fd; /* of the capture written last, and whose seat that is; -1: none */
     uint32_t seat;
     bool given_up[FLUSH_SEATS]; /* a capture that cannot be written */
-    unsigned char room[CAPTURE_ROOM_BYTES];
 };
 
 /* Makes the desk in the folder, whose path must outlive the flusher; before the first process starts. */

@@ -134,7 +134,8 @@ static int piece_refuse(const struct capture_reader *r, const struct capture_pie
                      r->path, p->offset, p->sequence, p->lane, what);
 }
 
-/* Sorts them, leaves out those that a room stands for, and refuses gaps and lanes of two threads. */
+/* Sorts them, leaves out those that a room stands for, and refuses gaps and lanes of two threads; of a
+ * process that runs, it leaves out what follows a gap: that was filled while we looked. */
 static int pieces_order(struct capture_reader *r, struct error *err)
 {
     size_t n = 0;
@@ -145,8 +146,11 @@ static int pieces_order(struct capture_reader *r, struct error *err)
         bool goes_on = before && before->lane == p->lane;
         if (goes_on && before->sequence == p->sequence)
             continue;
-        if (p->sequence != (goes_on ? before->sequence + 1 : 0))
+        if (p->sequence != (goes_on ? before->sequence + 1 : 0)) {
+            if (r->running)
+                continue;
             return piece_refuse(r, p, "follows a gap", err);
+        }
         if (goes_on && before->thread != p->thread)
             return piece_refuse(r, p, "is of another thread", err);
         r->lane_count += !goes_on;
@@ -273,10 +277,12 @@ static void events_cut(struct capture_reader *r, size_t from)
 {
     uint64_t last = r->header->lost.stamp;
     size_t kept = from;
-    for (size_t i = from; last && i < r->event_count; i++)
+    for (size_t i = from; last && i < r->event_count; i++) {
         if (r->events[i].stamp <= last)
             r->events[kept++] = r->events[i];
-    r->cut_records += last ? r->event_count - kept : 0;
+        else
+            r->cut_records += capture_is_call(r->events[i].kind);
+    }
     r->event_count = last ? kept : r->event_count;
 }
 
@@ -352,9 +358,9 @@ double capture_share(const struct capture_reader *r)
 
 /* ---- from the start to the end ---- */
 
-int capture_open(struct capture_reader *r, const char *path, struct error *err)
+int capture_open(struct capture_reader *r, const char *path, bool running, struct error *err)
 {
-    *r = (struct capture_reader){.path = path};
+    *r = (struct capture_reader){.path = path, .running = running};
     int fd = map(r, err);
     if (fd < 0)
         return -1;

@@ -40,9 +40,10 @@ struct capture_reader { /* the caller reads only what comes before `pieces` */
     uint64_t *lanes_left;         /* by thread: lanes that still have events */
     uint32_t threads;             /* how many have events */
     uint32_t *numbers;            /* theirs in the file, sorted */
-    uint64_t cut_records;         /* left out because they came after the first loss */
+    uint64_t cut_records;         /* of calls, left out because they came after the first loss */
     struct capture_event *events; /* what was read last */
     size_t event_count;
+    bool running;
     bool tied; /* they are of several lanes, or may be, and of one stamp: see capture_order.h */
     struct capture_piece *pieces;
     struct capture_lane *lanes;
@@ -55,8 +56,9 @@ struct capture_reader { /* the caller reads only what comes before `pieces` */
     bool site_paths;     /* with the paths of modules */
 };
 
-/* 0, or -1: not a capture, or damaged. The path must outlive the reader. */
-int capture_open(struct capture_reader *r, const char *path, struct error *err);
+/* `running`: its process may still write. 0, or -1: not a capture, or damaged. The path must outlive the
+ * reader. */
+int capture_open(struct capture_reader *r, const char *path, bool running, struct error *err);
 
 /*
  * Before the first event: reads only what the lanes of `cuts`, and all other lanes up to

@@ -191,6 +191,8 @@ static int request_parse(struct request *r, int argc, char **argv, struct error 
         if (!strcmp(argv[i], "-o") && i + 1 < argc) {
             free(r->trace);
             r->trace = strdup(argv[++i]);
+            if (r->trace && !*r->trace)
+                return error_set(err, "-o '': name the file that the trace goes to");
         } else if (option_take(r, argv[i], err) < 0) {
             return -1;
         }
@@ -446,7 +448,7 @@ static void trace_summary(const char *path, const struct trace_totals *t,
     print_odd("given out while live", report->odd.double_allocs);
     print_odd("frees of unknown addresses", report->odd.unknown_frees);
     print_odd("reallocs of unknown addresses", report->odd.unknown_reallocs);
-    print_odd("forked in a sandbox and not recorded", report->unseen_children);
+    print_odd("forked and not recorded", report->unseen_children);
     print_odd("odd marks", report->odd_marks);
     print_odd("sizes cut to the limit", report->clamped_sizes);
     fputc('\n', stderr);
@@ -455,8 +457,10 @@ static void trace_summary(const char *path, const struct trace_totals *t,
 /* Converts one capture. 1: done, but not the whole truth; -1: not done. */
 static int capture_finish(const struct request *r, const char *capture, size_t n, struct error *err)
 {
-    struct capture_options options = {
-        .whole_command = r->whole_command, .clock = r->clock, .paths = r->paths};
+    struct capture_options options = {.whole_command = r->whole_command,
+                                      .clock = r->clock,
+                                      .paths = r->paths,
+                                      .running = interrupted};
     struct capture_report report = {0};
     char from[PATH_MAX], *path = output_name(r->trace, n);
     snprintf(from, sizeof from, "%s/%s", r->folder, capture);
@@ -477,7 +481,7 @@ static int capture_finish(const struct request *r, const char *capture, size_t n
 }
 
 /* Converts all captures, in the order of their start, if that is wanted now. Exit status. */
-static int captures_finish(const struct request *r)
+static int captures_finish(struct request *r)
 {
     struct dirent **entries;
     struct error err;
@@ -489,8 +493,10 @@ static int captures_finish(const struct request *r)
     }
     for (int i = 0; i < n; i++) {
         int done = r->pack ? capture_finish(r, entries[i]->d_name, (size_t)i, &err) : 0;
-        if (done < 0)
+        if (done < 0) {
             fprintf(stderr, "alloclab record: %s\n", err.text);
+            r->keep = true; /* nothing else is left of it */
+        }
         if (done < 0 || (done > 0 && status == DONE))
             status = done < 0 ? REFUSED : UNTRUE;
         free(entries[i]);

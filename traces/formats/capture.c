@@ -556,12 +556,13 @@ static void conversion_free(struct conversion *c)
 /* ---- what a child inherits ---- */
 
 /* How far the parent's lanes had got, as the child's first events say. The caller frees *cuts. */
-static int cuts_read(const char *child, struct capture_cut **cuts, size_t *count, struct error *err)
+static int cuts_read(const char *child, bool running, struct capture_cut **cuts, size_t *count,
+                     struct error *err)
 {
     struct capture_reader r;
     *cuts = NULL;
     *count = 0;
-    if (capture_open(&r, child, err))
+    if (capture_open(&r, child, running, err))
         return -1;
     int more;
     while ((more = capture_read(&r, err)) > 0) {
@@ -627,9 +628,9 @@ static int inherit(const struct family *f, const struct capture_options *options
         return -1;
     if (snprintf(path, sizeof path, "%.*s%s", dir, child->path, child->header->parent) >= PATH_MAX)
         return error_set(err, "%s: the path of its parent's capture is too long", child->path);
-    int status = cuts_read(child->path, &cuts, &count, err);
+    int status = cuts_read(child->path, options->running, &cuts, &count, err);
     if (status == 0)
-        status = capture_open(&c.in, path, err);
+        status = capture_open(&c.in, path, options->running, err);
     if (status == 0)
         status = capture_limit(&c.in, cuts, count, child->header->lanes_at_fork, err);
     free(cuts);
@@ -840,7 +841,7 @@ int capture_convert(const char *path, struct trace_writer *out,
     bool strict = report->odd.strict;
     *report = (struct capture_report){.odd.strict = strict};
     struct conversion c = {.out = out, .options = options, .report = report, .err = err};
-    int status = capture_open(&c.in, path, err);
+    int status = capture_open(&c.in, path, options->running, err);
     if (isatty(STDERR_FILENO))
         c.show_at = now_ms() + 2 * SHOW_MS;
     if (status == 0)

@@ -15,6 +15,7 @@ struct capture_options {
                            name */
     bool clock;         /* keep the clock */
     bool paths;         /* of modules that sites are in go into the trace, not only their names */
+    bool running; /* its process, or its parent's, may still write: read as far as it is whole */
 };
 
 struct capture_report {

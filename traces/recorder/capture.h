@@ -148,8 +148,9 @@ struct capture_header {
     uint32_t header_bytes, room_bytes;
     int64_t started_s; /* CLOCK_REALTIME at the start of the capture */
     struct capture_time started;
-    uint64_t ticks_per_s;  /* of the stamps, as measured before the start */
-    uint64_t lost_records; /* events that found no room, or came before the recorder could start */
+    uint64_t ticks_per_s; /* of the stamps, as measured before the start */
+    uint64_t
+        lost_records; /* of calls: they found no room, or came before the recorder could start */
     struct capture_time lost; /* the last stamp before the first loss, and when that was; or 0 */
     uint64_t nested_calls;    /* made by the allocator itself inside another call: not recorded */
     uint64_t skipped_calls;   /* not in the sample */
@@ -181,6 +182,12 @@ static_assert(offsetof(struct capture_header, recorder) % sizeof(uint64_t) == 0,
 static inline int capture_is_memory(unsigned kind)
 {
     return kind <= CAPTURE_FREE_SIZED || kind == CAPTURE_ALIGNED;
+}
+
+/* True if it is what is counted of a call: a realloc is counted by its end. */
+static inline int capture_is_call(unsigned kind)
+{
+    return capture_is_memory(kind) && kind != CAPTURE_REALLOC_BEGIN;
 }
 
 /* True if an object at this address is in a sample of one in n. */

@@ -136,11 +136,6 @@ bool file_create(const char *path)
     return true;
 }
 
-const char *file_name(void)
-{
-    return file_path;
-}
-
 static bool within_limit(uint64_t end)
 {
     struct rlimit limit;

@@ -19,9 +19,6 @@ void file_close(int fd);
 /* Creates the file, which must not exist, and forgets the one before. False: errno says why. */
 bool file_create(const char *path);
 
-/* The path that it was created by. */
-const char *file_name(void);
-
 /* A new place in the file, allocated on disk, mapped and zero; NULL if there is no room. */
 void *file_map(uint64_t bytes, uint64_t *offset);
 

@@ -22,18 +22,19 @@
 
 static struct flush_desk *_Atomic desk;
 static struct flush_seat *_Atomic seat;
-static _Atomic bool refused;
+static _Atomic bool refused = true; /* until there is a folder */
+static char desk_path[PATH_MAX];
 
-static struct flush_desk *desk_map(const char *capture_path)
+void flush_folder(const char *folder)
 {
-    char path[PATH_MAX];
+    int n = snprintf(desk_path, sizeof desk_path, "%s/%s", folder, FLUSH_DESK);
+    atomic_store(&refused, n < 0 || (size_t)n >= sizeof desk_path);
+}
+
+static struct flush_desk *desk_map(void)
+{
     struct stat status;
-    const char *slash = strrchr(capture_path, '/');
-    int n = snprintf(path, sizeof path, "%.*s/%s", slash ? (int)(slash - capture_path) : 0,
-                     capture_path, FLUSH_DESK);
-    if (!slash || n < 0 || (size_t)n >= sizeof path)
-        return NULL;
-    int fd = file_open(path, O_RDWR | O_NOFOLLOW);
+    int fd = file_open(desk_path, O_RDWR | O_NOFOLLOW);
     if (fd < 0)
         return NULL;
     struct flush_desk *d = MAP_FAILED;
@@ -48,12 +49,12 @@ static struct flush_desk *desk_map(const char *capture_path)
     return NULL;
 }
 
-static struct flush_desk *desk_get(const char *capture_path)
+static struct flush_desk *desk_get(void)
 {
     struct flush_desk *d = atomic_load(&desk), *there = NULL;
     if (d || atomic_load(&refused))
         return d;
-    d = desk_map(capture_path);
+    d = desk_map();
     if (!d) {
         atomic_store(&refused, true);
     } else if (!atomic_compare_exchange_strong(&desk, &there, d)) {
@@ -64,7 +65,7 @@ static struct flush_desk *desk_get(const char *capture_path)
 }
 
 /* A new seat for the process. */
-static struct flush_seat *seat_take(struct flush_desk *d, const char *capture_path)
+static struct flush_seat *seat_take(struct flush_desk *d, const char *capture)
 {
     if (atomic_load(&d->seats) >= FLUSH_SEATS)
         return NULL;
@@ -72,14 +73,14 @@ static struct flush_seat *seat_take(struct flush_desk *d, const char *capture_pa
     if (number >= FLUSH_SEATS)
         return NULL;
     struct flush_seat *s = &d->seat[number];
-    snprintf(s->capture, sizeof s->capture, "%s", strrchr(capture_path, '/') + 1);
+    memcpy(s->capture, capture, strnlen(capture, sizeof s->capture - 1));
     atomic_store(&s->named, 1);
     return s;
 }
 
-struct flush_entry *flush_take(const char *capture_path, uint32_t count)
+struct flush_entry *flush_take(const char *capture, uint32_t count)
 {
-    struct flush_desk *d = desk_get(capture_path);
+    struct flush_desk *d = desk_get();
     struct flush_seat *s = atomic_load(&seat);
     while (d) {
         if (s) {
@@ -87,13 +88,19 @@ struct flush_entry *flush_take(const char *capture_path, uint32_t count)
             if (from <= FLUSH_ENTRIES && count <= FLUSH_ENTRIES - from)
                 return &s->entries[from];
         }
-        struct flush_seat *next = seat_take(d, capture_path);
+        struct flush_seat *next = seat_take(d, capture);
         if (!next)
             return NULL;
         if (atomic_compare_exchange_strong(&seat, &s, next))
             s = next;
     }
     return NULL;
+}
+
+bool flush_is_closed(void)
+{
+    struct flush_desk *d = atomic_load(&desk);
+    return !d || atomic_load(&d->closed);
 }
 
 void flush_hand(struct flush_entry *e, uint64_t room, uint64_t place)

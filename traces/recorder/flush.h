@@ -5,7 +5,7 @@
  * where it is and where it goes, and go on in another room; harness/flusher.c copies it and clears the
  * entry.
  *
- * Nobody waits for anybody: while an entry is full its room stays as it is, and counts (capture.h). So
+ * Nobody waits for the other: while an entry is full its room stays as it is, and counts (capture.h). So
  * a process that is killed has lost nothing; and one that finds no room cleared, because the flusher is
  * slow, or gone, writes its own as if there were no desk. Seats and entries are not given back: what a
  * dead process held is a few words that nobody fills any more.
@@ -44,7 +44,8 @@ struct flush_desk {
     uint64_t magic;
     _Atomic uint32_t seats;  /* taken, or more */
     _Atomic uint32_t asleep; /* a futex: the flusher waits while it is 1 */
-    uint8_t reserved[4080];
+    _Atomic uint32_t closed; /* the flusher ends: hand nothing over any more */
+    uint8_t reserved[4076];
     struct flush_seat seat[FLUSH_SEATS];
 };
 
@@ -53,8 +54,14 @@ static_assert(sizeof(struct flush_seat) == 1024 && sizeof(struct flush_desk) == 
 
 /* ---- in the recorded process; any thread, no lock, signals blocked ---- */
 
+/* Before the first capture: where the desk would be. Elsewhere a path has no place on a program's stack. */
+void flush_folder(const char *folder);
+
 /* So many entries one after the other, for good; NULL: there is no desk, or no seat left. */
-struct flush_entry *flush_take(const char *capture_path, uint32_t count);
+struct flush_entry *flush_take(const char *capture, uint32_t count);
+
+/* The desk is closed, or was never there. */
+bool flush_is_closed(void);
 
 /* Hands a room over, by offsets in the file: it may not be written until the entry is clear again. */
 void flush_hand(struct flush_entry *e, uint64_t room, uint64_t place);

@@ -10,8 +10,9 @@
  *
  * In a forked child the parent's rooms are covered by empty memory, and its lanes are not used
  * again: the fork may have happened in a signal handler in the middle of a put, which then ends
- * where nobody looks, and still counts as the parent's, who ends it as well. Rooms are covered at once,
- * because the put may go on before the child has an event of its own; without fork(), by clone alone, only then.
+ * where nobody looks, and still counts as the parent's, who ends it as well. The rooms of the thread that
+ * forked are covered at once, because the put may go on before the child has an event of its own; where a
+ * child is made by clone alone, only then.
  */
 #include "traces/recorder/lane.h"
 
@@ -164,7 +165,7 @@ static bool spares_make(struct lane *l)
     if (l->alone || l->sequence < LANE_SPARES_AFTER)
         return false;
     l->alone = true;
-    struct flush_entry *entries = flush_take(file_name(), LANE_ROOMS);
+    struct flush_entry *entries = flush_take(sink_capture_name(), LANE_ROOMS);
     for (int i = 1; entries && i < LANE_ROOMS; i++)
         if (!(l->rooms[i] = room_make(l)))
             return false;
@@ -181,7 +182,7 @@ static bool lane_hand_over(struct lane *l)
     if (atomic_load(&sandbox_closed) || (!l->entries && !spares_make(l)))
         return false;
     uint32_t next = (l->room + 1) % LANE_ROOMS;
-    if (!flush_is_clear(&l->entries[next]) || !file_place(l->chunk, &offset))
+    if (flush_is_closed() || !flush_is_clear(&l->entries[next]) || !file_place(l->chunk, &offset))
         return false;
     l->chunk->written = lane_time();
     flush_hand(&l->entries[l->room], l->chunk->magic - CAPTURE_CHUNK_MAGIC, offset);
@@ -202,8 +203,10 @@ static bool lane_write_out(const struct lane *l)
 /* Gets rid of what the room holds, and begins it or the next one anew. False: it found no place. */
 static bool lane_empty(struct lane *l)
 {
-    if (l->chunk->words == 0)
+    if (l->used == 0)
         return true;
+    if (l->chunk->magic == 0) /* of a parent's lane: covered */
+        return false;
     if (!lane_hand_over(l) && !lane_write_out(l))
         return false;
     /* In this order: a room without words says nothing. */
@@ -236,12 +239,13 @@ bool lane_reserve(struct lane *l, uint32_t words)
 /* Gives the lane, whose room is empty, to the calling thread. */
 static bool lane_begin(struct lane *l)
 {
+    l->sequence =
+        0; /* before the number: a child that is forked meanwhile tells how far that one had got */
+    l->used = 0;
     l->id = atomic_fetch_add(&begun, 1) + 1;
     l->thread = self.number;
     if (!l->chunk && !(l->chunk = l->rooms[0] = room_make(l)))
         return false;
-    l->sequence = 0;
-    l->used = 0;
     l->inner = NULL;
     l->address[0] = l->address[1] = 0;
     struct capture_time now = lane_time();
@@ -350,7 +354,7 @@ void lanes_cut(void (*cut)(const struct lane *lane))
 {
     for (int i = 0; i < MAX_BLOCKS && parents[i]; i++)
         for (int k = 0; k < BLOCK_LANES; k++)
-            if (parents[i]->lanes[k].chunk)
+            if (parents[i]->lanes[k].id)
                 cut(&parents[i]->lanes[k]);
 }
 
@@ -368,22 +372,20 @@ static void room_cover(struct capture_chunk *room)
     (void)covered; /* else it stays as it is */
 }
 
-void lanes_cover(void)
+void lanes_leave(void)
 {
+    struct lane *l = self.lane;
     self.lane = &no_lane;
-    for (int i = 0; i < MAX_BLOCKS; i++) {
-        struct block *b = atomic_load(&blocks[i]);
-        if (!b)
-            return;
-        for (int k = 0; k < BLOCK_LANES * LANE_ROOMS; k++)
-            room_cover(b->lanes[k / LANE_ROOMS].rooms[k % LANE_ROOMS]);
-    }
+    for (; l; l = l->inner)
+        room_cover(l->chunk);
 }
 
 void lanes_forget(void)
 {
-    lanes_cover();
+    self.lane = &no_lane;
     for (int i = 0; i < MAX_BLOCKS && blocks[i]; i++) {
+        for (int k = 0; k < BLOCK_LANES * LANE_ROOMS; k++)
+            room_cover(blocks[i]->lanes[k / LANE_ROOMS].rooms[k % LANE_ROOMS]);
         parents[i] = blocks[i];
         parents[i + 1] = NULL;
         blocks[i] = NULL;
@@ -401,14 +403,14 @@ static void put_somewhere(struct lane *l, const struct record *r, const struct f
         if (!l->inner)
             l->inner = lane_acquire();
         if (!l->inner) {
-            sink_lost(lane_time().stamp);
+            sink_lost(r->kind, lane_time().stamp);
             return;
         }
         l = l->inner;
     }
     atomic_store(&l->guard->open, 0);
     if (l->used >= LANE_LIMIT && !lane_empty(l)) {
-        sink_lost(l->stamp);
+        sink_lost(r->kind, l->stamp);
         return;
     }
     lane_write(l, r, frame);
@@ -417,14 +419,14 @@ static void put_somewhere(struct lane *l, const struct record *r, const struct f
 
 static void put_blocked(uint32_t open, const struct record *r, const struct frame *frame)
 {
-    if (open != 0)
+    if (open != 0 && self.lane != &no_lane) /* it is that if we have become a child since */
         atomic_store(&self.lane->guard->open, open); /* nobody comes between */
     else if (!sink_ready())
         return;
     if (self.lane == &no_lane) {
         struct lane *l = lane_acquire();
         if (!l) {
-            sink_lost(lane_time().stamp);
+            sink_lost(r->kind, lane_time().stamp);
             return;
         }
         self.lane = l;
@@ -438,7 +440,7 @@ __attribute__((noinline, cold)) static void put_slow(uint32_t open, const struct
     int error = errno;
     sigset_t before;
     if (sink_is_full()) {
-        sink_lost(0);
+        sink_lost(r->kind, 0);
     } else {
         signals_block(&before);
         put_blocked(open, r, frame);

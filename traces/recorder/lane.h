@@ -199,8 +199,9 @@ static inline __attribute__((always_inline)) void lane_put(const struct record r
 /* A lane for the calling thread, or NULL: the capture is full. */
 struct lane *lane_acquire(void);
 
-/* In a forked child: takes the parent's rooms out of reach; forgets its lanes, and tells `cut` of each. */
-void lanes_cover(void);
+/* In a forked child: takes the rooms that its thread may be writing in out of reach; forgets all lanes of
+ * the parent, and tells `cut` of each. */
+void lanes_leave(void);
 void lanes_forget(void);
 void lanes_cut(void (*cut)(const struct lane *lane));
 uint32_t lanes_begun(void);

@@ -33,6 +33,7 @@ static struct { /* the others are in `hot` */
     void *(*valloc)(size_t);
     void *(*pvalloc)(size_t);
     int (*dlclose)(void *);
+    pid_t (*fork_raw)(void);
 } next;
 
 struct text { /* where a library's lies */
@@ -141,6 +142,7 @@ __attribute__((noinline, cold)) static void resolve(void)
     *(void **)&next.valloc = lookup("valloc");
     *(void **)&next.pvalloc = lookup("pvalloc");
     *(void **)&next.dlclose = lookup("dlclose");
+    *(void **)&next.fork_raw = lookup("_Fork");
     *(void **)&hot.malloc = lookup("malloc"); /* last: it says that all are there */
     c_library = text_of((const void *)(uintptr_t)getpid);
     linker = text_of((const void *)(uintptr_t)_dl_find_object);
@@ -607,6 +609,23 @@ RECORDER_EXPORT int dlclose(void *handle)
             site_code_unloaded();
     }
     return status;
+}
+
+/* ---- forks ---- */
+
+/* The fork for signal handlers, which runs no handlers of pthread_atfork (glibc 2.34; before, no program has it). */
+RECORDER_EXPORT pid_t fork_raw(void) __asm__("_Fork");
+pid_t fork_raw(void)
+{
+    early();
+    if (!next.fork_raw) {
+        errno = ENOSYS;
+        return -1;
+    }
+    pid_t pid = next.fork_raw();
+    if (pid == 0)
+        sink_child_begins();
+    return pid;
 }
 
 /* ---- marks: the functions that api/alloclab_mark.h looks for ---- */

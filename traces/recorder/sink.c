@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "traces/recorder/file.h"
+#include "traces/recorder/flush.h"
 #include "traces/recorder/sandbox.h"
 
 enum state { STATE_UNKNOWN, STATE_ON, STATE_OFF }; /* 0 is what a wiped page says */
@@ -85,11 +86,20 @@ void sink_thread_begins(void)
         pthread_setspecific(thread_key, &self);
 }
 
-/* Runs in what fork() makes, before the program goes on there. */
-static void child_begins(void)
+void sink_child_begins(void)
 {
-    if (!atomic_load(&sandbox_closed))
-        lanes_cover();
+    sigset_t before;
+    if (atomic_load(&sandbox_closed))
+        return;
+    signals_block(&before); /* a handler might open the child's capture meanwhile */
+    if (wiped && atomic_load(&wiped->state) == STATE_UNKNOWN)
+        lanes_leave();
+    signals_restore(&before);
+}
+
+const char *sink_capture_name(void)
+{
+    return strrchr(capture_path, '/') + 1;
 }
 
 /* ---- what the environment wishes ---- */
@@ -342,7 +352,8 @@ static bool image_start(void)
     /* The first keys of a process are kept inside the thread's descriptor: setting them allocates
      * nothing. */
     thread_key_ok = pthread_key_create(&thread_key, thread_ends) == 0 && thread_key < 32;
-    pthread_atfork(NULL, NULL, child_begins);
+    pthread_atfork(NULL, NULL, sink_child_begins);
+    flush_folder(dir);
     header = capture_open(dir);
     if (!header) {
         /* Only a seccomp filter says ENOSYS, and who executed us in it has noted that; standard error is
@@ -482,14 +493,15 @@ bool sink_is_full(void)
     return wiped && atomic_load(&wiped->state) == STATE_ON && atomic_load(&full);
 }
 
-void sink_lost(uint64_t stamp)
+void sink_lost(enum capture_kind kind, uint64_t stamp)
 {
     uint64_t none = 0;
     if (!atomic_exchange(&full, true) &&
         __atomic_compare_exchange_n(&header->lost.stamp, &none, stamp ? stamp : 1, false,
                                     __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
         header->lost.ns = lane_time().ns;
-    __atomic_fetch_add(&header->lost_records, 1, __ATOMIC_RELAXED);
+    if (capture_is_call(kind))
+        __atomic_fetch_add(&header->lost_records, 1, __ATOMIC_RELAXED);
 }
 
 void sink_count_nested(void)

@@ -60,11 +60,16 @@ void sink_switch(enum sink_wish wish);
  * of their own, and the C library's is then out of reach. */
 const char *sink_environment(char *const *list, const char *name);
 
+/* In a child, before the program goes on there. */
+void sink_child_begins(void);
+
 /* ---- for lanes ---- */
+
+const char *sink_capture_name(void); /* the file's, without its folder */
 
 /* A record found no room: from that stamp on nothing is recorded, since a trace with a hole would
  * be wrong about all that follows. */
-void sink_lost(uint64_t stamp);
+void sink_lost(enum capture_kind kind, uint64_t stamp);
 bool sink_is_full(void);
 void sink_thread_begins(void);
 void *sink_wiped_map(size_t bytes); /* reads as zero in a forked child; or NULL */

@@ -1,13 +1,15 @@
 /*
  * bursts.c - waits for a line on standard input, fills many rooms of the recorder, and prints how many blocks
  * it has allocated and freed and how many bytes it has written to files meanwhile, which is what the recorder
- * wrote in it. Then it ends, or, told so, waits to be killed. Every thread waits, if told so, until another
- * process has written what it has handed over (traces/recorder/flush.h).
+ * wrote in it. Then it ends, or, told so, waits to be killed, or leaves a child that goes on for a minute and whose
+ * number it prints too. Every thread waits, if told so, until another process has written what it has handed
+ * over (traces/recorder/flush.h).
  *
- * usage: bursts end|stay wait|go alone|fork|threads
+ * usage: bursts end|stay|leave wait|go alone|fork|threads
  */
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,9 +20,10 @@
 
 #include "traces/recorder/flush.h"
 
-enum { BURSTS = 40, CALLS = 5000, THREADS = 3 };
+enum { BURSTS = 40, WAITED = 10, CALLS = 5000, THREADS = 3 };
 
 static struct flush_desk *desk; /* NULL: nothing to wait for */
+static int bursts = BURSTS;
 
 static void desk_find(void)
 {
@@ -36,7 +39,7 @@ static void desk_find(void)
 static void desk_wait(void)
 {
     const struct timespec pause = {.tv_nsec = 1000000};
-    int patience = 60000;
+    int patience = 200000;
     for (int seat = 0; desk && seat < FLUSH_SEATS; seat++)
         for (int i = 0; i < FLUSH_ENTRIES; i++)
             while (!flush_is_clear(&desk->seat[seat].entries[i]))
@@ -46,7 +49,7 @@ static void desk_wait(void)
 
 static void *work(void *arg)
 {
-    for (int burst = 0; burst < BURSTS; burst++) {
+    for (int burst = 0; burst < bursts; burst++) {
         for (int i = 0; i < CALLS; i++)
             free(malloc((size_t)i));
         desk_wait();
@@ -68,10 +71,12 @@ int main(int argc, char **argv)
 {
     char text[64];
     pthread_t threads[THREADS];
-    int fork_too = !strcmp(argv[3], "fork"), many = !strcmp(argv[3], "threads"),
-        calls = CALLS * BURSTS;
+    int fork_too = !strcmp(argv[3], "fork"), many = !strcmp(argv[3], "threads"), calls;
     if (!strcmp(argv[2], "wait"))
         desk_find();
+    bursts =
+        desk ? WAITED : BURSTS; /* who writes for us may have to wait long for an idle processor */
+    calls = CALLS * bursts;
     if (write(1, "ready\n", 6) != 6 || read(0, text, sizeof text) <= 0)
         return 2;
     long long before = written();
@@ -88,8 +93,21 @@ int main(int argc, char **argv)
         _exit(0);
     if (child > 0)
         wait(NULL);
-    int n = snprintf(text, sizeof text, "%d %lld\n", calls * (many ? 1 + THREADS : 2),
-                     written() - before);
+    int begun[2] = {-1, -1}, leaves = !strcmp(argv[1], "leave");
+    if (leaves && pipe(begun) != 0)
+        return 2;
+    int left = leaves ? fork() : 0;
+    if (leaves && left == 0) {
+        signal(SIGPIPE, SIG_IGN);
+        setsid();
+        alarm(60);
+        for (close(begun[0]);; write(begun[1], "", 1))
+            work(NULL);
+    }
+    if (left && read(begun[0], text, 1) != 1)
+        return 2;
+    int n = snprintf(text, sizeof text, "%d %lld %d\n", calls * (many ? 1 + THREADS : 2),
+                     written() - before, left);
     if (write(1, text, (size_t)n) != n)
         return 2;
     while (!strcmp(argv[1], "stay"))

@@ -4,7 +4,7 @@
  * has gone on so far that it fills the place of that record anew, and only then returns to it, frees and
  * allocates, and ends. Needs an allocator that bears it (bump_plugin.c). Prints how many children there were.
  *
- * usage: midfork malloc|free
+ * usage: midfork malloc|free fork|_Fork
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -24,6 +24,7 @@ enum { MORE = 8170 };
 
 static volatile sig_atomic_t steps, fork_at, is_child, forked;
 static int gate[2];
+static pid_t (*forks)(void) = fork;
 
 static void on_trap(int signal, siginfo_t *info, void *context)
 {
@@ -34,7 +35,7 @@ static void on_trap(int signal, siginfo_t *info, void *context)
         return;
     ((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL] &= ~TRAP_FLAG;
     forked = 1;
-    if (fork() == 0) {
+    if (forks() == 0) {
         is_child = 1;
         close(gate[1]);
         if (read(gate[0], &go, 1) != 0) /* it is closed when the parent has gone on */
@@ -84,6 +85,8 @@ int main(int argc, char **argv)
     const struct sigaction action = {.sa_sigaction = on_trap, .sa_flags = SA_RESTART | SA_SIGINFO};
     char text[32];
     int step = 0, stepped_free = argc > 1 && !strcmp(argv[1], "free");
+    if (argc > 2 && !strcmp(argv[2], "_Fork"))
+        forks = _Fork;
     sigaction(SIGTRAP, &action, NULL);
     free(malloc(1)); /* the dynamic linker has found them */
     while (round_at(step, stepped_free))
