@@ -242,7 +242,7 @@ class RecordedProgramsTest(ProgramsTest):
                 status = way.finish(server)[0]
             return status, answers
 
-        self.both("apache", scenario, 1500, least_processes=5)
+        self.both("apache", scenario, 500, least_processes=5)
 
     @needs("node", "nodejs")
     def test_node(self):
