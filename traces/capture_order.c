@@ -1,8 +1,9 @@
 /*
  * capture_order.c - orders a group by trying: of the lanes' next events whose address is in the state
  * that it needs, the one that the clock has first, as long as there is one; else back to the last
- * choice that had to do with the addresses that the lanes then wait for. A true order exists
- * for what a correct program did, so that trying ends soon: nearly always no choice is taken back.
+ * choice. How far the lanes have got says what is live, so where no order goes on from there is
+ * remembered, and not tried again on another way. A true order exists for what a correct program did, so
+ * it is found if trying does not cost too much: nearly always no choice is taken back.
  *
  * Addresses whose events cannot alternate, because there are too many of one kind, are odd (the
  * recorder cannot see all calls), and put no condition on the order. What other odd captures can
@@ -13,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { EFFORT_AN_EVENT = 256, EFFORT_AT_FIRST = 1 << 28 };
+enum { EFFORT_AN_EVENT = 256, EFFORT_AT_FIRST = 1 << 28, MOST_DEAD = 1 << 20 };
 
 struct capture_place {
     uint32_t slot;        /* of the event's address; events of one address share it */
@@ -21,7 +22,6 @@ struct capture_place {
     uint32_t begin, next; /* by a lane's index: its first event, and the one at hand */
     int32_t given;        /* by slot: how many more gives than releases */
     bool odd;             /* by slot: they cannot alternate */
-    bool blocks;          /* by slot: a lane that is stuck waits for it */
     bool live;            /* by slot */
     bool before;          /* by depth: `live` of the slot before the step */
 };
@@ -72,6 +72,7 @@ void capture_group_free(struct capture_group *g)
     free(g->sorted);
     free(g->places);
     free(g->table);
+    free(g->dead);
     *g = (struct capture_group){0};
 }
 
@@ -173,20 +174,70 @@ static uint32_t step_back(struct capture_group *g, size_t depth)
     return lane;
 }
 
-/* What the lanes that are stuck wait for: only steps that had to do with it are worth another try. */
-static void blocks_mark(struct capture_group *g, uint32_t lanes)
+/* ---- where no order goes on ---- */
+
+/* What a lane, by the place of its next event, adds to the number of how far all have got. */
+static uint64_t lane_key(uint32_t lane, uint32_t next)
 {
-    struct capture_place *p = g->places;
-    for (uint32_t l = 0; l < lanes; l++)
-        if (p[l].next != p[l + 1].begin && !may_come(g, l))
-            p[p[p[l].next].slot].blocks = true;
+    uint64_t x = ((uint64_t)lane << 32 | next) + 1;
+    x = (x ^ x >> 32) * UINT64_C(0xd6e8feb86659fd93);
+    x = (x ^ x >> 32) * UINT64_C(0xd6e8feb86659fd93);
+    return x ^ x >> 32;
 }
 
-static void blocks_forget(struct capture_group *g)
+/* The number of how far they have got; two such states have the same one by a chance of 2^-64. */
+static uint64_t state_key(const struct capture_group *g, uint32_t lanes)
 {
-    for (size_t i = 0; i < g->count; i++)
-        g->places[i].blocks = false;
+    uint64_t key = 0;
+    for (uint32_t l = 0; l < lanes; l++)
+        key ^= lane_key(l, g->places[l].next);
+    return key | 1;
 }
+
+static uint64_t *dead_place(const struct capture_group *g, uint64_t key)
+{
+    size_t i = (size_t)(key >> 32) & (g->dead_room - 1);
+    while (g->dead[i] && g->dead[i] != key)
+        i = (i + 1) & (g->dead_room - 1);
+    return &g->dead[i];
+}
+
+static bool is_dead(const struct capture_group *g, uint32_t lanes)
+{
+    if (g->dead_count == 0)
+        return false;
+    uint64_t key = state_key(g, lanes);
+    return *dead_place(g, key) == key;
+}
+
+/* Remembers how far they have got, if there is memory: without, the same is tried again. */
+static void dead_add(struct capture_group *g, uint32_t lanes)
+{
+    uint64_t key = state_key(g, lanes);
+    if (2 * g->dead_count >= g->dead_room) {
+        struct capture_group grown = {.dead_room = g->dead_room ? 2 * g->dead_room : 1024};
+        if (g->dead_count >= MOST_DEAD ||
+            !(grown.dead = calloc(grown.dead_room, sizeof *grown.dead)))
+            return;
+        for (size_t i = 0; i < g->dead_room; i++)
+            if (g->dead[i])
+                *dead_place(&grown, g->dead[i]) = g->dead[i];
+        free(g->dead);
+        g->dead = grown.dead;
+        g->dead_room = grown.dead_room;
+    }
+    *dead_place(g, key) = key;
+    g->dead_count++;
+}
+
+static void dead_forget(struct capture_group *g)
+{
+    if (g->dead_count)
+        memset(g->dead, 0, g->dead_room * sizeof *g->dead);
+    g->dead_count = 0;
+}
+
+/* ---- trying ---- */
 
 /* The lane whose event may come now and is the next one after `than` by the clock; or `lanes`. */
 static uint32_t lane_choose(const struct capture_group *g, uint32_t lanes, uint64_t than_clock,
@@ -221,27 +272,22 @@ bool capture_group_order(struct capture_group *g, struct capture_event *events, 
     uint32_t lanes = lanes_make(g), after = 0;
     uint64_t clock = 0;
     size_t depth = 0;
-    bool stuck = false;
     g->events_seen += g->count;
+    dead_forget(g);
     while (depth < g->count && may_try(g)) {
         uint32_t lane = lane_choose(g, lanes, clock, after);
         g->spent += lanes;
         if (lane < lanes) {
             step(g, depth++, lane);
             clock = after = 0;
-            if (stuck)
-                blocks_forget(g);
-            stuck = false;
-            continue;
-        }
-        blocks_mark(g, lanes);
-        g->spent += g->count;
-        stuck = true;
-        do {
+            if (!is_dead(g, lanes))
+                continue;
+        } else {
+            dead_add(g, lanes);
             if (depth == 0)
                 return true; /* no order is possible */
-            lane = step_back(g, --depth);
-        } while (!g->places[g->places[g->places[lane].next].slot].blocks);
+        }
+        lane = step_back(g, --depth);
         clock = g->sorted[depth].clock;
         after = lane + 1;
     }

@@ -15,7 +15,8 @@ struct capture_group {                     /* zeroed memory is an empty one */
     struct capture_event *events, *sorted; /* the former are the caller's */
     struct capture_place *places;          /* of each event */
     uint32_t *table;                       /* of addresses: one and the first event of each */
-    size_t count, room;
+    uint64_t *dead; /* a table of numbers: states from which none is possible */
+    size_t count, room, dead_room, dead_count;
     uint64_t events_seen, spent; /* of all groups so far: on trying, looks at a lane or an event */
     uint64_t repaired;           /* events that could not have come as they lay, and now can */
 };
