@@ -13,18 +13,16 @@ import tempfile
 import time
 import unittest
 
+from recording import child_of, compile_for
+
 ALLOCLAB = os.path.abspath(os.environ["ALLOCLAB"])
-TOP = pathlib.Path(__file__).resolve().parents[2]
 ROOM, ALONE = 65536, 5  # bytes; rooms that a thread writes before it asks for help, and one more
 
 
 class FlushTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.bin = pathlib.Path(tempfile.mkdtemp(prefix="alloclab-flush-"))
-        cls.addClassCleanup(shutil.rmtree, cls.bin)
-        subprocess.run(["gcc", "-O1", "-fno-builtin", "-w", "-pthread", f"-I{TOP}", "-o", cls.bin / "bursts",
-                        TOP / "tests/record/programs/bursts.c"], check=True)
+        cls.bin = compile_for(cls, "bursts")
 
     def start(self, *arguments, options=()):
         """Starts it under `record`, up to where it waits."""
@@ -56,9 +54,6 @@ class FlushTest(unittest.TestCase):
     def said(self):
         return (self.folder / "err").read_text()
 
-    def child_of(self, run):
-        return int(pathlib.Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()[0])
-
     def finish(self, run):
         self.assertEqual(run.wait(timeout=120), 0)
 
@@ -86,7 +81,7 @@ class FlushTest(unittest.TestCase):
             run.send_signal(signal.SIGSTOP)
             blocks, written = self.go(run)
             self.assertGreater(written, 30 * ROOM)
-            os.kill(self.child_of(run), signal.SIGKILL)  # with rooms handed over that nobody has taken
+            os.kill(child_of(run), signal.SIGKILL)  # with rooms handed over that nobody has taken
             run.send_signal(signal.SIGCONT)
             self.finish(run)
             self.assert_whole(self.trace, blocks)
@@ -96,7 +91,7 @@ class FlushTest(unittest.TestCase):
     def test_a_recording_that_is_killed_leaves_whole_captures(self):
         run = self.start("stay", "go", "threads")
         capture, = self.folder.glob("*.captures.*/*.capture")
-        child = self.child_of(run)
+        child = child_of(run)
         run.stdin.write("go\n")
         while capture.stat().st_size < 20 * ROOM:
             time.sleep(0.001)
@@ -111,7 +106,7 @@ class FlushTest(unittest.TestCase):
     def test_an_interrupted_recording_has_no_gap(self):
         # What the command leaves running fills rooms while its capture is read.
         run = self.start("leave", "go", "alone")
-        command = self.child_of(run)
+        command = child_of(run)
         self.go(run)
         self.addCleanup(os.kill, self.left, signal.SIGKILL)
         while pathlib.Path(f"/proc/{command}").exists():

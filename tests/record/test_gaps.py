@@ -13,6 +13,8 @@ import tempfile
 import time
 import unittest
 
+from recording import child_of
+
 ALLOCLAB = os.path.abspath(os.environ["ALLOCLAB"])
 PROGRAMS = pathlib.Path(__file__).parent / "programs"
 ROOT = os.geteuid() == 0
@@ -228,7 +230,7 @@ class GapsTest(unittest.TestCase):
         run = subprocess.Popen(self.words(["sh", "-c", script]), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         workers = [int(run.stdout.readline()) for _ in range(3)]
         time.sleep(0.1)
-        server = int(pathlib.Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()[0])
+        server = child_of(run)
         os.kill(server, signal.SIGKILL)
         for pid in workers:
             os.kill(pid, signal.SIGKILL)

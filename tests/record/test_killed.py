@@ -6,18 +6,16 @@ hold one call a thread more: the one that the thread was in, or had not counted 
 
 import collections
 import os
-import pathlib
 import random
-import shutil
 import signal
 import struct
 import subprocess
-import tempfile
 import time
 import unittest
 
+from recording import child_of, compile_for
+
 ALLOCLAB = os.path.abspath(os.environ["ALLOCLAB"])
-TOP = pathlib.Path(__file__).resolve().parents[2]
 FULL = "TEST_FULL" in os.environ
 CALLS = ("alloc", "calloc", "aligned", "realloc", "free")
 LINE, MOST_THREADS = 64, 8
@@ -26,10 +24,7 @@ LINE, MOST_THREADS = 64, 8
 class KilledTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="alloclab-killed-"))
-        cls.addClassCleanup(shutil.rmtree, cls.folder)
-        subprocess.run(["gcc", "-O1", "-fno-builtin", "-w", "-pthread", f"-I{TOP}", "-o", cls.folder / "counted",
-                        TOP / "tests/record/programs/counted.c"], check=True)
+        cls.folder = compile_for(cls, "counted")
 
     def kill_one(self, threads, delay):
         """(the trace's lines, returned calls by thread)"""
@@ -40,8 +35,7 @@ class KilledTest(unittest.TestCase):
         while not any(counts.read_bytes()):  # until it has begun
             time.sleep(0.001)
         time.sleep(delay)
-        child = int(pathlib.Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()[0])
-        os.kill(child, signal.SIGKILL)
+        os.kill(child_of(run), signal.SIGKILL)
         _, err = run.communicate(timeout=120)
         self.assertEqual(run.returncode, 0, err)
         self.assertIn("killed by signal 9", err)

@@ -239,8 +239,8 @@ bool lane_reserve(struct lane *l, uint32_t words)
 /* Gives the lane, whose room is empty, to the calling thread. */
 static bool lane_begin(struct lane *l)
 {
-    l->sequence =
-        0; /* before the number: a child that is forked meanwhile tells how far that one had got */
+    /* Before the number: a child that is forked meanwhile tells how far that one had got. */
+    l->sequence = 0;
     l->used = 0;
     l->id = atomic_fetch_add(&begun, 1) + 1;
     l->thread = self.number;

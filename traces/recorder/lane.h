@@ -39,9 +39,10 @@ struct guard {
     _Alignas(64) _Atomic uint32_t open; /* UINT32_MAX, or 0: not now */
 };
 
-enum { /* of a lane whose rooms another process writes: one is filled while others wait */
-       LANE_ROOMS = 6,
-       LANE_SPARES_AFTER = 4, /* rooms that it has filled alone */
+/* Of a lane whose rooms another process writes: one is filled while others wait. */
+enum {
+    LANE_ROOMS = 6,
+    LANE_SPARES_AFTER = 4, /* rooms that it has filled alone */
 };
 
 struct lane {
@@ -78,7 +79,7 @@ struct self { /* what a thread knows of itself: what each call needs of it lies 
     void *caller; /* in the library that called the last operator that was looked up */
 };
 
-struct hot { /* and of what all threads share */
+struct hot { /* what each call needs of what all threads share, on another cache line */
     _Alignas(64) _Atomic uint64_t clock;
     _Atomic uint8_t aside, aside_frees; /* why calls, and those that release, go aside: sink.h */
     void *(*malloc)(size_t);            /* the next definitions */

@@ -32,7 +32,7 @@ struct sink_settings {
     uint32_t site_depth; /* most frames of a stack */
 };
 
-/* Of calls, and of those that release memory; 0: they are noted the short way. */
+/* Change hot.aside, and hot.aside_frees for calls that release memory; where it is 0 calls go the short way. */
 void sink_aside_add(unsigned reasons);
 void sink_aside_remove(unsigned reasons);
 
