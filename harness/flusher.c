@@ -7,6 +7,9 @@
  * a processor is idle again. While rooms come in it looks for them every half millisecond, because to wake
  * a thread takes the program that does it longer than to fill the entry; after a while without any it sleeps
  * until somebody wakes it. It keeps nothing but one descriptor.
+ *
+ * Until there is a seat it is a thread like any other, so that who records a small program does not wait for
+ * an idle processor until it has ended.
  */
 #include "harness/flusher.h"
 
@@ -158,8 +161,10 @@ static void *serve(void *arg)
     const struct timespec pause = {.tv_nsec = LOOK_NS};
     const struct sched_param none = {0};
     unsigned looks = LOOKS;
-    pthread_setschedparam(pthread_self(), SCHED_IDLE, &none);
+    bool idle = false;
     while (!stopped(f)) {
+        if (!idle && atomic_load(&f->desk->seats))
+            idle = pthread_setschedparam(pthread_self(), SCHED_IDLE, &none) == 0;
         looks = desk_serve(f) ? 0 : looks + 1;
         if (looks >= LOOKS)
             sleep_long(f);
