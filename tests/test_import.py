@@ -4,6 +4,7 @@ recordings made here by the tool itself where it is installed, whose calls are c
 import gzip
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import unittest
@@ -166,12 +167,13 @@ class Fixtures(TraceTest):
         self.refuse_texts(rows)
 
 
-def backtraces(base, early):
-    """heaptrack's raw data of a program at `base`: two sites, and before them a third one if `early`."""
-    first = 2 if early else 1
-    new = f"t {base + 0x50:x} 0\n+ 21 1 100\n- 100\n" if early else ""
-    return (f"v 10400 3\nx a /opt/a.out\nm 1 -\nm 5 lib c {base + 0x9000:x} 0 100 200 80\nm 1 x {base:x} 0 100 1000 20\n{new}"
-            f"t {base + 0x1010:x} 0\nt {base + 0x9204:x} {first:x}\n+ 18 {first + 1:x} 500\n+ 20 {first:x} 600\n- 500\n")
+def backtraces(base, early, version=0x10400):
+    """heaptrack's raw data of a program at `base`: two sites, and before them a third one if `early`. Before version 1.3
+    an address is that to which a call returns, since then the byte before it."""
+    first, code = 2 if early else 1, base - (version >= 0x10300)
+    new = f"t {code + 0x50:x} 0\n+ 21 1 100\n- 100\n" if early else ""
+    return (f"v {version:x} 3\nx a /opt/a.out\nm 1 -\nm 5 lib c {base + 0x9000:x} 0 100 200 80\nm 1 x {base:x} 0 100 1000 20\n{new}"
+            f"t {code + 0x1010:x} 0\nt {code + 0x9204:x} {first:x}\n+ 18 {first + 1:x} 500\n+ 20 {first:x} 600\n- 500\n")
 
 
 def interpreted(base, early):
@@ -199,7 +201,7 @@ class Sites(TraceTest):
                 if line.startswith(("module ", "place ", "frame ", "site "))]
 
     def test_heaptrack_raw(self):
-        self.path("1", backtraces(0x400000, False))
+        self.path("1", backtraces(0x400000, False, 0x10200))
         self.path("2", backtraces(0x7F5500000000, True))
         self.assertEqual(self.differing("heaptrack"), [
             ("a.out+0x100f", 1, 1), ("a.out+0x4f", 0, 1), ("lib c+0x203 < a.out+0x100f", 1, 1)])
@@ -251,6 +253,43 @@ class Variants(TraceTest):
         """Newer recorders say when a thread ended, with one time and not two."""
         ops = self.cat("android", "7: malloc 0x10 5 100 110\n7: thread_done 0x0 290\n8: free 0x10 300 310\n8: thread_done 0x0\n")
         self.assertEqual(ops[:2], ["alloc 0 5", "thread_end clock=190"])
+
+    def test_android_present_bytes(self):
+        """Newer recorders say of what ends an object how much of it was in memory, with or without times."""
+        ops = self.cat("android", "7: malloc 0x10 5\n7: realloc 0x20 0x10 9 5\n7: free 0x20 9\n")
+        self.assertEqual(ops, ["alloc 0 5", "realloc 0 9", "free 0"])
+        ops = self.cat("android", "7: malloc 0x10 5 100 110\n7: realloc 0x20 0x10 9 120 130 5\n7: free 0x20 150 160 9\n")
+        self.assertEqual(ops, ["alloc 0 5", "realloc 0 9 clock=20", "free 0 clock=50"])
+        os.remove(self.path("x.trace"))
+        self.refuse_texts((("android", "7: malloc 0x10 5 100\n", "line 1: the end time is missing"),
+                           ("android", "7: malloc 0x10 5 100 110 5\n", "line 1: '5' is not expected here"),
+                           ("android", "7: free 0x10 150 160 -1\n",
+                            "line 1: count of present bytes '-1' is not a number: digits 0 to 9 are expected"),
+                           ("android", "7: free 0x10 150 160 9 1\n", "line 1: '1' is not expected here")))
+
+    def records(self, *rows):
+        """A processed trace of gperftools."""
+        with open(self.path("in"), "wb") as file:
+            file.write(b"".join(struct.pack("<QQQ", kind | register << 8, *of) for kind, register, *of in rows))
+        return self.path("in")
+
+    def test_gperftools_after_the_end(self):
+        """What lives at the end is freed without a switch, perhaps after the end of the thread at hand."""
+        source = self.records((5, 0, 3, 0), (0, 0, 16, 0), (0, 1, 32, 0), (6, 0, 0, 0), (1, 0, 0, 0), (1, 1, 0, 0))
+        self.ok("convert", "--from", "gperftools", "--strict", source, "-o", self.path("x.trace"))
+        self.assertEqual(self.ok("cat", self.path("x.trace")).splitlines()[2:],
+                         ["alloc 0 16", "alloc 1 32", "thread_end", "thread 1", "free 0", "free 1"])
+
+    def test_gperftools_zeros(self):
+        """A file of zeros, or its end, was never written; one malloc of 0 bytes is one."""
+        zeros, head = (0, 0, 0, 0), ((5, 0, 3, 0), (0, 0, 0, 0), (0, 1, 8, 0))
+        message = ("nothing but zeros: this part of the file was never written; unpack or copy it again, or cut it off "
+                   "before here")
+        for rows, at in (([zeros], 1), ([zeros] * 200, 1), ([*head, zeros], 4), ([*head, (1, 0, 0, 0), zeros, zeros], 6)):
+            source = self.records(*rows)
+            self.import_refused(f"alloclab trace convert: {source}: record {at}: {message}",
+                                "convert", "--from", "gperftools", source, "-o", self.path("x.trace"))
+        self.ok("convert", "--from", "gperftools", "--strict", self.records(*head), "-o", self.path("x.trace"))
 
     def test_lines_from_elsewhere(self):
         ops = self.cat("rep", "\ufeff1000\r\n1\r\n2\r\n1\r\na 0 5\r\nf 0\r\n")
@@ -405,6 +444,39 @@ class Compressed(TraceTest):
                     with open(os.path.join(FIXTURES, os.path.splitext(fixture)[0] + ".expected"),
                               encoding="utf-8") as expected:
                         self.assertEqual(self.ok("cat", self.path("x.trace")), expected.read())
+
+    def test_through_a_pipe(self):
+        """Its first bytes say what it is there as well, even if they come one by one."""
+        with open(os.path.join(FIXTURES, "android.txt"), "rb") as file:
+            lines = file.read()
+        self.ok("convert", "--from", "android", os.path.join(FIXTURES, "android.txt"), "-o", self.path("x.trace"))
+        for data in lines, self.packed("gz", lines), self.packed("zst", lines), self.packed("zst", b"") + self.packed("zst", lines):
+            with subprocess.Popen([ALLOCLAB, "trace", "convert", "--from", "android", "/dev/stdin", "-o", self.path("y.trace")],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as child:
+                for i in range(9):
+                    child.stdin.write(data[i:i + 1])
+                child.stdin.write(data[9:])
+                child.communicate(timeout=100)
+            self.assertEqual(child.returncode, 0)
+            with open(self.path("x.trace"), "rb") as expected, open(self.path("y.trace"), "rb") as file:
+                self.assertEqual(file.read(), expected.read())
+        done = subprocess.run([ALLOCLAB, "trace", "convert", "--from", "android", "/dev/stdin", "-o", self.path("z.trace")],
+                              input=b"\xfd7zXZ\0" + bytes(30), capture_output=True, timeout=100, check=False)
+        self.assertEqual((done.returncode, done.stderr), (
+            2, b"alloclab trace convert: /dev/stdin: offset 0: compressed with xz: unpack it with `xz -d`\n"))
+
+    def test_members(self):
+        """Compressed files may follow each other; behind gzip's anything may stand, as gzip allows; pzstd begins with a
+        frame to be skipped."""
+        a, b = b"1: malloc 0x10 5\n" * 3000, b"1: free 0x10\n" * 3000
+        skipped = b"\x50\x2a\x4d\x18\4\0\0\0\1\2\3\4"
+        for data in (self.packed("gz", a) + self.packed("gz", b), self.packed("gz", a + b) + bytes(70000), self.packed("gz", a + b) + b"x",
+                     self.packed("zst", a) + self.packed("zst", b), skipped + self.packed("zst", a) + skipped + self.packed("zst", b)):
+            report = self.fields(self.ok("convert", "--from", "android", self.written("in", data), "-o", self.path("x.trace")))
+            self.assertEqual((report["lines"], report["double_allocs"], report["ops"]), ("6000", "2999", "6000"))
+        for folder in self.folder, "/":
+            self.refused(f"alloclab trace convert: {folder}: cannot read: Is a directory", "convert", "--from", "android", folder,
+                         "-o", self.path("y.trace"))
 
     def test_torn(self):
         """What can be unpacked of a torn file is imported, unless the form itself says how much there is."""

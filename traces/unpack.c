@@ -1,5 +1,6 @@
 /*
- * unpack.c - zlib reads plain files and gzip alike; Zstandard has a loop of its own.
+ * unpack.c - the file is read into one buffer, from which zlib and Zstandard take, or bytes are copied as they
+ * are. zlib's own reading of files is not used: it cannot be given the first bytes of a pipe, once they were looked at.
  */
 #include "traces/unpack.h"
 
@@ -12,7 +13,9 @@
 #include <zlib.h>
 #include <zstd.h>
 
-enum { INPUT_BYTES = 1 << 16 };
+enum { INPUT_BYTES = 1 << 16, MAGIC_BYTES = 8, GZIP_ONLY = 16 };
+
+static const char gzip_magic[] = "\x1f\x8b", zstd_magic[] = "\x28\xb5\x2f\xfd";
 
 static bool begins(const uint8_t *first, size_t bytes, const char *magic)
 {
@@ -39,89 +42,134 @@ static const char *other_packer(const uint8_t *first, size_t bytes)
     return NULL;
 }
 
+/* Zstandard's skippable frames have one of 16 first bytes; pzstd begins with one. */
+static bool is_zstd(const uint8_t *first, size_t bytes)
+{
+    return begins(first, bytes, zstd_magic) ||
+           (bytes >= 4 && first[0] >> 4 == 5 && begins(first + 1, bytes - 1, "\x2a\x4d\x18"));
+}
+
+/* Reads until so many bytes wait, or up to the end: how many do, or -1. */
+static long input_want(struct unpack *u, size_t bytes, struct error *err)
+{
+    if (u->in_end - u->in_start < bytes) {
+        memmove(u->in, u->in + u->in_start, u->in_end - u->in_start);
+        u->in_end -= u->in_start;
+        u->in_start = 0;
+    }
+    while (u->in_end - u->in_start < bytes) {
+        ssize_t got = read(u->fd, u->in + u->in_end, INPUT_BYTES - u->in_end);
+        if (got < 0 && errno != EINTR)
+            return error_set(err, "%s", strerror(errno));
+        if (got == 0)
+            break;
+        u->in_end += got > 0 ? (size_t)got : 0;
+    }
+    return (long)(u->in_end - u->in_start);
+}
+
+/* What its first bytes say. 0, or -1 with what is wrong, without the name. */
+static int unpack_begin(struct unpack *u, struct error *err)
+{
+    struct error why;
+    if (!u->in)
+        return error_set(err, "no memory to unpack it");
+    long got = input_want(u, MAGIC_BYTES, &why);
+    if (got < 0)
+        return error_set(err, "cannot read: %.400s", why.text);
+    const char *advice = other_packer(u->in, (size_t)got);
+    if (advice)
+        return error_set(err, "offset 0: %s", advice);
+    if (begins(u->in, (size_t)got, gzip_magic)) {
+        u->gzip = calloc(1, sizeof *u->gzip);
+        if (!u->gzip || inflateInit2(u->gzip, MAX_WBITS + GZIP_ONLY) != Z_OK)
+            return error_set(err, "no memory to unpack it");
+    } else if (is_zstd(u->in, (size_t)got) && !(u->zstd = ZSTD_createDCtx())) {
+        return error_set(err, "no memory to unpack it");
+    }
+    return 0;
+}
+
 int unpack_open(struct unpack *u, const char *name, struct error *err)
 {
+    struct error why;
     *u = (struct unpack){.fd = open(name, O_RDONLY | O_CLOEXEC)};
     if (u->fd < 0)
         return error_set(err, "%s: cannot open: %s", name, strerror(errno));
-    uint8_t first[8];
-    ssize_t got = pread(u->fd, first, sizeof first, 0);
-    size_t bytes = got > 0 ? (size_t)got : 0;
-    const char *advice = other_packer(first, bytes);
-    if (advice) {
-        unpack_close(u);
-        return error_set(err, "%s: offset 0: %s", name, advice);
-    }
-    if (begins(first, bytes, "\x28\xb5\x2f\xfd")) {
-        u->zstd = ZSTD_createDCtx();
-        u->in = malloc(INPUT_BYTES);
-        if (u->zstd && u->in)
-            return 0;
-    } else {
-        u->gzip = gzdopen(u->fd, "rb");
-        if (u->gzip)
-            return 0;
-    }
+    u->in = malloc(INPUT_BYTES);
+    if (unpack_begin(u, &why) == 0)
+        return 0;
     unpack_close(u);
-    return error_set(err, "%s: no memory to unpack it", name);
+    return error_set(err, "%s: %.400s", name, why.text);
 }
 
 void unpack_close(struct unpack *u)
 {
     if (u->gzip)
-        gzclose_r(u->gzip); /* and the descriptor */
-    else if (u->fd >= 0)
-        close(u->fd);
+        inflateEnd(u->gzip);
+    free(u->gzip);
     ZSTD_freeDCtx(u->zstd);
     free(u->in);
+    if (u->fd >= 0)
+        close(u->fd);
     *u = (struct unpack){.fd = -1};
 }
 
+static long plain_read(struct unpack *u, void *to, size_t bytes)
+{
+    size_t waiting = u->in_end - u->in_start, part = bytes < waiting ? bytes : waiting;
+    memcpy(to, u->in + u->in_start, part);
+    u->in_start += part;
+    return (long)part;
+}
+
+/* Members follow each other; what follows them and is none is ignored, as gzip does. */
 static long gzip_read(struct unpack *u, void *to, size_t bytes, struct error *err)
 {
-    int status = Z_OK;
-    errno = 0;
-    int got = gzread(u->gzip, to, bytes < INT_MAX ? (unsigned)bytes : INT_MAX);
-    int read_errno = errno;
-    const char *why = gzerror(u->gzip, &status);
-    if (status == Z_BUF_ERROR) { /* the end came too early */
-        u->torn = true;
-        return got > 0 ? got : 0;
-    }
-    if (got < 0 || (status != Z_OK && status != Z_STREAM_END))
-        return error_set(err, "%s", status == Z_ERRNO ? strerror(read_errno) : why);
-    return got;
+    z_stream *z = u->gzip;
+    if (!u->inside && !begins(u->in + u->in_start, u->in_end - u->in_start, gzip_magic))
+        return 0;
+    if (!u->inside)
+        inflateReset(z);
+    u->inside = true;
+    z->next_in = u->in + u->in_start;
+    z->avail_in = (unsigned)(u->in_end - u->in_start);
+    z->next_out = to;
+    z->avail_out = bytes < UINT_MAX ? (unsigned)bytes : UINT_MAX;
+    unsigned room = z->avail_out;
+    int status = inflate(z, Z_NO_FLUSH);
+    u->in_start = u->in_end - z->avail_in;
+    u->inside = status != Z_STREAM_END;
+    if (status != Z_OK && status != Z_STREAM_END && status != Z_BUF_ERROR)
+        return error_set(err, "%s", z->msg ? z->msg : "damaged data of gzip");
+    return (long)(room - z->avail_out);
 }
 
 static long zstd_read(struct unpack *u, void *to, size_t bytes, struct error *err)
 {
     ZSTD_outBuffer out = {to, bytes, 0};
-    while (out.pos == 0 && bytes) {
-        if (u->in_start == u->in_end) {
-            ssize_t got = read(u->fd, u->in, INPUT_BYTES);
-            if (got < 0)
-                return error_set(err, "%s", strerror(errno));
-            u->in_start = 0;
-            u->in_end = (size_t)got;
-        }
-        bool ended = u->in_end == 0;
-        ZSTD_inBuffer in = {u->in, u->in_end, u->in_start};
-        if (ended && u->wanted == 0)
-            return 0;
-        size_t wanted = ZSTD_decompressStream(u->zstd, &out, &in);
-        if (ZSTD_isError(wanted))
-            return error_set(err, "%s", ZSTD_getErrorName(wanted));
-        u->in_start = in.pos;
-        u->wanted = wanted;
-        if (ended && out.pos == 0) {
-            u->torn = true;
-            return 0;
-        }
-    }
+    ZSTD_inBuffer in = {u->in, u->in_end, u->in_start};
+    size_t wanted = ZSTD_decompressStream(u->zstd, &out, &in);
+    if (ZSTD_isError(wanted))
+        return error_set(err, "%s", ZSTD_getErrorName(wanted));
+    u->in_start = in.pos;
+    u->inside = wanted != 0;
     return (long)out.pos;
 }
 
 long unpack_read(struct unpack *u, void *to, size_t bytes, struct error *err)
 {
-    return u->torn ? 0 : u->zstd ? zstd_read(u, to, bytes, err) : gzip_read(u, to, bytes, err);
+    while (bytes && !u->torn) {
+        long waiting = input_want(u, 2, err);
+        size_t start = u->in_start;
+        if (waiting < 0 || (waiting == 0 && !u->inside))
+            return waiting;
+        long got = u->gzip   ? gzip_read(u, to, bytes, err)
+                   : u->zstd ? zstd_read(u, to, bytes, err)
+                             : plain_read(u, to, bytes);
+        if (got || (waiting && u->in_start == start))
+            return got;
+        u->torn = waiting == 0;
+    }
+    return 0;
 }

@@ -1,9 +1,7 @@
 /*
  * unpack.h - a file as bytes, whether it is stored plainly or compressed with gzip or Zstandard:
  * what it is, its first bytes say; what they name but is not read is refused, with what unpacks it. A compressed file that ends too early gives what can be
- * unpacked, and then says that it is torn.
- *
- * A file that cannot seek (a pipe) is taken as plain or gzip.
+ * unpacked, and then says that it is torn. It is only read onwards, so a pipe will do.
  */
 #ifndef ALLOCLAB_UNPACK_H
 #define ALLOCLAB_UNPACK_H
@@ -15,11 +13,11 @@
 #include "allocators/lib/error.h"
 
 struct unpack {
-    struct gzFile_s *gzip; /* NULL: Zstandard */
+    struct z_stream_s *gzip; /* both NULL: the file is plain */
     struct ZSTD_DCtx_s *zstd;
-    uint8_t *in; /* Zstandard: what is still to be unpacked */
+    uint8_t *in; /* what has been read and not been unpacked */
     size_t in_start, in_end;
-    size_t wanted; /* Zstandard: 0 = between two frames */
+    bool inside; /* a member or frame has begun and not ended */
     int fd;
     bool torn;
 };

@@ -7,6 +7,8 @@
  *
  * PTR is what the call returned. A line may end with two times, the call's begin and end in ns: the
  * clock is the begin, counted from the first that is given. thread_done may have one, of its end.
+ * Newer recorders say last of free and realloc how many of the old object's bytes were present in memory,
+ * with or without the times: this is passed over.
  *
  * Rules of the import, beside those of traces/import.h. A TID that comes again after its thread_done
  * is a new thread. A result of 0x0 is a call that failed, except realloc(OLD, 0) = 0x0, which frees
@@ -36,16 +38,22 @@ static int thread_parse(struct import *im)
     return lines_number(&im->lines, word, "thread", &tid) ? -1 : import_thread(im, tid);
 }
 
-/* The two times, if there are any; nothing may follow. */
-static int clock_parse(struct import *im)
+/* The two times, if there are any, and if the call ended an object perhaps the bytes of it that were present;
+ * nothing may follow. */
+static int clock_parse(struct import *im, bool ends_object)
 {
-    uint64_t begin_ns = 0, end_ns;
-    char *word = lines_word(&im->lines);
+    uint64_t begin_ns = 0, end_ns, present;
+    char *word = lines_word(&im->lines), *second = word ? lines_word(&im->lines) : NULL, *third;
     im->clock_ns = 0;
     if (!word)
         return 0;
+    if (ends_object && !second)
+        return lines_number(&im->lines, word, "count of present bytes", &present);
     if (lines_number(&im->lines, word, "begin time", &begin_ns) ||
-        lines_number(&im->lines, lines_word(&im->lines), "end time", &end_ns) ||
+        lines_number(&im->lines, second, "end time", &end_ns))
+        return -1;
+    third = ends_object ? lines_word(&im->lines) : NULL;
+    if ((third && lines_number(&im->lines, third, "count of present bytes", &present)) ||
         lines_end(&im->lines))
         return -1;
     import_clock(im, begin_ns);
@@ -62,7 +70,7 @@ static int number_next(struct import *im, const char *what, uint64_t *value)
 static int malloc_import(struct import *im, uint64_t address)
 {
     uint64_t size;
-    if (number_next(im, "size", &size) || clock_parse(im))
+    if (number_next(im, "size", &size) || clock_parse(im, false))
         return -1;
     const struct trace_op op = import_op(TRACE_ALLOC, size);
     return import_whole(im, &op, 0, address);
@@ -71,7 +79,8 @@ static int malloc_import(struct import *im, uint64_t address)
 static int calloc_import(struct import *im, uint64_t address)
 {
     uint64_t count, size;
-    if (number_next(im, "count", &count) || number_next(im, "size", &size) || clock_parse(im))
+    if (number_next(im, "count", &count) || number_next(im, "size", &size) ||
+        clock_parse(im, false))
         return -1;
     const struct trace_op op = import_calloc(count, size);
     return import_whole(im, &op, 0, address);
@@ -80,7 +89,8 @@ static int calloc_import(struct import *im, uint64_t address)
 static int memalign_import(struct import *im, uint64_t address)
 {
     uint64_t align, size;
-    if (number_next(im, "alignment", &align) || number_next(im, "size", &size) || clock_parse(im))
+    if (number_next(im, "alignment", &align) || number_next(im, "size", &size) ||
+        clock_parse(im, false))
         return -1;
     struct trace_op op = import_op(TRACE_ALIGNED, size);
     import_align(&op, align);
@@ -91,7 +101,7 @@ static int realloc_import(struct import *im, uint64_t address)
 {
     uint64_t old, size;
     if (lines_address(&im->lines, lines_word(&im->lines), "old address", &old) ||
-        number_next(im, "size", &size) || clock_parse(im))
+        number_next(im, "size", &size) || clock_parse(im, true))
         return -1;
     const struct trace_op op = import_op(TRACE_REALLOC, size);
     return import_whole(im, &op, old, address);
@@ -99,7 +109,7 @@ static int realloc_import(struct import *im, uint64_t address)
 
 static int free_import(struct import *im, uint64_t address)
 {
-    return clock_parse(im) ? -1 : import_free(im, address);
+    return clock_parse(im, true) ? -1 : import_free(im, address);
 }
 
 static int done_import(struct import *im, uint64_t address)

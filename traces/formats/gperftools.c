@@ -17,8 +17,12 @@
  *
  * Rules of the import, beside those of traces/import.h, where registers are the addresses. Sized
  * frees become plain ones: postprocess makes all frees sized, from what it knows. It also frees
- * what is left at the end, so that such a trace ends with nothing live. Sizes were rounded up to 8
+ * what is left at the end, so that such a trace ends with nothing live; nobody is switched to for
+ * that, so if a thread ended last these frees are of a new thread. Sizes were rounded up to 8
  * bytes by the tracer. It cannot say calloc, failed calls, free(NULL), sites.
+ *
+ * What was never written of a file is zeros, which read as a malloc of 0 bytes into register 0. It is refused
+ * as the first record, since postprocess begins with a thread, and where register 0 is live.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -36,11 +40,23 @@ static uint64_t address_of(uint64_t number)
     return number + 1;
 }
 
+/* The thread's number of the system may come again at once: without a switch, for nobody. */
+static int thread_end(struct import *im)
+{
+    uint64_t tid = im->threads[im->at].tid;
+    return import_thread_end(im) ? -1 : import_thread(im, tid);
+}
+
 static int record_import(struct import *im)
 {
     const uint8_t *record = (const uint8_t *)im->lines.text;
     uint64_t head = load64(record), first = load64(record + 8), second = load64(record + 16);
     uint64_t address = address_of(head >> 8);
+    bool zeros = !head && !first && !second;
+    if (zeros && (im->lines.number == 1 || address_map_find(&im->live, address)))
+        return lines_refuse(&im->lines,
+                            "nothing but zeros: this part of the file was never written; unpack or "
+                            "copy it again, or cut it off before here");
     struct trace_op op = import_op(TRACE_ALLOC, first);
     switch (head & 255) {
     case MEMALIGN:
@@ -58,7 +74,7 @@ static int record_import(struct import *im)
     case SWITCH_THREAD:
         return import_thread(im, first);
     case THREAD_ENDS:
-        return import_thread_end(im);
+        return thread_end(im);
     case TIME:
         import_clock(im, first);
         return 0;

@@ -20,7 +20,7 @@
  *
  * Rules of the import, beside those of traces/import.h. A call's site is its backtrace, under the number
  * that heaptrack gave it. Its frames are: in a raw file, module and offset, that of the address less 1,
- * since it is where a call returns to; in an interpreted one, function, file and line, an inlined
+ * since it is where a call returns to (from 1.3 on heaptrack writes it so itself); in an interpreted one, function, file and line, an inlined
  * function being a frame of its own; and without them the module and the place in a page, which is the
  * same in each run wherever the module lies. Modules and files are named without their paths. heaptrack
  * says a realloc afterwards, as a free and an allocation, and it is imported as these two; so one may
@@ -38,6 +38,7 @@
 enum { NEWEST_FORMAT = 3, COMMAND_FORMAT = 2 /* a line I follows X */, NS_PER_MS = 1000000 };
 
 #define FORMAT_1_VERSION 0x10200 /* before 1.0.0 its line v had no format yet */
+#define CALL_VERSION     0x10300 /* a raw file has addresses of calls; before this: of returns */
 #define MAX_KINDS        ((uint64_t)1 << 32)
 
 struct kind { /* of an interpreted file */
@@ -57,6 +58,7 @@ struct segment { /* of a module, where it lies */
 struct heaptrack {
     struct import im; /* the first member: what gets one gets the other */
     uint64_t format;  /* 0: the first line has not been read */
+    uint64_t past;    /* by how much an address of a raw file lies behind the call's last byte */
     bool in_command;  /* its line X may be many: arguments have line feeds of their own */
     char *text; /* of all strings, each ended by a zero byte; where they start is what names them */
     size_t text_bytes, text_room;
@@ -114,6 +116,7 @@ static int head_import(struct heaptrack *h, const char *word)
         return lines_refuse(&im->lines, "format %" PRIu64 " is not known: 1 to %d are", format,
                             NEWEST_FORMAT);
     h->format = format;
+    h->past = version < CALL_VERSION;
     return text_keep(h, "", 0, &none);
 }
 
@@ -219,13 +222,14 @@ static uint32_t place_add(struct heaptrack *h, struct site_place place, const ch
     return number;
 }
 
-/* The call that returns to an address of a raw file. */
+/* The call that an address of a raw file is of. */
 static uint32_t address_place(struct heaptrack *h, uint64_t address)
 {
     struct site_place place = {.offset = SITE_NO_OFFSET};
+    address -= h->past;
     for (size_t i = 0; i < h->segment_count; i++)
-        if (address > h->segments[i].start && address <= h->segments[i].end) {
-            place.offset = address - 1 - h->segments[i].base;
+        if (address >= h->segments[i].start && address < h->segments[i].end) {
+            place.offset = address - h->segments[i].base;
             return place_add(h, place, h->text + h->segments[i].name);
         }
     return place_add(h, place, "");
