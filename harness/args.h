@@ -17,6 +17,11 @@ struct args {
     unsigned long seen; /* bit i: names[i] was read */
 };
 
+static inline bool help_is(const char *word)
+{
+    return !strcmp(word, "--help") || !strcmp(word, "-h");
+}
+
 enum { ARGS_END = -1, ARGS_BAD = -2 };
 
 /*

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "harness/args.h"
 #include "harness/build.h"
 #include "harness/registry.h"
 
@@ -45,7 +46,7 @@ int main(int argc, char **argv)
         help_print(stderr);
         return 2;
     }
-    if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+    if (!strcmp(argv[1], "help") || help_is(argv[1])) {
         help_print(stdout);
         return 0;
     }
@@ -53,7 +54,7 @@ int main(int argc, char **argv)
         printf("alloclab %s (%s build)\n", build_commit, BUILD_MODE);
         return 0;
     }
-    bool asks = argc == 3 && (!strcmp(argv[2], "--help") || !strcmp(argv[2], "-h"));
+    bool asks = argc == 3 && help_is(argv[2]);
     for (int i = 0; commands[i]; i++)
         if (asks && !strcmp(argv[1], commands[i]->name)) {
             command_print(commands[i], stdout);

@@ -75,7 +75,9 @@ int programs_read(struct session *s, const char *path, struct program_list *list
     }
     if (result)
         error_set(err, "%s:%u: %s", path, number, why.text);
-    else if (ferror(f) || !s->target_count)
+    else if (ferror(f))
+        result = error_set(err, "%s: cannot read: %s", path, strerror(errno));
+    else if (!s->target_count)
         result = error_set(err, "%s: no program in it: a line each, NAME COMMAND..", path);
     free(line);
     fclose(f);

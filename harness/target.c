@@ -83,7 +83,10 @@ static int workload_open(struct target *t, const char *text, uint64_t seed, stru
         return -1;
     if (workload_spec_parse(text, &spec, err)) {
         if (!spec.workload && (strchr(text, '/') || strstr(text, ".trace")))
-            error_set(err, "%s: no such trace file, and no workload: %s", text, strerror(ENOENT));
+            error_set(err,
+                      access(text, F_OK) ? "%s: no such trace file, and no workload: %s"
+                                         : "%s: is a folder, not a trace file, and no workload",
+                      text, strerror(ENOENT));
         return -1;
     }
     if (spec.workload->settle && settled_name_take(t, &spec, err)) {

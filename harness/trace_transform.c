@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/args.h"
 #include "harness/registry.h"
 #include "harness/trace_info.h"
 
@@ -37,6 +38,25 @@ static int fail(const struct trace_transform *t, const struct error *err)
     return 2;
 }
 
+static void usage_format(const struct trace_transform *t, char *text, size_t bytes)
+{
+    size_t used = (size_t)snprintf(text, bytes, "alloclab trace %s", t->name);
+    for (const struct option *o = t->options; o->name; o++)
+        used += (size_t)snprintf(text + used, bytes - used, " [--%s %s]", o->name,
+                                 o->type == OPTION_BOOL ? "yes|no"
+                                 : o->choices           ? o->choices
+                                                        : "VALUE");
+    snprintf(text + used, bytes - used, " [--salvage] %s -o OUT",
+             t->most_inputs > 1 ? "IN IN.." : "IN");
+}
+
+static int usage(const struct trace_transform *t, struct error *err, const char *what)
+{
+    char text[512];
+    usage_format(t, text, sizeof text);
+    return error_set(err, "%s: usage: %s", what, text);
+}
+
 static int option_add(struct command_line *c, const char *name, const char *value,
                       struct error *err)
 {
@@ -50,21 +70,28 @@ static int option_add(struct command_line *c, const char *name, const char *valu
                : error_set(err, "--%s: more options than fit", name);
 }
 
+static bool takes(const struct trace_transform *t, const char *word)
+{
+    const struct option *o = t->options;
+    while (o->name && (strncmp(word, "--", 2) != 0 || strcmp(word + 2, o->name) != 0))
+        o++;
+    return o->name || !strcmp(word, "-o");
+}
+
 static int line_parse(struct command_line *c, int argc, char **argv, struct error *err)
 {
     const struct trace_transform *t = c->transform;
+    char what[256];
     for (int i = 1; i < argc; i++) {
-        bool option = !strncmp(argv[i], "--", 2);
         if (!strcmp(argv[i], "--salvage")) {
             c->salvage = true;
         } else if (argv[i][0] != '-') {
             c->files[c->count++] = argv[i];
-        } else if (!option && strcmp(argv[i], "-o")) {
-            return error_set(err, "unknown option %s: see `alloclab describe %s`", argv[i],
-                             t->name);
-        } else if (i + 1 == argc) {
-            return error_set(err, "a value is missing after %s", argv[i]);
-        } else if (!option) {
+        } else if (!takes(t, argv[i]) || i + 1 == argc) {
+            snprintf(what, sizeof what, "%s %.200s",
+                     takes(t, argv[i]) ? "a value is missing after" : "unknown option", argv[i]);
+            return usage(t, err, what);
+        } else if (!strcmp(argv[i], "-o")) {
             c->output = argv[++i];
         } else {
             i++;
@@ -72,12 +99,12 @@ static int line_parse(struct command_line *c, int argc, char **argv, struct erro
                 return -1;
         }
     }
+    snprintf(what, sizeof what, "takes %u%s input file%s", t->least_inputs,
+             t->most_inputs > t->least_inputs ? " or more" : "", t->most_inputs > 1 ? "s" : "");
     if (c->count < (int)t->least_inputs || c->count > (int)t->most_inputs)
-        return error_set(err, "takes %u%s input file%s", t->least_inputs,
-                         t->most_inputs > t->least_inputs ? " or more" : "",
-                         t->most_inputs > 1 ? "s" : "");
+        return usage(t, err, what);
     if (!c->output)
-        return error_set(err, "no file given for the result, with -o");
+        return usage(t, err, "no file given for the result, with -o");
     c->values = calloc(1, t->options_size + 1);
     return c->values
                ? option_parse(t->name, t->options, t->options_size, c->options, c->values, err)
@@ -149,6 +176,12 @@ static int inputs_transform(const struct command_line *c, struct error *err)
 
 int trace_transform_main(const struct trace_transform *t, int argc, char **argv)
 {
+    if (argc == 2 && help_is(argv[1])) {
+        char text[512];
+        usage_format(t, text, sizeof text);
+        printf("  %s\n      %s (`alloclab describe %s` says more)\n", text, t->summary, t->name);
+        return 0;
+    }
     struct command_line c = {.transform = t, .files = calloc((size_t)argc, sizeof *c.files)};
     struct error err;
     int failed = c.files ? line_parse(&c, argc, argv, &err) : error_set(&err, "no memory");

@@ -38,6 +38,17 @@ class CliTest(unittest.TestCase):
         self.assertEqual((done.returncode, done.stdout, done.stderr), (2, "", message + "\n"))
 
 
+class Help(CliTest):
+    def test_each_option_is_in_the_help(self):
+        """Options are the strings "-x" and "--xyz" of a subcommand's source, in whichever table it has."""
+        for name in sorted(set(stems("harness/commands")) - {"cell", "decode", "interval", "program"}):
+            source = re.sub(r"/\*.*?\*/", "", pathlib.Path(f"harness/commands/{name}.c").read_text(encoding="utf-8"), flags=re.DOTALL)
+            options = set(re.findall(r'"(-[a-z]|--[a-z][a-z-]+)=?"', source)) - {"--help", "-h"}
+            said = self.ok(name, "--help")
+            missing = [option for option in sorted(options) if not re.search(rf"{option}(?![a-z-])", said)]
+            self.assertEqual(missing, [], name)
+
+
 class Gen(CliTest):
     def test_summary_says_what_was_written(self):
         path = self.path("a.trace")
@@ -52,6 +63,9 @@ class Gen(CliTest):
         )
         self.assertTrue(100 <= int(fields["peak_live_objects"]) <= 110, fields)
         self.assertEqual(os.listdir(self.folder), ["a.trace"])
+
+    def test_an_output_without_a_name(self):
+        self.refused("alloclab gen: the output has no name: give one with -o", "gen", "random", "-o", "")
 
     def test_same_seed_same_bytes(self):
         contents = []

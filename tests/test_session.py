@@ -1,5 +1,8 @@
 """test_session.py - `alloclab run` and `alloclab check` as a user meets them: the files that come out, cells that fail as rows while the
-session goes on, and bad input with its message and exit status 2."""
+session goes on, and bad input with its message and exit status 2.
+
+run.py: timeout=400
+"""
 
 import csv
 import json
@@ -216,7 +219,9 @@ class Session(unittest.TestCase):
             (["run", "-a", "freelist:fit=worst", "-w", SMALL, "-o", self.out], "worst"),
             (["run", "-w", "no/such.trace", "-o", self.out], "no/such.trace: no such trace file"),
             (["run", "-w", "README.md", "-o", self.out], "README.md"),
-            (["check"], "usage: alloclab check"),
+            (["run", "-w", self.folder.name, "-o", self.out], f"{self.folder.name}: is a folder, not a trace file"),
+            (["run", "-w", SMALL, "-o", ""], "-o DIR is missing"),
+            (["check"], "-w WORKLOAD_OR_TRACE,.. is missing"),
         ]
         for args, message in cases:
             with self.subTest(args=args):
@@ -342,7 +347,7 @@ class Session(unittest.TestCase):
         self.assertEqual((got.returncode, got.stdout.split()), (7, ["THP_enabled:", "0", "off"]))
         self.assertEqual(run("thp", "off", "--", "sh", "-c", "kill -9 $$").returncode, 137)
         for words, message in ((["off"], "usage: alloclab thp asis|off|on -- CMD ARGS"),
-                               (["maybe", "--", "true"], "'maybe' is not one of asis, off, on"),
+                               (["maybe", "--", "true"], "alloclab thp: mode: 'maybe' is not one of asis, off, on"),
                                (["off", "--", "/no/such"], "/no/such: cannot be started")):
             got = run("thp", *words)
             self.assertEqual(got.returncode, 2)

@@ -335,28 +335,42 @@ class Command(TraceTest):
         self.assertEqual(sorted(os.listdir(self.folder)), ["bad", "kept"])
 
     def test_usage(self):
-        usage = ("usage: alloclab trace info [--brief] [--csv DIR] FILE.. | trace cat|check FILE.. | trace convert [--from FORMAT] "
-                 "[--to FORMAT] [--strict] [--salvage] IN -o OUT | trace pack [--strict] CAPTURE -o OUT | trace "
-                 "diff [--top N] [--csv] A B | trace sites [--by bytes|calls|peak|left] [--top N] [--stacks] [--folded] [--csv] "
-                 "[--debug DIR[:DIR..]] FILE.. | trace TRANSFORM [--OPTION VALUE].. IN.. -o OUT")
         rows = [
-            ([], "info, cat, check, convert, pack, diff, sites or a transform is expected, not "),
-            (["look"], "info, cat, check, convert, pack, diff, sites or a transform is expected, not look"),
-            (["info"], "which file?"),
-            (["info", "--strict", "x"], "info does not take --strict"),
-            (["pack", "x"], "pack takes one input file, and -o OUT"),
-            (["convert", "x"], "convert takes one input file, and -o OUT"),
-            (["convert", "x", "y", "-o", "z"], "convert takes one input file, and -o OUT"),
-            (["convert", "x", "-o"], "a value is missing after -o"),
-            (["cat", "--from", "x", "y"], "cat does not take --from"),
-            (["cat", "-x"], "cat does not take -x"),
-            (["diff", "x"], "diff takes two traces"),
-            (["diff", "x", "y", "z"], "diff takes two traces"),
-            (["cat", "--csv", "x"], "cat does not take --csv"),
+            ([], "info, cat, check, convert, pack, diff, sites or a transform is expected, not ''"),
+            (["look"], "info, cat, check, convert, pack, diff, sites or a transform is expected, not 'look'"),
+            (["look", "--help"], "info, cat, check, convert, pack, diff, sites or a transform is expected, not 'look'"),
         ]
         for arguments, message in rows:
             with self.subTest(message):
-                self.refused(f"alloclab trace: {message}: {usage}", *arguments)
+                self.refused(f"alloclab trace: {message}: `alloclab trace --help` says how", *arguments)
+        rows = [
+            (["info"], "of which file?"),
+            (["info", "--strict", "x"], "does not take --strict"),
+            (["pack", "x"], "takes one input file, and -o OUT"),
+            (["convert", "x"], "takes one input file, and -o OUT"),
+            (["convert", "x", "y", "-o", "z"], "takes one input file, and -o OUT"),
+            (["convert", "x", "-o"], "lacks a value after -o"),
+            (["cat", "--from", "x", "y"], "does not take --from"),
+            (["cat", "-x"], "does not take -x"),
+            (["diff", "x"], "takes two traces"),
+            (["diff", "x", "y", "z"], "takes two traces"),
+            (["cat", "--csv", "x"], "does not take --csv"),
+        ]
+        for arguments, message in rows:
+            with self.subTest(message):
+                said = self.run_cli(arguments[0], "--help").stdout.strip()
+                self.assertRegex(said, rf"^alloclab trace {arguments[0]} .*$")
+                self.refused(f"alloclab trace: {arguments[0]} {message}: usage: {said}", *arguments)
+
+    def test_a_folder_is_said_to_be_one(self):
+        for arguments in (["info"], ["cat"], ["check"], ["sites"], ["convert", "-o", self.path("y")],
+                          ["cut", "--ops", "0:1", "-o", self.path("y")]):
+            with self.subTest(arguments):
+                done = self.run_cli(*arguments, self.folder)
+                self.assertEqual(done.returncode, 2)
+                self.assertIn(f"{self.folder}: is a folder, not a ", done.stderr)
+        self.refused(f"alloclab trace pack: {self.folder}: is not a regular file: give a capture",
+                     "pack", self.folder, "-o", self.path("y"))
 
     def test_forms_that_do_not_fit(self):
         source = self.path("x", "hello\n")

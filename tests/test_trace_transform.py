@@ -407,6 +407,8 @@ class Refusals(Transform):
     def test_refusals(self):
         source, out = self.trace(SMALL), ["-o", self.path("no.trace")]
         plain = self.trace(HEAD + "alloc 0 1\n", "plain.trace")
+        usage = "usage: alloclab trace scale [--by VALUE] [--salvage] IN -o OUT"
+        self.assertIn(usage[len("usage: "):], self.ok("trace", "scale", "--help"))
         rows = [
             (["cut", source, *out], "cut: give one of --ops FROM:TO, --time FROM:TO and --thread N"),
             (["cut", "--ops", "1:2", "--thread", "0", source, *out], "cut: give one of"),
@@ -419,11 +421,13 @@ class Refusals(Transform):
             (["cut", "--live", "some", source, *out], "option live=some: give one of all|touched|none"),
             (["merge", source, *out], "takes 2 or more input files"),
             (["scale", "--by", "0", source, *out], "option by=0"),
-            (["scale", source, source, *out], "takes 1 input file"),
-            (["scale", source], "no file given for the result, with -o"),
-            (["scale", source, "-o"], "a value is missing after -o"),
-            (["scale", "--to", "3", source, *out], 'unknown option "to": it has by'),
-            (["scale", "-x", source, *out], "unknown option -x"),
+            (["scale", source, source, *out], f"takes 1 input file: {usage}"),
+            (["scale", source], f"no file given for the result, with -o: {usage}"),
+            (["scale", source, "-o"], f"a value is missing after -o: {usage}"),
+            (["scale", "--to", "3", source, *out], f"unknown option --to: {usage}"),
+            (["scale", "--to", source, *out], f"unknown option --to: {usage}"),
+            (["scale", "--to"], f"unknown option --to: {usage}"),
+            (["scale", "-x", source, *out], f"unknown option -x: {usage}"),
             (["thin", self.path("missing"), *out], "missing: cannot open"),
         ]
         for arguments, message in rows:

@@ -50,7 +50,10 @@ static int map(struct capture_reader *r, struct error *err)
     }
     if (!S_ISREG(status.st_mode) || status.st_size < (off_t)CAPTURE_HEADER_BYTES) {
         close(fd);
-        return error_set(err, "%s: offset 0: too short for a capture", r->path);
+        return error_set(err,
+                         S_ISREG(status.st_mode) ? "%s: offset 0: too short for a capture"
+                                                 : "%s: is not a regular file: give a capture",
+                         r->path);
     }
     r->bytes = (size_t)status.st_size;
     void *p = mmap(NULL, r->bytes, PROT_READ, MAP_SHARED, fd, 0);

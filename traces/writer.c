@@ -604,6 +604,8 @@ struct trace_writer *trace_create_fd(int fd, struct error *err)
 static int part_open(const char *path, const char *part, struct error *err)
 {
     struct stat status;
+    if (!*path)
+        return error_set(err, "the output has no name: give one with -o");
     if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
         return error_set(err, "%s: exists and is not a regular file: choose another name", path);
     int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);

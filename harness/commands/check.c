@@ -74,8 +74,8 @@ static int arguments_read(struct session *s, struct arguments *a, int argc, char
     if (session_options(s, a, arg_names, option_take, argc, argv, err))
         return -1;
     if (!a->targets)
-        return error_set(err,
-                         "usage: alloclab check [-a SPEC,..] -w WORKLOAD_OR_TRACE,.. [--seed N]");
+        return error_set(err, "-w WORKLOAD_OR_TRACE,.. is missing; usage: alloclab check -a SPECS "
+                              "-w TRACES");
     if (!s->parallel && s->copies_count)
         return error_set(err, "--copies is for --replay parallel");
     if (!s->copies_count)
@@ -119,7 +119,7 @@ static int check_main(int argc, char **argv)
 COMMAND(check) = {
     .name = "check",
     .usage = "check [-a SPEC,..] -w WORKLOAD_OR_TRACE,.. [--replay parallel [--copies N,..]] "
-             "[--door OPT=V,..] [--seed N]",
+             "[--via vtable|malloc] [--door OPT=V,..] [--seed N]",
     .summary =
         "the oracle: alignment, overlap, content, zeroed memory, walk law, invariants, leaks",
     .main = check_main};

@@ -242,7 +242,7 @@ static int arguments_read(struct session *s, struct arguments *a, int argc, char
 {
     if (session_options(s, a, arg_names, option_take, argc, argv, err))
         return -1;
-    if (!a->targets || !a->directory)
+    if (!a->targets || !a->directory || !*a->directory)
         return error_set(err, "%s is missing; usage: alloclab run -a SPECS -w TRACES -o DIR",
                          a->targets ? "-o DIR" : "-w WORKLOAD_OR_TRACE,..");
     if (!s->parallel && (s->copies_count || s->affinity))
@@ -388,8 +388,8 @@ COMMAND(run) = {
              "[--open-schedule auto|uniform|poisson|recorded] "
              "[--touch none|first|line] [--release auto|free|scope|both] [--base SPEC] [--via "
              "vtable|malloc] [--door thp=on|off,numa=..,hugetlb=yes,commit_limit=BYTES] [--seed N] "
-             "[--limit-seconds N] [--limit-memory BYTES] [--min-ms N] [--replay serial|parallel] "
-             "[--copies N,..] "
+             "[--limit-seconds N] [--limit-memory BYTES] [--min-ms N] "
+             "[--replay serial|parallel|stream|auto] [--plan-memory BYTES] [--copies N,..] "
              "[--affinity none|spread] [--thp asis|off|on]",
     .summary =
         "replays every workload on every allocator (default: all), measures, writes CSV files and "

@@ -44,7 +44,7 @@ static int thp_main(int argc, char **argv)
     int thp, status = -1;
     if (argc < 4 || strcmp(argv[2], "--") != 0)
         error_set(&err, "usage: alloclab %s", usage);
-    else if (!choice_parse("alloclab thp", argv[1], thp_names, &thp, &err) &&
+    else if (!choice_parse("mode", argv[1], thp_names, &thp, &err) &&
              !thp_begin(&hold, (enum thp)thp, THP_SWITCH, &err)) {
         status = command_run(argv + 3, argv[1], &err);
         if (thp_end(&hold, &ending)) {

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "harness/args.h"
 #include "harness/registry.h"
 #include "harness/session_args.h"
 #include "harness/spec.h"
@@ -31,16 +32,23 @@
 #define OWN     "trace" /* the name of alloclab's own binary form */
 #define CAPTURE "capture"
 #define TOP     "20" /* rows of each table of a diff */
+/* One line a verb, which its own errors repeat. */
+#define USAGE_INFO    "trace info [--brief] [--csv DIR] [--salvage] FILE.."
+#define USAGE_CAT     "trace cat [--salvage] FILE.."
+#define USAGE_CHECK   "trace check [--salvage] FILE.."
+#define USAGE_CONVERT "trace convert [--from FORMAT] [--to FORMAT] [--strict] [--salvage] IN -o OUT"
+#define USAGE_PACK    "trace pack [--strict] CAPTURE -o OUT"
+#define USAGE_DIFF    "trace diff [--top N] [--csv] [--salvage] A B"
+#define USAGE_SITES                                                                                \
+    "trace sites [--by bytes|calls|peak|left] [--top N] [--stacks|--folded|--csv] "                \
+    "[--debug DIR[:DIR..]] [--salvage] FILE.."
+#define NEXT "\n  alloclab "
 #define USAGE                                                                                      \
-    "trace info [--brief] [--csv DIR] FILE.. | trace cat|check FILE.. | trace convert [--from "    \
-    "FORMAT] [--to FORMAT] [--strict] [--salvage] IN -o OUT | trace pack "                         \
-    "[--strict] CAPTURE -o OUT | trace diff "                                                      \
-    "[--top N] [--csv] A B | trace sites [--by bytes|calls|peak|left] [--top N] [--stacks] "       \
-    "[--folded] [--csv] [--debug DIR[:DIR..]] FILE.. | trace TRANSFORM [--OPTION VALUE].. IN.. "   \
-    "-o OUT"
+    USAGE_INFO NEXT USAGE_CAT NEXT USAGE_CHECK NEXT USAGE_CONVERT NEXT USAGE_PACK NEXT USAGE_DIFF  \
+        NEXT USAGE_SITES NEXT "trace TRANSFORM [--OPTION VALUE].. [--salvage] IN.. -o OUT"
 
 struct request { /* the command line */
-    const char *verb, *from, *to, *output, *top, *folder, *by, *debug;
+    const char *verb, *usage, *from, *to, *output, *top, *folder, *by, *debug;
     bool strict, salvage, csv, brief, stacks, folded;
     char **files;
     int count;
@@ -177,6 +185,8 @@ static int format_guess(const char *path, const struct trace_format **format, st
 {
     char magic[8] = {0};
     struct stat status;
+    if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
+        return error_set(err, "%s: is a folder, not a file", path);
     if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
         return error_set(err,
                          "%s: not a regular file, so a look at it would take its first bytes away: "
@@ -350,9 +360,9 @@ static int trace_convert(const struct request *q, struct error *err)
 
 /* ---- the command line ---- */
 
-static int usage(const char *what, const char *more, const char *rest)
+static int usage(const struct request *q, const char *what, const char *word)
 {
-    fprintf(stderr, "alloclab trace: %s%s%s: usage: alloclab %s\n", what, more, rest, USAGE);
+    fprintf(stderr, "alloclab trace: %s %s%s: usage: alloclab %s\n", q->verb, what, word, q->usage);
     return 2;
 }
 
@@ -382,40 +392,41 @@ static int request_parse(struct request *q, int argc, char **argv)
             k++;
         if (k == count) {
             if (argv[i][0] == '-')
-                return usage(q->verb, " does not take ", argv[i]);
+                return usage(q, "does not take ", argv[i]);
             q->files[q->count++] = argv[i];
         } else if (options[k].flag) {
             *options[k].flag = true;
         } else if (++i == argc) {
-            return usage("a value is missing after ", argv[i - 1], "");
+            return usage(q, "lacks a value after ", argv[i - 1]);
         } else {
             *options[k].value = argv[i];
         }
     }
     if (q->count == 0)
-        return usage("which file?", "", "");
+        return usage(q, "of which file?", "");
     if (q->folder && (q->count != 1 || q->brief))
-        return usage("--csv is of one file, and needs all of it", "", "");
+        return usage(q, "--csv is of one file, and needs all of it", "");
     if (q->csv + q->folded + q->stacks > 1)
-        return usage("one of --stacks, --folded and --csv at a time", "", "");
-    if (convert && (q->count != 1 || !q->output))
-        return usage(q->verb, " takes one input file, and -o OUT", "");
+        return usage(q, "takes one of --stacks, --folded and --csv at a time", "");
+    if (convert && (q->count != 1 || !q->output || !*q->output))
+        return usage(q, "takes one input file, and -o OUT", "");
     if (pack)
         q->from = CAPTURE;
     if (diff && q->count != 2)
-        return usage("diff takes two traces", "", "");
+        return usage(q, "takes two traces", "");
     return 0;
 }
 
 /* What may stand after `trace`, beside the transforms: a verb looks at each file, or runs once. */
 static const struct verb {
-    const char *name;
+    const char *name, *usage;
     int (*look)(const struct request *q, struct trace_reader *r, struct error *err);
     int (*run)(const struct request *q, struct error *err);
 } verbs[] = {
-    {"info", info_file, NULL},        {"cat", cat_file, NULL},       {"check", check_file, NULL},
-    {"convert", NULL, trace_convert}, {"pack", NULL, trace_convert}, {"diff", NULL, trace_diff},
-    {"sites", sites_file, NULL},
+    {"info", USAGE_INFO, info_file, NULL},     {"cat", USAGE_CAT, cat_file, NULL},
+    {"check", USAGE_CHECK, check_file, NULL},  {"convert", USAGE_CONVERT, NULL, trace_convert},
+    {"pack", USAGE_PACK, NULL, trace_convert}, {"diff", USAGE_DIFF, NULL, trace_diff},
+    {"sites", USAGE_SITES, sites_file, NULL},
 };
 
 static const struct verb *verb_find(const char *name)
@@ -432,7 +443,11 @@ static int verb_unknown(const char *name)
     for (size_t i = 0, used = 0; i < sizeof verbs / sizeof *verbs; i++)
         used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "",
                                  verbs[i].name);
-    return usage(names, " or a transform is expected, not ", name);
+    fprintf(stderr,
+            "alloclab trace: %s or a transform is expected, not '%s': `alloclab trace --help` says "
+            "how\n",
+            names, name);
+    return 2;
 }
 
 static int verb_run(const struct verb *verb, const struct request *q)
@@ -452,10 +467,22 @@ static int trace_main(int argc, char **argv)
         return trace_transform_main(transform, argc - 1, argv + 1);
     if (!verb)
         return verb_unknown(name);
-    struct request q = {.verb = name, .from = "auto", .to = OWN, .top = TOP, .by = "bytes"};
-    q.files = calloc((size_t)argc, sizeof *q.files);
-    if (!q.files)
-        return usage("no memory", "", "");
+    if (argc == 3 && help_is(argv[2])) {
+        printf("  alloclab %s\n", verb->usage);
+        return 0;
+    }
+    struct request q = {.verb = name,
+                        .usage = verb->usage,
+                        .from = "auto",
+                        .to = OWN,
+                        .top = TOP,
+                        .by = "bytes",
+                        .files = calloc((size_t)argc, sizeof *q.files)};
+    struct error err = {""};
+    if (!q.files) {
+        error_set(&err, "no memory");
+        return fail(name, &err);
+    }
     int status = request_parse(&q, argc, argv) ? 2 : verb_run(verb, &q);
     free(q.files);
     return status;
