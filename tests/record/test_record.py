@@ -1,7 +1,6 @@
 """test_record.py - the recorder, held against programs whose calls are known one by one (tests/record/programs)."""
 
 import collections
-import itertools
 import os
 import pathlib
 import platform
@@ -344,7 +343,7 @@ class RecordTest(unittest.TestCase):
 
     @unittest.skipUnless(platform.machine() == "x86_64", "steps by the trap flag of x86")
     def test_a_handler_forks_at_each_instruction_of_a_record(self):
-        for call, fork in itertools.product(("malloc", "free"), ("fork", "_Fork")):
+        for call, fork in (("malloc", "fork"), ("free", "_Fork"), ("malloc", "clone"), ("free", "clone3")):
             folder = pathlib.Path(tempfile.mkdtemp(prefix="alloclab-record-"))
             self.addCleanup(shutil.rmtree, folder)
             r = Recording(folder, [self.bin / "midfork", call, fork], ["--clock=no"], {"LD_PRELOAD": str(self.bin / "bump_plugin")})
@@ -354,7 +353,8 @@ class RecordTest(unittest.TestCase):
             self.assertEqual(len(r.paths), children + 1)
             for line in r.err.splitlines()[1:]:  # a child has inherited what is under way, or nothing
                 self.assertRegex(line, r" 0 objects \(0 bytes\) live at the end, 0 lost(, 1 live at the start)?$")
-            self.assertEqual(collections.Counter(w[0] for _, w in r.calls()), {"alloc": allocs, "free": allocs})
+            kinds = collections.Counter(line.partition(" ")[0] for line in r.text())  # too many for calls()
+            self.assertEqual({kind: n for kind, n in kinds.items() if kind in CALLS}, {"alloc": allocs, "free": allocs})
 
     def test_a_hundred_threads_at_once_and_many_one_after_another(self):
         r = self.record(self.bin / "hundred")

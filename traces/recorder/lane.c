@@ -12,7 +12,7 @@
  * again: the fork may have happened in a signal handler in the middle of a put, which then ends
  * where nobody looks, and still counts as the parent's, who ends it as well. The rooms of the thread that
  * forked are covered at once, because the put may go on before the child has an event of its own; where a
- * child is made by clone alone, only then.
+ * child is made past all functions of the C library, syscall() included, only then.
  */
 #include "traces/recorder/lane.h"
 
@@ -320,8 +320,10 @@ static bool lane_claim(struct lane *l)
 /* The inner lanes of a thread that is gone are free too. */
 static bool lane_inherit(struct lane *l)
 {
-    if (l->inner && lane_inherit(l->inner))
-        atomic_store(&l->inner->claimed, false);
+    struct lane *inner = l->inner;
+    l->inner = NULL; /* it may soon be another one's */
+    if (inner && lane_inherit(inner))
+        atomic_store(&inner->claimed, false);
     return !l->chunk || lane_empty(l);
 }
 

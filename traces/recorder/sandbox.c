@@ -12,8 +12,10 @@
 #include "traces/recorder/sandbox.h"
 
 #include <errno.h>
+#include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
@@ -89,10 +91,35 @@ static bool is_seccomp(long number, long a)
            (number == SYS_prctl && a == PR_SET_SECCOMP);
 }
 
+/* A fork past the C library, whose child goes on in a copy of our stack. */
+static bool is_fork(long number, long a, long b)
+{
+#ifdef SYS_fork
+    if (number == SYS_fork)
+        return true;
+#endif
+    if (number == SYS_clone)
+        return b == 0 && !(a & CLONE_VM);
+    const struct clone_args *args = (const struct clone_args *)a;
+    return number == SYS_clone3 && args && b >= CLONE_ARGS_SIZE_VER0 && args->stack == 0 &&
+           !(args->flags & CLONE_VM);
+}
+
+__attribute__((noinline, cold)) static long fork_pass(long number, long a, long b, long c, long d,
+                                                      long e, long f)
+{
+    long pid = next.syscall(number, a, b, c, d, e, f);
+    if (pid == 0)
+        sink_child_begins();
+    return pid;
+}
+
 long sandbox_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
     if (UNLIKELY(!next.syscall))
         resolve();
+    if (UNLIKELY(is_fork(number, a, b)))
+        return fork_pass(number, a, b, c, d, e, f);
     if (LIKELY(!is_seccomp(number, a)))
         return next.syscall(number, a, b, c, d, e, f);
     bool closed = sandbox_close();

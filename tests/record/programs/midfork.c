@@ -4,13 +4,15 @@
  * has gone on so far that it fills the place of that record anew, and only then returns to it, frees and
  * allocates, and ends. Needs an allocator that bears it (bump_plugin.c). Prints how many children there were.
  *
- * usage: midfork malloc|free fork|_Fork
+ * usage: midfork malloc|free fork|_Fork|clone|clone3
  */
 #define _GNU_SOURCE
+#include <linux/sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/ucontext.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,6 +27,18 @@ enum { MORE = 8170 };
 static volatile sig_atomic_t steps, fork_at, is_child, forked;
 static int gate[2];
 static pid_t (*forks)(void) = fork;
+
+/* Past the C library, as sandboxes and language runtimes do. */
+static pid_t fork_by_clone(void)
+{
+    return syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+}
+
+static pid_t fork_by_clone3(void)
+{
+    struct clone_args args = {.exit_signal = SIGCHLD};
+    return syscall(SYS_clone3, &args, sizeof args);
+}
 
 static void on_trap(int signal, siginfo_t *info, void *context)
 {
@@ -87,6 +101,10 @@ int main(int argc, char **argv)
     int step = 0, stepped_free = argc > 1 && !strcmp(argv[1], "free");
     if (argc > 2 && !strcmp(argv[2], "_Fork"))
         forks = _Fork;
+    if (argc > 2 && !strcmp(argv[2], "clone"))
+        forks = fork_by_clone;
+    if (argc > 2 && !strcmp(argv[2], "clone3"))
+        forks = fork_by_clone3;
     sigaction(SIGTRAP, &action, NULL);
     free(malloc(1)); /* the dynamic linker has found them */
     while (round_at(step, stepped_free))
