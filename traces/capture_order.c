@@ -5,9 +5,11 @@
  * remembered, and not tried again on another way. A true order exists for what a correct program did, so
  * it is found if trying does not cost too much: nearly always no choice is taken back.
  *
- * Addresses whose events cannot alternate, because there are too many of one kind, are odd (the
- * recorder cannot see all calls), and put no condition on the order. What other odd captures can
- * cost is bounded over all groups together: a lot to begin with, and a little more with each event.
+ * Events of some addresses cannot alternate, as the recorder cannot see all calls, or did not see those before its
+ * start: there are too many of one kind, or all lanes begin with the wrong one. So many may then come out of turn. Where
+ * that is too few, or trying costs too much, the one that the clock has first comes out of turn wherever none
+ * may come. What odd captures can cost is bounded over all groups together: a lot to begin with, and a
+ * little more with each event.
  */
 #include "traces/capture_order.h"
 
@@ -20,17 +22,25 @@ struct capture_place {
     uint32_t slot;        /* of the event's address; events of one address share it */
     uint32_t lane;        /* the lane chosen at this depth, by its index */
     uint32_t begin, next; /* by a lane's index: its first event, and the one at hand */
+    uint32_t spare[2];    /* by slot: how many may come out of turn; of releases, of gives */
     int32_t given;        /* by slot: how many more gives than releases */
-    bool odd;             /* by slot: they cannot alternate */
-    bool live;            /* by slot */
-    bool before;          /* by depth: `live` of the slot before the step */
+    uint32_t of_lane;     /* by slot: the last lane that was seen to have an event of it */
+    bool lanes;           /* by slot: several have */
+    bool begins,
+        ends[2];  /* by slot: a lane begins as it has to; and ends by a release, by a give */
+    uint8_t last; /* by slot: effect of the last event that was seen */
+    bool live;    /* by slot */
+    bool before;  /* by depth: `live` of the slot before the step */
+    bool spent;   /* by depth: it came out of turn */
 };
 
 enum effect { NEITHER, GIVES, RELEASES };
+enum order { IN_TURN, OUT_OF_TURN /* if it is spare */, AT_ANY_RATE };
 
 static enum effect effect_of(const struct capture_event *e)
 {
-    if (e->address == 0 || (e->flags & (CAPTURE_FAILED | CAPTURE_LEFT)))
+    if (e->address == 0 || (e->flags & CAPTURE_LEFT) ||
+        ((e->flags & CAPTURE_FAILED) && e->kind != CAPTURE_REALLOC_END))
         return NEITHER;
     switch (e->kind) {
     case CAPTURE_ALLOC:
@@ -85,6 +95,20 @@ static uint32_t *table_place(const struct capture_group *g, size_t mask, uint64_
     return &g->table[i];
 }
 
+/* Of a slot: this event is the next one that is seen. */
+static void slot_see(struct capture_place *slot, enum effect effect, uint32_t lane)
+{
+    if (slot->last == NEITHER || slot->of_lane != lane) {
+        slot->begins |= slot->live == (effect == RELEASES);
+        slot->lanes |= slot->last != NEITHER;
+        if (slot->last != NEITHER)
+            slot->ends[slot->last == GIVES] = true;
+    }
+    slot->of_lane = lane;
+    slot->last = (uint8_t)effect;
+    slot->given += effect == GIVES ? 1 : -1;
+}
+
 /* Gives each address a slot, that of its first event, and looks up whether it is live. */
 static void slots_make(struct capture_group *g, bool (*is_live)(void *arg, uint64_t address),
                        void *arg)
@@ -102,25 +126,45 @@ static void slots_make(struct capture_group *g, bool (*is_live)(void *arg, uint6
         *first = is_first ? i + 1 : *first;
         p[i].slot = *first - 1;
         enum effect effect = effect_of(e);
-        p[p[i].slot].given += effect == GIVES ? 1 : effect == RELEASES ? -1 : 0;
+        if (effect != NEITHER)
+            slot_see(&p[p[i].slot], effect, e->lane);
     }
-    for (size_t i = 0; i < g->count; i++)
-        p[i].odd = p[i].given + p[i].live < 0 || p[i].given + p[i].live > 1;
 }
 
-/* How many events cannot come as they lie, of those on which the order has a condition. */
+/* How many events of an address must come out of turn, whatever the order is, if several lanes have them. */
+static void slot_spare(struct capture_place *slot)
+{
+    int32_t after = slot->given + slot->live;
+    slot->ends[slot->last == GIVES] = true;
+    if (after < 0)
+        slot->spare[0] = (uint32_t)-after;
+    else if (after > 1)
+        slot->spare[1] = (uint32_t)(after - 1);
+    else if (!slot->begins)
+        slot->spare[slot->live] = 1;
+    else if (!slot->ends[after])
+        slot->spare[after] = 1;
+}
+
+/* Sets what may come out of turn. How many events cannot come as they lie. */
 static size_t misplaced(struct capture_group *g)
 {
     struct capture_place *p = g->places;
     size_t count = 0;
-    for (size_t i = 0; i < g->count; i++)
+    for (size_t i = 0; i < g->count; i++) {
         p[i].before = p[i].live;
+        if (p[i].lanes)
+            slot_spare(&p[i]);
+    }
     for (size_t i = 0; i < g->count; i++) {
         enum effect effect = effect_of(&g->events[i]);
         struct capture_place *slot = &p[p[i].slot];
-        if (effect == NEITHER || slot->odd)
+        if (effect == NEITHER)
             continue;
-        count += slot->before != (effect == RELEASES);
+        bool out_of_turn = slot->before != (effect == RELEASES);
+        if (!slot->lanes)
+            slot->spare[effect == GIVES] += out_of_turn;
+        count += out_of_turn;
         slot->before = effect == GIVES;
     }
     return count;
@@ -128,7 +172,7 @@ static size_t misplaced(struct capture_group *g)
 
 static bool may_try(const struct capture_group *g)
 {
-    return g->spent / EFFORT_AN_EVENT < g->events_seen + EFFORT_AT_FIRST / EFFORT_AN_EVENT;
+    return g->spent < g->allowed + EFFORT_AT_FIRST;
 }
 
 /* Where each lane's events begin; the number of lanes. */
@@ -144,13 +188,38 @@ static uint32_t lanes_make(struct capture_group *g)
     return lanes;
 }
 
-/* True if the lane's next event may come now. */
-static bool may_come(const struct capture_group *g, uint32_t lane)
+/* What a number of something, of a lane's next event for one, adds to the number of a state. */
+static uint64_t part_key(uint32_t what, uint32_t number)
+{
+    uint64_t x = ((uint64_t)what << 32 | number) + 1;
+    x = (x ^ x >> 32) * UINT64_C(0xd6e8feb86659fd93);
+    x = (x ^ x >> 32) * UINT64_C(0xd6e8feb86659fd93);
+    return x ^ x >> 32;
+}
+
+/* True if it is the event's turn: its address is in the state that it needs. */
+static bool in_turn(const struct capture_group *g, uint32_t i)
+{
+    enum effect effect = effect_of(&g->events[i]);
+    return effect == NEITHER || g->places[g->places[i].slot].live == (effect == RELEASES);
+}
+
+/* True if the lane's next event may come now, out of turn or not. */
+static bool may_come(const struct capture_group *g, uint32_t lane, enum order order)
 {
     uint32_t i = g->places[lane].next;
-    enum effect effect = effect_of(&g->events[i]);
-    const struct capture_place *slot = &g->places[g->places[i].slot];
-    return effect == NEITHER || slot->odd || slot->live == (effect == RELEASES);
+    if (order == AT_ANY_RATE || in_turn(g, i))
+        return true;
+    return order == OUT_OF_TURN &&
+           g->places[g->places[i].slot].spare[effect_of(&g->events[i]) == GIVES] > 0;
+}
+
+/* So many of the slot's events may come out of turn from here on. */
+static void spare_set(struct capture_group *g, uint32_t slot, bool gives, uint32_t count)
+{
+    uint32_t what = 1u << 31 | (uint32_t)gives << 30 | slot, *spare = &g->places[slot].spare[gives];
+    g->spare_key ^= part_key(what, *spare) ^ part_key(what, count);
+    *spare = count;
 }
 
 /* Takes the lane's next event as number `depth`. */
@@ -161,8 +230,13 @@ static void step(struct capture_group *g, size_t depth, uint32_t lane)
     enum effect effect = effect_of(&g->events[i]);
     p[depth].lane = lane;
     p[depth].before = p[p[i].slot].live;
+    p[depth].spent = !in_turn(g, i);
+    uint32_t spare = p[p[i].slot].spare[effect == GIVES];
+    if (p[depth].spent && spare)
+        spare_set(g, p[i].slot, effect == GIVES, spare - 1);
     if (effect != NEITHER)
         p[p[i].slot].live = effect == GIVES;
+    g->out_of_turn += p[depth].spent;
     g->sorted[depth] = g->events[i];
 }
 
@@ -171,26 +245,22 @@ static uint32_t step_back(struct capture_group *g, size_t depth)
     struct capture_place *p = g->places;
     uint32_t lane = p[depth].lane, i = --p[lane].next;
     p[p[i].slot].live = p[depth].before;
+    bool gives = effect_of(&g->events[i]) == GIVES;
+    if (p[depth].spent)
+        spare_set(g, p[i].slot, gives, p[p[i].slot].spare[gives] + 1);
+    g->out_of_turn -= p[depth].spent;
     return lane;
 }
 
 /* ---- where no order goes on ---- */
 
-/* What a lane, by the place of its next event, adds to the number of how far all have got. */
-static uint64_t lane_key(uint32_t lane, uint32_t next)
-{
-    uint64_t x = ((uint64_t)lane << 32 | next) + 1;
-    x = (x ^ x >> 32) * UINT64_C(0xd6e8feb86659fd93);
-    x = (x ^ x >> 32) * UINT64_C(0xd6e8feb86659fd93);
-    return x ^ x >> 32;
-}
-
-/* The number of how far they have got; two such states have the same one by a chance of 2^-64. */
+/* The number of how far they have got, and what is live; two such states have the same one by a chance
+ * of 2^-64. */
 static uint64_t state_key(const struct capture_group *g, uint32_t lanes)
 {
-    uint64_t key = 0;
+    uint64_t key = g->spare_key;
     for (uint32_t l = 0; l < lanes; l++)
-        key ^= lane_key(l, g->places[l].next);
+        key ^= part_key(l, g->places[l].next);
     return key | 1;
 }
 
@@ -230,10 +300,16 @@ static void dead_add(struct capture_group *g, uint32_t lanes)
     g->dead_count++;
 }
 
+/* A table that was large once is not emptied for each group. */
 static void dead_forget(struct capture_group *g)
 {
-    if (g->dead_count)
+    if (g->dead_room / 16 > g->dead_count) {
+        free(g->dead);
+        g->dead = NULL;
+        g->dead_room = 0;
+    } else if (g->dead_count) {
         memset(g->dead, 0, g->dead_room * sizeof *g->dead);
+    }
     g->dead_count = 0;
 }
 
@@ -241,7 +317,7 @@ static void dead_forget(struct capture_group *g)
 
 /* The lane whose event may come now and is the next one after `than` by the clock; or `lanes`. */
 static uint32_t lane_choose(const struct capture_group *g, uint32_t lanes, uint64_t than_clock,
-                            uint32_t than_lane)
+                            uint32_t than_lane, enum order order)
 {
     uint32_t best = lanes;
     uint64_t best_clock = UINT64_MAX;
@@ -250,12 +326,54 @@ static uint32_t lane_choose(const struct capture_group *g, uint32_t lanes, uint6
             continue;
         uint64_t clock = g->events[g->places[l].next].clock;
         bool later = clock > than_clock || (clock == than_clock && l >= than_lane);
-        if (later && clock < best_clock && may_come(g, l)) {
+        if (later && clock < best_clock && may_come(g, l, order)) {
             best = l;
             best_clock = clock;
         }
     }
     return best;
+}
+
+/* False: there is no order with what may come out of turn, or trying has cost too much. */
+static bool order_find(struct capture_group *g, uint32_t lanes)
+{
+    uint64_t clock = 0;
+    uint32_t after = 0;
+    size_t depth = 0;
+    dead_forget(g);
+    while (depth < g->count && may_try(g)) {
+        uint32_t lane = lane_choose(g, lanes, clock, after, OUT_OF_TURN);
+        g->spent += lanes;
+        if (lane < lanes) {
+            step(g, depth++, lane);
+            clock = after = 0;
+            if (!is_dead(g, lanes))
+                continue;
+        } else {
+            dead_add(g, lanes);
+            if (depth == 0)
+                return false;
+        }
+        lane = step_back(g, --depth);
+        clock = g->sorted[depth].clock;
+        after = lane + 1;
+    }
+    if (depth == g->count)
+        return true;
+    while (depth)
+        step_back(g, --depth);
+    return false;
+}
+
+/* An order in which as few come out of turn as shows from step to step. */
+static void order_make(struct capture_group *g, uint32_t lanes)
+{
+    for (size_t depth = 0; depth < g->count; depth++) {
+        uint32_t lane = lanes;
+        for (enum order order = IN_TURN; lane == lanes; order++)
+            lane = lane_choose(g, lanes, 0, 0, order);
+        step(g, depth, lane);
+    }
 }
 
 bool capture_group_order(struct capture_group *g, struct capture_event *events, size_t count,
@@ -269,31 +387,14 @@ bool capture_group_order(struct capture_group *g, struct capture_event *events, 
         return false;
     slots_make(g, is_live, arg);
     size_t impossible = misplaced(g);
-    uint32_t lanes = lanes_make(g), after = 0;
-    uint64_t clock = 0;
-    size_t depth = 0;
-    g->events_seen += g->count;
-    dead_forget(g);
-    while (depth < g->count && may_try(g)) {
-        uint32_t lane = lane_choose(g, lanes, clock, after);
-        g->spent += lanes;
-        if (lane < lanes) {
-            step(g, depth++, lane);
-            clock = after = 0;
-            if (!is_dead(g, lanes))
-                continue;
-        } else {
-            dead_add(g, lanes);
-            if (depth == 0)
-                return true; /* no order is possible */
-        }
-        lane = step_back(g, --depth);
-        clock = g->sorted[depth].clock;
-        after = lane + 1;
-    }
-    if (depth < g->count)
+    uint32_t lanes = lanes_make(g);
+    g->allowed += count * (EFFORT_AN_EVENT + 2 * (uint64_t)lanes);
+    g->spare_key = g->out_of_turn = 0;
+    if (!order_find(g, lanes))
+        order_make(g, lanes);
+    if (g->out_of_turn > impossible)
         return true;
     memcpy(g->events, g->sorted, g->count * sizeof *g->events);
-    g->repaired += impossible;
+    g->repaired += impossible - g->out_of_turn;
     return true;
 }

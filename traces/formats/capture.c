@@ -489,13 +489,41 @@ static int convert_some(struct conversion *c, const struct capture_event *events
     return 0;
 }
 
+/* The block that stays as it was at the end of a realloc that failed; 0: there is none that we know. Its begin is in
+ * the same lane, or came before. */
+static uint64_t block_kept(const struct conversion *c, const struct capture_event *events,
+                           size_t at)
+{
+    const struct thread *t = &c->threads[events[at].thread];
+    uint32_t inner = 0;
+    for (size_t i = at; i > 0 && events[i - 1].lane == events[at].lane; i--) {
+        const struct capture_event *e = &events[i - 1];
+        if (e->kind == CAPTURE_REALLOC_BEGIN && inner-- == 0)
+            return e->size ? e->address : 0;
+        inner += e->kind == CAPTURE_REALLOC_END;
+    }
+    if (inner >= t->open_count)
+        return 0;
+    const struct pending *p = &t->open[t->open_count - 1 - inner];
+    return p->unknown || p->asked == 0 ? 0 : p->address;
+}
+
+/* Puts events of one stamp into an order. */
+static int convert_order(struct conversion *c, struct capture_event *events, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (events[i].kind == CAPTURE_REALLOC_END && (events[i].flags & CAPTURE_FAILED))
+            events[i].address = block_kept(c, events, i);
+    return capture_group_order(&c->group, events, count, is_live, c) ? 0 : no_memory(c);
+}
+
 /* Converts what has been read, which may be of several lanes if it is of one stamp. */
 static int convert_read(struct conversion *c)
 {
     struct capture_event *events = c->in.events;
     size_t count = c->in.event_count;
-    if (c->in.tied && !capture_group_order(&c->group, events, count, is_live, c))
-        return no_memory(c);
+    if (c->in.tied && convert_order(c, events, count))
+        return -1;
     heap_map_trim(&c->live);
     for (size_t at = 0; at < count; at += CAPTURE_RUN)
         if (convert_some(c, events + at, count - at < CAPTURE_RUN ? count - at : CAPTURE_RUN))
