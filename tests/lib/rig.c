@@ -156,6 +156,8 @@ static void item_collect(void *arg, const struct walk_item *item)
     struct rig_items *items = arg;
     assert_true(item->bytes > 0);
     assert_in_range(item->kind, WALK_META, WALK_UNUSED);
+    if (item->kind == WALK_LIVE && item->class_bytes) /* bytes, and not the number of a class */
+        assert_in_range(item->class_bytes, item->bytes, SIZE_MAX);
     if (items->count == items->room) {
         items->room = items->room ? 2 * items->room : 1024;
         items->item = realloc(items->item, items->room * sizeof *item);
