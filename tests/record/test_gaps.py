@@ -5,6 +5,7 @@ root, another user, limits, sandboxes) costs them nothing.
 import collections
 import os
 import pathlib
+import platform
 import re
 import shutil
 import signal
@@ -152,8 +153,8 @@ class GapsTest(unittest.TestCase):
         self.record("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", self.bin / "killed")
         self.assertEqual([trace["ops"] for trace in self.traces()["killed"]], ["2000"])
 
-    def hostile(self, *arguments, status=0, traces=2):
-        run = self.record(self.bin / "hostile", *arguments, status=status)
+    def hostile(self, *arguments, status=0, traces=2, options=()):
+        run = self.record(self.bin / "hostile", *arguments, status=status, options=options)
         self.assertEqual(run.stdout, "done\n")
         self.assertIn("ended with exit status 0", run.stderr)
         found = self.traces()["hostile"]
@@ -187,6 +188,20 @@ class GapsTest(unittest.TestCase):
                     self.assertEqual(run.stdout, "done\n", run.stderr)
                     found, = self.traces()["hostile"]
                     self.assertEqual((found["meta.lost_ops"], found["alloc"]), ("0", "200100"))
+
+    @unittest.skipUnless(platform.machine() == "x86_64", "other processors have no time stamp counter to forbid")
+    def test_where_the_counter_may_not_be_read(self):
+        run = self.record(self.bin / "hostile", "strict", "-", "200000")
+        self.assertEqual(run.stdout, "done\n", run.stderr)
+        found, = self.traces()["hostile"]
+        self.assertEqual((found["meta.lost_ops"], found["alloc"]), ("0", "200100"))
+        (self.folder / "t.trace").unlink()
+        for options in ((), ("--clock=each",)):
+            _, found = self.hostile("timeless", "-", "200000", options=options)
+            self.assertEqual([trace["meta.lost_ops"] for trace in found], ["0", "0"])
+            self.assertEqual(sorted(int(trace["alloc"]) for trace in found), [1000, 200100])
+            for path in self.folder.glob("*.trace"):
+                path.unlink()
 
     def test_children_of_a_sandbox_are_counted(self):
         run, found = self.hostile("files", traces=1)

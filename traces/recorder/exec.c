@@ -23,7 +23,6 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "traces/recorder/calls.h"
@@ -72,13 +71,6 @@ __attribute__((constructor)) static void notes_start(void)
 
 /* ---- notes ---- */
 
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 static bool has_recorder(char *const *environment)
 {
     const char *preload = sink_environment(environment, "LD_PRELOAD");
@@ -104,7 +96,7 @@ void notes_prepare(void)
     if (!*notes_path || closed_notes)
         return;
     snprintf(path, sizeof path, "%s-%d-%llu", notes_path, (int)getpid(),
-             (unsigned long long)now_ns());
+             (unsigned long long)lane_ns());
     int fd = file_open(path, O_RDWR | O_CREAT | O_EXCL);
     if (fd < 0)
         return;
@@ -188,13 +180,13 @@ static __attribute__((noinline)) void note_found(pid_t pid, uint64_t ns, const c
 
 static void note_exec(const char *path, char *const *environment)
 {
-    note(own_pid(environment), now_ns(), preload_word(environment), path);
+    note(own_pid(environment), lane_ns(), preload_word(environment), path);
 }
 
 /* The call returned, so nothing was started. */
 static int note_failure(int status, char *const *environment)
 {
-    note(own_pid(environment), now_ns(), CAPTURE_EXEC_FAILED, "/");
+    note(own_pid(environment), lane_ns(), CAPTURE_EXEC_FAILED, "/");
     return status;
 }
 
@@ -210,7 +202,7 @@ static int exec_by_name(const char *name, char *const *argv, char *const *enviro
 {
     if (!next.execve)
         resolve();
-    note_found(own_pid(environment), now_ns(), preload_word(environment), name);
+    note_found(own_pid(environment), lane_ns(), preload_word(environment), name);
     return note_failure(next.execvpe(name, argv, environment), environment);
 }
 
@@ -314,7 +306,7 @@ RECORDER_EXPORT int posix_spawn(pid_t *pid, const char *path,
 {
     if (!next.execve)
         resolve();
-    uint64_t before = now_ns();
+    uint64_t before = lane_ns();
     pid_t own = 0; /* the note needs one, even if the caller does not */
     int error = next.posix_spawn(&own, path, actions, attributes, argv, envp);
     if (error)
@@ -332,7 +324,7 @@ RECORDER_EXPORT int posix_spawnp(pid_t *pid, const char *name,
 {
     if (!next.execve)
         resolve();
-    uint64_t before = now_ns();
+    uint64_t before = lane_ns();
     pid_t own = 0;
     int error = next.posix_spawnp(&own, name, actions, attributes, argv, envp);
     if (error)

@@ -47,20 +47,34 @@ struct hot hot = {.aside = SINK_NOT_STARTED | SINK_UNRESOLVED,
 
 /* ---- stamps ---- */
 
-static uint64_t ns_now(void)
+static _Atomic uint64_t stopped_ns; /* when time stopped; 0: it runs */
+
+uint64_t lane_ns(void)
 {
     struct timespec now;
+    uint64_t stopped = atomic_load_explicit(&stopped_ns, memory_order_relaxed);
+    if (UNLIKELY(stopped))
+        return stopped;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+void lane_time_stop(bool stop)
+{
+    uint64_t now = lane_ns();
+    atomic_store(&stopped_ns, stop ? now : 0);
+}
+
+/* While time stands still each move is a tick: stamps have to differ. */
 static uint64_t ticks_now(void)
 {
+    if (UNLIKELY(atomic_load_explicit(&stopped_ns, memory_order_relaxed)))
+        return atomic_load(&hot.clock) + 1;
 #if defined(__x86_64__)
     if (sink_settings.ticks_per_s)
         return __rdtsc();
 #endif
-    return ns_now();
+    return lane_ns();
 }
 
 /* The clock never runs back, even if processors' counters differ. */
@@ -88,7 +102,7 @@ static uint64_t clock_move(struct lane *l)
 
 struct capture_time lane_time(void)
 {
-    struct capture_time t = {.ns = ns_now()};
+    struct capture_time t = {.ns = lane_ns()};
     t.stamp = clock_raise(ticks_now());
     return t;
 }
@@ -485,13 +499,13 @@ uint64_t lane_cost(void)
     for (int round = 0; round < ROUNDS; round++) {
         l.used = 0;
         lane_due(&l, 0);
-        uint64_t before = ns_now();
+        uint64_t before = lane_ns();
         for (uint64_t i = 0; i < RECORDS; i++) {
             struct record r = {.kind = CAPTURE_ALLOC, .address = 4096 + i * 32, .size = i};
             if (!lane_put_short(&l, r))
                 lane_write(&l, &r, NULL);
         }
-        uint64_t ns = ns_now() - before;
+        uint64_t ns = lane_ns() - before;
         least = ns < least ? ns : least;
     }
     return least * 1000 / RECORDS;

@@ -213,6 +213,10 @@ void lanes_prepare(void);
 /* The thread is in its last destructors. */
 void lane_ends(void);
 
+/* CLOCK_MONOTONIC. Stopped, neither that nor the counter is read, and both give the time of the stop. */
+uint64_t lane_ns(void);
+void lane_time_stop(bool stop);
+
 /* What a record costs, in ps: measured on a lane that is nobody's. */
 uint64_t lane_cost(void);
 

@@ -8,6 +8,9 @@
  * not used again; a forked child is not recorded, and the parent's capture counts it.
  *
  * The filter counts for the thread that asks, or for all. We take it for all.
+ *
+ * The strict mode, like PR_SET_TSC, also takes the time stamp counter away: to read it, or the time, is death by
+ * SIGSEGV. So time stops in the trace.
  */
 #include "traces/recorder/sandbox.h"
 
@@ -25,6 +28,7 @@
 #define POOL_BYTES ((uint64_t)32 << 20)
 
 _Atomic bool sandbox_closed;
+static _Atomic bool time_stopped;
 
 /* As the C library's, but with the arguments that it passes on: so that these calls end in a jump to it. */
 RECORDER_EXPORT long sandbox_syscall(long number, long a, long b, long c, long d, long e,
@@ -74,21 +78,50 @@ static bool sandbox_close(void)
     return !atomic_exchange(&sandbox_closed, true);
 }
 
-/* After the call: where it failed, all is as before. */
-static long sandbox_judge(bool closed, long status)
+/* What a call of prctl or seccomp does, if it succeeds. */
+struct effect {
+    bool closes, stops, goes_on;
+};
+
+static struct effect effect_of(long number, long a, long b)
 {
-    if (closed && status != 0) {
+    bool by_seccomp = number == SYS_seccomp, by_prctl = number == SYS_prctl;
+    bool strict = (by_seccomp && a == SECCOMP_SET_MODE_STRICT) ||
+                  (by_prctl && a == PR_SET_SECCOMP && b == SECCOMP_MODE_STRICT);
+    return (struct effect){
+        .closes = strict || (by_seccomp && a == SECCOMP_SET_MODE_FILTER) ||
+                  (by_prctl && a == PR_SET_SECCOMP),
+        .stops = strict || (by_prctl && a == PR_SET_TSC && b == PR_TSC_SIGSEGV),
+        .goes_on = by_prctl && a == PR_SET_TSC && b == PR_TSC_ENABLE,
+    };
+}
+
+static void time_go_on(void)
+{
+    if (atomic_exchange(&time_stopped, false))
+        lane_time_stop(false);
+}
+
+/* Before the call; what is left of the effect is what the call's failure has to undo. */
+static void sandbox_expect(struct effect *e)
+{
+    e->closes = e->closes && sandbox_close();
+    e->stops = e->stops && !atomic_exchange(&time_stopped, true);
+    if (e->stops)
+        lane_time_stop(true);
+}
+
+/* After the call: where it failed, all is as before. */
+static long sandbox_judge(const struct effect *e, long status)
+{
+    bool failed = status != 0;
+    if (failed ? e->stops : e->goes_on)
+        time_go_on();
+    if (failed && e->closes) {
         atomic_store(&sandbox_closed, false);
         sink_aside_add(sink_settings.sites ? SINK_SITED : 0);
     }
     return status;
-}
-
-static bool is_seccomp(long number, long a)
-{
-    return (number == SYS_seccomp &&
-            (a == SECCOMP_SET_MODE_STRICT || a == SECCOMP_SET_MODE_FILTER)) ||
-           (number == SYS_prctl && a == PR_SET_SECCOMP);
 }
 
 /* A fork past the C library, whose child goes on in a copy of our stack. */
@@ -120,18 +153,20 @@ long sandbox_syscall(long number, long a, long b, long c, long d, long e, long f
         resolve();
     if (UNLIKELY(is_fork(number, a, b)))
         return fork_pass(number, a, b, c, d, e, f);
-    if (LIKELY(!is_seccomp(number, a)))
+    if (LIKELY(number != SYS_seccomp && number != SYS_prctl))
         return next.syscall(number, a, b, c, d, e, f);
-    bool closed = sandbox_close();
-    return sandbox_judge(closed, next.syscall(number, a, b, c, d, e, f));
+    struct effect effect = effect_of(number, a, b);
+    sandbox_expect(&effect);
+    return sandbox_judge(&effect, next.syscall(number, a, b, c, d, e, f));
 }
 
 int sandbox_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)
 {
     if (UNLIKELY(!next.prctl))
         resolve();
-    if (LIKELY(option != PR_SET_SECCOMP))
+    if (LIKELY(option != PR_SET_SECCOMP && option != PR_SET_TSC))
         return next.prctl(option, a, b, c, d);
-    bool closed = sandbox_close();
-    return (int)sandbox_judge(closed, next.prctl(option, a, b, c, d));
+    struct effect effect = effect_of(SYS_prctl, option, (long)a);
+    sandbox_expect(&effect);
+    return (int)sandbox_judge(&effect, next.prctl(option, a, b, c, d));
 }

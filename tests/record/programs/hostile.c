@@ -3,7 +3,8 @@
  * same in a forked child): `closes` closes every descriptor, `jail` changes its root folder and its user, `limit`
  * lets no file grow, `errno` and `kill` enter a seccomp sandbox that refuses, or kills for, all that the work
  * does not need, and `files` one that kills for what has to do with files; `refused` fails to enter one; `reads`
- * enters one that lets it make no files and starts the second argument there. The third argument is the number of allocations.
+ * enters one that lets it make no files and starts the second argument there; `strict` enters the oldest one, and
+ * `timeless` may not read the time stamp counter. The third argument is the number of allocations.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -127,6 +128,10 @@ int main(int argc, char **argv)
         failed = sandbox_of_files();
     else if (!strcmp(how, "refused")) /* the kernel knows no such mode: there is no sandbox */
         failed = prctl(PR_SET_SECCOMP, 77, 0) == 0;
+    else if (!strcmp(how, "strict"))
+        failed = prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT), sandboxed = 1;
+    else if (!strcmp(how, "timeless"))
+        failed = prctl(PR_SET_TSC, PR_TSC_SIGSEGV);
     else if (!strcmp(how, "reads"))
         failed = sandbox_of_readers() || start_sandboxed(argv[2]), sandboxed = 1;
     else
@@ -144,5 +149,8 @@ int main(int argc, char **argv)
         failed = waitpid(pid, &status, 0) != pid || status != 0;
     }
     static const char done[] = "done\n";
-    return write(1, done, sizeof done - 1) < 0 || failed;
+    failed |= write(1, done, sizeof done - 1) < 0;
+    if (!strcmp(how, "strict")) /* it knows no other exit */
+        syscall(SYS_exit, failed);
+    return failed;
 }
