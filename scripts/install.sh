@@ -14,7 +14,7 @@ group() { # name: its packages
         python3-matplotlib elfutils ;;
     test) echo perl sqlite3 pkgconf libjemalloc2 git redis-server pigz binutils hyperfine python3-scipy valgrind zstd ltrace \
         heaptrack apache2-bin curl imagemagick \
-        busybox-static ;;
+        busybox-static musl-tools ;;
     recorded) echo bash git gcc make redis-server nginx-light apache2-bin curl nodejs python3 sqlite3 ffmpeg imagemagick xvfb xterm \
         mousepad xdotool busybox-static bubblewrap ;;
     samples) echo perl sqlite3 gcc redis-server libjansson-dev mawk ;;

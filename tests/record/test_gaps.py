@@ -98,6 +98,18 @@ class GapsTest(unittest.TestCase):
         self.record(ALLOCLAB, "exec", "-a", "segfit", "--", self.bin / "killed")
         self.assertEqual([trace["ops"] for trace in self.traces()["killed"]], ["2000"])
 
+    def test_another_c_library(self):
+        # Its dynamic linker preloads the recorder too, and ends programs whose libraries it cannot link.
+        if not shutil.which("musl-gcc"):
+            self.skipTest("musl-gcc is not installed: package musl-tools")
+        for name in ("churn", "exec", "fork"):
+            subprocess.run(["musl-gcc", "-O1", "-w", PROGRAMS / f"{name}.c", "-o", self.bin / f"{name}_of_musl"], check=True)
+        run = self.record("sh", "-c", f"cd {self.bin}; ./churn_of_musl && ./exec_of_musl && ./fork_of_musl && exit 7; exit 8")
+        self.assertIn("sh ended with exit status 7", run.stderr)
+        self.assertIn("is not recorded: its C library: it is not glibc\n", run.stderr)
+        reasons = {path: why for path, _, why in self.unrecorded(run)}
+        self.assertIn("a C library that is not glibc", reasons[f"{self.bin}/./churn_of_musl"])
+
     def test_static_programs_of_a_tree_are_named(self):
         run = self.record("sh", "-c", f"{self.bin}/static; {self.bin}/static; {self.bin}/killed; /no/such; exit 5")
         self.assertIn("sh ended with exit status 5", run.stderr)

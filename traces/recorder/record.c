@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "traces/recorder/calls.h"
+#include "traces/recorder/glibc.h"
 
 static struct { /* the others are in `hot` */
     void *(*aligned_alloc)(size_t, size_t);
@@ -92,7 +93,7 @@ static void *lookup_for_caller(const char *name, void *caller)
 {
     struct link_map *map, *ours;
     Dl_info info;
-    if (!dladdr1(arena, &info, (void **)&ours, RTLD_DL_LINKMAP) ||
+    if (!glibc_is_here() || !dladdr1(arena, &info, (void **)&ours, RTLD_DL_LINKMAP) ||
         !dladdr1(caller, &info, (void **)&map, RTLD_DL_LINKMAP))
         return NULL;
     if (map == ours &&
@@ -122,7 +123,7 @@ void *call_lookup(const char *name, void *caller)
 static struct text text_of(const void *p)
 {
     struct dl_find_object found;
-    if (_dl_find_object((void *)(uintptr_t)p, &found) != 0)
+    if (!glibc_is_here() || _dl_find_object((void *)(uintptr_t)p, &found) != 0)
         return (struct text){0};
     return (struct text){found.dlfo_map_start, found.dlfo_map_end};
 }

@@ -28,6 +28,7 @@
 
 #include "traces/recorder/file.h"
 #include "traces/recorder/flush.h"
+#include "traces/recorder/glibc.h"
 #include "traces/recorder/sandbox.h"
 
 enum state { STATE_UNKNOWN, STATE_ON, STATE_OFF }; /* 0 is what a wiped page says */
@@ -341,6 +342,10 @@ static bool image_start(void)
     snprintf(only, sizeof only, "%s", wish ? wish : "");
     if (!dir || !only_matches())
         return false;
+    if (!glibc_is_here()) {
+        complain("its C library", "", "it is not glibc");
+        return false;
+    }
     if (sink_other_malloc) {
         complain("its malloc is not the recorder's, but that of", sink_other_malloc,
                  "it comes first");
@@ -349,7 +354,7 @@ static bool image_start(void)
     /* The first keys of a process are kept inside the thread's descriptor: setting them allocates
      * nothing. */
     thread_key_ok = pthread_key_create(&thread_key, thread_ends) == 0 && thread_key < 32;
-    pthread_atfork(NULL, NULL, sink_child_begins);
+    glibc_atfork(NULL, NULL, sink_child_begins, &glibc_dso);
     flush_folder(dir);
     header = capture_open(dir);
     if (!header) {

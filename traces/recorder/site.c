@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "traces/build_id.h"
+#include "traces/recorder/glibc.h"
 #include "traces/recorder/lane.h"
 #include "traces/recorder/sink.h"
 

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "traces/recorder/glibc.h"
+
 #if defined(__x86_64__)
 
 enum { REG_BP = 6, REG_SP = 7, REG_RETURN = 16 };
