@@ -98,6 +98,27 @@ class GapsTest(unittest.TestCase):
         self.record(ALLOCLAB, "exec", "-a", "segfit", "--", self.bin / "killed")
         self.assertEqual([trace["ops"] for trace in self.traces()["killed"]], ["2000"])
 
+    def test_a_library_that_is_bound_deeply(self):
+        program = self.bin / "deep"
+        subprocess.run(["gcc", "-O1", "-w", "-fno-builtin", PROGRAMS / "deep.c", "-o", program, f"-Wl,-rpath,{self.bin}"],
+                       check=True)
+        for number, flags in enumerate((["-Wl,-z,lazy"], ["-Wl,-z,now,-z,relro"], ["-fno-plt"])):
+            with self.subTest(flags=flags):
+                library = self.bin / f"libdeep{number}.so"
+                subprocess.run(["gcc", "-O1", "-w", "-fno-builtin", "-shared", "-fPIC", "-DPLUGIN", *flags, PROGRAMS / "deep.c",
+                                "-o", library], check=True)
+                run = self.record(program, library)
+                self.assertIn("ended with exit status 0", run.stderr)
+                path = self.folder / "t.trace"
+                self.assertEqual(len(self.traces()["deep"]), 1)
+                text = subprocess.run([ALLOCLAB, "trace", "cat", path], capture_output=True, text=True, check=True).stdout
+                sizes = collections.Counter(words[2] for words in map(str.split, text.splitlines()) if words[:1] == ["alloc"])
+                self.assertEqual((sizes["7000"], sizes["7001"]), (400, 200))
+                path.unlink()
+        # A name alone is looked for where the caller says, which must not seem to be the recorder; then it is not seen.
+        run = self.record(program, "libdeep0.so", status=1)
+        self.assertIn("ended with exit status 0", run.stderr)
+
     def test_another_c_library(self):
         # Its dynamic linker preloads the recorder too, and ends programs whose libraries it cannot link.
         if not shutil.which("musl-gcc"):
