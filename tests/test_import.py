@@ -153,6 +153,10 @@ class Fixtures(TraceTest):
              "to a file of its own, with -o"),
             ("ltrace", "malloc(5)\n", "line 1: a call without '= RESULT'"),
             ("ltrace", "malloc() = 0x10\n", "line 1: the argument is missing"),
+            ("ltrace", "12:34:56,789 malloc(5) = 0x10\n",
+             "line 1: '12:34:56,789' before malloc is not understood; let ltrace write to a file of its own, with -o"),
+            ("ltrace", "the sum is malloc@libc.so.6(5) = 0x10\n", "line 1: 'the sum is' before malloc@libc.so.6 is not "
+             "understood; let ltrace write to a file of its own, with -o"),
             ("ltrace", "[pid x] malloc(5) = 0x10\n", "line 1: '[pid' without its number and bracket"),
             ("ltrace", "1 1.2.3 malloc(5) = 0x10\n", "line 1: '1.2.3' is not a time"),
             ("ltrace", "<... malloc = 0x10\n", "line 1: '<... ' without 'resumed>'"),
@@ -291,6 +295,15 @@ class Variants(TraceTest):
                                 "convert", "--from", "gperftools", source, "-o", self.path("x.trace"))
         self.ok("convert", "--from", "gperftools", "--strict", self.records(*head), "-o", self.path("x.trace"))
 
+    def test_android_without_spaces(self):
+        """As its own reader has it."""
+        self.assertEqual(self.cat("android", "7:malloc 0x10 5\n\t7:\tfree 0x10\n"), ["alloc 0 5", "free 0"])
+        os.remove(self.path("x.trace"))
+        self.refuse_texts((("android", "7 : free 0x10\n", "line 1: '7' is not a thread: TID: is expected"),
+                           ("android", ": free 0x10\n", "line 1: ':' is not a thread: TID: is expected"),
+                           ("android", "7:\n", "line 1: '' is not a call: malloc, calloc, memalign, realloc, free or thread_done "
+                            "is expected")))
+
     def test_lines_from_elsewhere(self):
         ops = self.cat("rep", "\ufeff1000\r\n1\r\n2\r\n1\r\na 0 5\r\nf 0\r\n")
         self.assertEqual(ops, ["alloc 0 5", "free 0"])
@@ -319,6 +332,15 @@ class Variants(TraceTest):
     def test_heaptrack_before_1_0(self):
         ops = self.cat("heaptrack", "v 10200\ns a.out\nt 1 0\na 18 1\n+ 0\n- 0\n")
         self.assertEqual([op.split()[0] for op in ops[-2:]], ["alloc", "free"])
+
+    def test_heaptrack_without_lengths(self):
+        """Before format 3 a text goes on to the end of its line, of raw data to the next space."""
+        ops = self.cat("heaptrack", "v 10200 2\nX a b\nI 1000 1\ns /opt/a b\ns operator new(unsigned long)\ns\ni 401234 1 2\nt 1 0\n"
+                       "a 18 1\n+ 0\n- 0\n")
+        self.assertIn("module 1 a\\sb", ops)
+        self.assertIn("place 1 module=1 function=operator\\snew(unsigned\\slong)", ops)
+        ops = self.cat("heaptrack", "v 10200 2\nx /opt/a\nX a b\nI 1000 1\nm x 400000 0 2000\nt 401235 0\n+ 18 1 500\n")
+        self.assertIn("place 1 module=1 offset=0x1234", ops)
 
     def test_ltrace_operators(self):
         """Mangled, demangled, and with the calls that they make themselves."""
@@ -384,6 +406,16 @@ class Variants(TraceTest):
         thrown = "_Znam(5 <unfinished ...>\nmalloc@libc.so.6(5) = 0\nmalloc(6) = 0x10\n"
         self.ok("convert", "--from", "ltrace", self.path("in", thrown), "-o", self.path("x.trace"))
         self.assertEqual(self.ok("cat", self.path("x.trace")).splitlines()[-2:], ["alloc - 5 failed", "alloc 0 6"])
+
+    def test_ltrace_of_the_library_itself(self):
+        """What it calls is ignored, also where another thread comes between begin and return."""
+        text = ("1 sh->reallocarray(0, 4, 8 <unfinished ...>\n1 libc.so.6->calloc(0, 32 <unfinished ...>\n2 sh->malloc(5) = 0x20\n"
+                "1 <... calloc resumed> ) = 0x10\n1 <... reallocarray resumed> ) = 0x10\n"
+                "2 sh->malloc(6 <unfinished ...>\n2 libc.so.6->malloc(0 <unfinished ...>\n1 sh->free(0x10 <unfinished ...>\n"
+                "1 libc.so.6->free(0x7 <unfinished ...>\n2 <... malloc resumed> ) = 0x6\n2 <... malloc resumed> ) = 0x40\n"
+                "1 <... free resumed> ) = <void>\n1 <... free resumed> ) = <void>\n2 sh->free(0x40) = <void>\n")
+        self.assertEqual(self.cat("ltrace", text), ["alloc 0 5", "thread 1", "realloc 1 32 null", "free 1", "thread 0",
+                                                    "alloc 2 6", "free 2"])
 
     def test_bpftrace_own_words(self):
         """Since 0.24 it says that it has attached its probes; it prints the maps that a script leaves."""

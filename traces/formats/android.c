@@ -28,13 +28,14 @@
 
 static int thread_parse(struct import *im)
 {
-    char *word = lines_word(&im->lines);
-    size_t length = word ? strlen(word) : 0;
+    char *word = im->lines.next + strspn(im->lines.next, " \t");
+    size_t digits = strspn(word, "0123456789");
     uint64_t tid;
-    if (length < 2 || word[length - 1] != ':')
+    if (!digits || word[digits] != ':')
         return lines_refuse(&im->lines, "'%.40s' is not a thread: TID: is expected",
-                            word ? word : "");
-    word[length - 1] = 0;
+                            lines_word(&im->lines));
+    word[digits] = 0;
+    im->lines.next = word + digits + 1; /* a space need not follow */
     return lines_number(&im->lines, word, "thread", &tid) ? -1 : import_thread(im, tid);
 }
 

@@ -134,15 +134,15 @@ static int list_add(struct heaptrack *h, struct list *list, uint64_t item)
     return 0;
 }
 
-/* "LENGTH TEXT", or just a word in files of older formats; NULL if it is not there. */
-static char *text_next(struct heaptrack *h, size_t *bytes)
+/* "LENGTH TEXT", or in files of older formats what ends with one of `ends` or the line; NULL if it is not there. */
+static char *text_next(struct heaptrack *h, const char *ends, size_t *bytes)
 {
     struct lines *lines = &h->im.lines;
     uint64_t length;
     if (h->format >= 3 && lines_hex(lines, lines_word(lines), "length", &length))
         return NULL;
     char *text = lines->next;
-    *bytes = h->format >= 3 ? length : strcspn(text, " ");
+    *bytes = h->format >= 3 ? length : strcspn(text, ends);
     if (*bytes > strlen(text)) {
         lines_refuse(lines, "a text of %" PRIx64 " bytes is longer than the line", length);
         return NULL;
@@ -160,14 +160,14 @@ static const char *string_get(const struct heaptrack *h, uint64_t number)
 static int program_import(struct heaptrack *h)
 {
     size_t bytes;
-    const char *text = text_next(h, &bytes);
+    const char *text = text_next(h, " ", &bytes);
     return text ? text_keep(h, text, bytes, &h->program) : -1;
 }
 
 static int module_import(struct heaptrack *h)
 {
     size_t bytes;
-    const char *text = text_next(h, &bytes), *word;
+    const char *text = text_next(h, " ", &bytes), *word;
     struct segment s;
     if (!text)
         return -1;
@@ -202,7 +202,7 @@ static int string_import(struct heaptrack *h)
 {
     size_t bytes;
     uint64_t where;
-    const char *text = text_next(h, &bytes);
+    const char *text = text_next(h, "", &bytes);
     return !text || text_keep(h, text, bytes, &where) ? -1 : list_add(h, &h->strings, where);
 }
 

@@ -72,7 +72,8 @@ struct ltrace {
     /* By a thread's index, as its size: the address that it is freeing in a call which has not returned, and how
      * many calls it has begun that are one with the call around them. */
     struct address_map freeing, doubled;
-    uint64_t relative_ns; /* -r: the sum so far */
+    struct address_map ignored; /* the function of an open call that the C library makes itself */
+    uint64_t relative_ns;       /* -r: the sum so far */
     uint64_t last_ns,
         midnights_ns; /* -t, -tt: of the line before; the days that have ended since */
     bool relative;    /* the times are those of -r */
@@ -347,6 +348,28 @@ static int begin_import(struct ltrace *l, const struct function *f, char *argume
     return 0;
 }
 
+/* Of a call that the C library makes itself nothing is taken, nor of its return. */
+static int ignored_begins(struct ltrace *l, const struct function *f, const char *arguments)
+{
+    struct address_entry *entry = address_map_find(&l->ignored, l->im.at);
+    if (!strstr(arguments, "<unfinished ...>"))
+        return 0;
+    if (entry)
+        entry->size = (uint64_t)(f - functions);
+    else if (!address_map_add(&l->ignored, l->im.at, 0, (uint64_t)(f - functions)))
+        return lines_refuse(&l->im.lines, "no memory for the tables");
+    return 0;
+}
+
+static bool ignored_ends(struct ltrace *l, const struct function *f)
+{
+    struct address_entry *entry = address_map_find(&l->ignored, l->im.at);
+    if (!entry || f != &functions[entry->size])
+        return false;
+    address_map_remove(&l->ignored, entry);
+    return true;
+}
+
 static int resumed_import(struct ltrace *l, char *name)
 {
     struct import *im = &l->im;
@@ -357,6 +380,8 @@ static int resumed_import(struct ltrace *l, char *name)
         return lines_refuse(&im->lines, "'<... ' without 'resumed>'");
     if (!f)
         f = function_find(name, strcspn(name, " @"));
+    if (ignored_ends(l, f))
+        return 0;
     if (f && f->kind == TRACE_FREE)
         freeing_ends(l);
     if (!f || f->kind == TRACE_FREE || f->arguments[0] == '-' ||
@@ -392,8 +417,17 @@ static int line_import(struct import *im)
     if (*open != '(')
         return lines_refuse(&im->lines, "an operator without its arguments");
     *open = 0;
-    if (!f && (name == text || strncmp(text, "libc.so", 7) != 0))
-        f = function_find(name, strcspn(name, "@"));
+    if (!f && (f = function_find(name, strcspn(name, "@"))) && name != text &&
+        !strncmp(text, "libc.so", 7))
+        return ignored_begins(l, f, open + 1);
+    char *space = f ? NULL : strrchr(name, ' '); /* a call must not get lost among others' */
+    if (space && function_find(space + 1, strcspn(space + 1, "@"))) {
+        *space = 0;
+        return lines_refuse(&im->lines,
+                            "'%.40s' before %.40s is not understood; let ltrace write to a file of "
+                            "its own, with -o",
+                            name, space + 1);
+    }
     return f ? begin_import(l, f, open + 1, strchr(name, '@') != NULL) : 0;
 }
 
@@ -406,6 +440,7 @@ static int ltrace_import(const char *path, struct trace_writer *out, struct impo
     int failed = import_lines(&l.im, line_import);
     address_map_free(&l.freeing);
     address_map_free(&l.doubled);
+    address_map_free(&l.ignored);
     return failed;
 }
 
