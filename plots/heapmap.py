@@ -80,7 +80,7 @@ def panels_of(rows, maps, labels):
             continue
         failed, found = style.failure(group), maps.get(series[:3])
         if found is None and not failed:
-            without[series] = "no walk: memory not through the counted door"
+            without[series] = "no walk: what is where is not known"
             continue
         notes = [failed] if failed else []
         if any(r.group == "never_frees" for r in group):

@@ -7,7 +7,8 @@ never handed out yet). The top of the stack is what the allocator has committed.
 resident for the process, above its baseline.
 
 All panels of a figure share their axes. A panel that dwarfs the others leaves the axis, and its head says how far.
-Designs whose memory does not come through the counted door have only the requested bytes and the line.
+Designs without a walk have the rest of what they committed in one layer; those whose memory does not come through the
+counted door have only the requested bytes and the line.
 """
 from collections import namedtuple
 
@@ -19,7 +20,8 @@ from matplotlib.patheffects import withStroke
 
 WALK = "usable_bytes walk_meta_bytes walk_live_bytes walk_free_bytes walk_unused_bytes".split()
 NEEDS = "timeline.csv"  # no such file, no figure: it was not measured
-COLUMNS = ["op_index", "requested_bytes", "resident_bytes", *WALK]
+MAY_BE_EMPTY = ["committed_bytes", *WALK]
+COLUMNS = ["op_index", "requested_bytes", "resident_bytes", *MAY_BE_EMPTY]
 KIND = style.KIND_COLOURS
 DEAD = "#d55e00"
 LAYERS = [("requested", KIND["live"], ""),
@@ -27,24 +29,28 @@ LAYERS = [("requested", KIND["live"], ""),
           ("held dead: freed, cannot be reused", DEAD, "xxxx"),
           ("internal or held dead (usable not known)", style.lighter(DEAD, 0.5), "\\\\\\\\"),
           ("metadata", KIND["meta"], ""),
-          ("free: reusable or not yet used", style.lighter(KIND["free"], 0.45), "....")]
+          ("free: reusable or not yet used", style.lighter(KIND["free"], 0.45), "...."),
+          ("committed beyond it (no walk)", "#c4c4c4", "")]
 
 Panel = namedtuple("Panel", "series rows times layers resident notes")
 
 
 def layers_of(r):
-    """The layers of a recording in the order of LAYERS, the first alone if there is no walk, and notes on them."""
+    """The layers of a recording in the order of LAYERS, the first alone if nothing else is known, and notes on them."""
     requested, usable, live = r["requested_bytes"], r["usable_bytes"], r["walk_live_bytes"]
-    if np.isnan(live).any():
-        return [requested], ["no walk: memory not through the counted door"]
     none = np.zeros(len(live))
+    if np.isnan(r["committed_bytes"]).any():
+        return [requested], ["no walk: memory not through the counted door"]
+    if np.isnan(live).any():
+        beyond = np.maximum(r["committed_bytes"] - requested, 0)
+        return [requested, *[none] * (len(LAYERS) - 2), beyond], ["no walk"]
     split = [none, none, live - requested]
     if not np.isnan(usable).any():
         split = [usable - requested, live - usable, none]
     under = max(-layer.min() for layer in split)
     notes = [f"walk() shows {style.bytes_text(under)} less live than there is"] if under > 0 else []
     return [requested, *(np.maximum(layer, 0) for layer in split), r["walk_meta_bytes"],
-            r["walk_free_bytes"] + r["walk_unused_bytes"]], notes
+            r["walk_free_bytes"] + r["walk_unused_bytes"], none], notes
 
 
 def make_panel(series, rows, recording):
@@ -130,7 +136,7 @@ def draw_workload(case, panels, dropped, labels):
 
 def draw(folder, out):
     results = style.rows_of_pass(style.read_results(folder), folder, "memory")
-    recordings, _ = style.read_recordings(folder, NEEDS, COLUMNS, WALK)
+    recordings, _ = style.read_recordings(folder, NEEDS, COLUMNS, MAY_BE_EMPTY)
     labels = style.label_series(r.series for r in results)
     cases = style.group_by(results, lambda r: r.case)
     names = style.case_slugs(cases)
