@@ -364,8 +364,3 @@ void parallel_lane(const struct parallel *p, unsigned i, struct lane_share *shar
     share->wait_ns += wait_ns;
     share->busy_ns += lane->end_ns - lane->start_ns - wait_ns;
 }
-
-const struct replay *parallel_replay(const struct parallel *p, unsigned copy)
-{
-    return &p->replays[copy];
-}

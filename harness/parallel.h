@@ -70,7 +70,5 @@ pid_t parallel_thread(const struct parallel *p, unsigned lane);
 size_t parallel_tables_bytes(const struct parallel *p);
 /* Adds what lane `i` did in the last pass, and says which it is. */
 void parallel_lane(const struct parallel *p, unsigned i, struct lane_share *share);
-/* Its tables, for tests: between parallel_run and parallel_end they hold what is live. */
-const struct replay *parallel_replay(const struct parallel *p, unsigned copy);
 
 #endif

@@ -109,7 +109,8 @@ void rival_name(const char *text, const struct preload *p, char *name, size_t na
 
 /* ---- in the cell ---- */
 
-const char *malloc_server(void)
+/* The library that serves malloc in this process; "" if the dynamic linker does not tell. */
+static const char *malloc_server(void)
 {
     Dl_info info;
     void *address = dlsym(RTLD_DEFAULT, "malloc");

@@ -36,8 +36,6 @@ int rival_find(const char *text, struct preload *out, struct error *err);
 void rival_name(const char *text, const struct preload *p, char *name, size_t name_bytes,
                 char *options, size_t options_bytes);
 
-/* The library that serves malloc in this process; "" if the dynamic linker does not tell. */
-const char *malloc_server(void);
 /* True if malloc of this process is served by the preload's library, else false with `why`. */
 bool preload_serves(const char *path, struct error *why);
 

@@ -29,7 +29,7 @@ struct ring_shared { /* the first page */
 };
 _Static_assert(sizeof(struct ring_shared) <= HEAD_BYTES, "the head is one page");
 
-uint32_t ring_runs_max(const struct ring *ring)
+static uint32_t ring_runs_max(const struct ring *ring)
 {
     return ring->shape.words < RING_RUNS ? ring->shape.words : RING_RUNS;
 }

@@ -70,7 +70,6 @@ static inline struct plan_run *ring_runs(const struct ring_chunk *chunk)
 
 /* PLAN_PREFETCH words may be read past the last. */
 uint64_t *ring_words(const struct ring *ring, const struct ring_chunk *chunk);
-uint32_t ring_runs_max(const struct ring *ring);
 
 /* Producer: waits for a chunk to fill, and hands it over. NULL: the ring was written over. Who makes
    no more says so by ring_fail(), or the rest would be waited for. */

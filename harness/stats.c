@@ -38,7 +38,8 @@ static int size_order(const void *a, const void *b) /* by distance from 0 */
     return x < y ? -1 : x > y;
 }
 
-void stats_sort(double *values, unsigned count)
+/* Ascending, NaN nowhere. */
+static void stats_sort(double *values, unsigned count)
 {
     qsort(values, count, sizeof *values, double_order);
 }

@@ -38,9 +38,6 @@ struct stats_test {
     bool exact;
 };
 
-/* Ascending, NaN nowhere. */
-void stats_sort(double *values, unsigned count);
-
 /* The median of `count` values (0 of none), and between which order statistics it lies: those
  * outside which, on either side, a fair coin falls in at most 2.5 %. From 6 values on. */
 struct stats_interval stats_median(double *values, unsigned count);

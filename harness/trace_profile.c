@@ -41,7 +41,8 @@ struct profile_resized { /* a free place: reallocs = the next one + 1 */
     uint64_t first_bytes, copied_bytes, reallocs;
 };
 
-unsigned profile_size_row(uint64_t size)
+/* The row of `sizes` that a size belongs to. */
+static unsigned profile_size_row(uint64_t size)
 {
     return size < PROFILE_EXACT ? (unsigned)size : PROFILE_EXACT + histogram_bucket(size);
 }

@@ -122,8 +122,7 @@ struct trace_profile {
 struct trace_profile *trace_profile_read(struct trace_reader *r, struct error *err);
 void trace_profile_free(struct trace_profile *p);
 
-/* The sizes that a row of `sizes` stands for, and the one of a size. */
-unsigned profile_size_row(uint64_t size);
+/* The sizes that a row of `sizes` stands for. */
 uint64_t profile_size_low(unsigned row);
 uint64_t profile_size_high(unsigned row);
 

@@ -25,7 +25,7 @@ static void *ahead_run(void *arg)
         }
         struct decoded *to = &r->decoded[a->filled % AHEAD_BLOCKS];
         pthread_mutex_unlock(&a->lock);
-        decoder_next(r, &r->decoder, to);
+        block_decoder_next(r, &r->decoder, to);
         pthread_mutex_lock(&a->lock);
         a->filled++;
         pthread_cond_signal(&a->changed);
@@ -89,7 +89,7 @@ static const struct decoded *block_next(struct trace_reader *r)
     }
     if (r->ahead.runs)
         return ahead_take(r);
-    decoder_next(r, &r->decoder, r->decoded);
+    block_decoder_next(r, &r->decoder, r->decoded);
     return r->decoded;
 }
 
@@ -178,7 +178,7 @@ int trace_next_batch(struct trace_reader *r, uint32_t most, struct trace_batch *
 /* What follows is decoded from this block on. */
 static void reader_move(struct trace_reader *r, size_t block, const struct trace_place *place)
 {
-    struct decoder *d = &r->decoder;
+    struct block_decoder *d = &r->decoder;
     ahead_end(r);
     d->at = block;
     d->records = place->records;

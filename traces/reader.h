@@ -42,7 +42,7 @@ struct trace_reader {
     uint32_t thread;
     bool extras; /* its records may have more than an object and a size */
     bool failed; /* damage was found: there is no going on */
-    struct decoder decoder;
+    struct block_decoder decoder;
     struct decoded decoded[AHEAD_BLOCKS];
     struct ahead ahead;
 

@@ -41,7 +41,7 @@ static const uint8_t column_bytes[LAYOUT_OPS_TAGS] = {
 
 /* ---- memory, as much as the largest block needs ---- */
 
-void decoder_free(struct decoder *d)
+void block_decoder_free(struct block_decoder *d)
 {
     for (unsigned tag = 0; tag < LAYOUT_OPS_TAGS; tag++) {
         free(d->columns[tag].buffer);
@@ -70,7 +70,7 @@ static void *room_for(void **array, size_t items, size_t size)
     return *array;
 }
 
-static bool values_room(struct decoder *d, unsigned tag)
+static bool values_room(struct block_decoder *d, unsigned tag)
 {
     void *values = d->values[tag];
     d->values[tag] =
@@ -92,7 +92,7 @@ static bool bytes_room_of(uint8_t **array)
     return *array;
 }
 
-static int arrays_room(const struct trace_reader *r, struct decoder *d, struct decoded *to,
+static int arrays_room(const struct trace_reader *r, struct block_decoder *d, struct decoded *to,
                        struct error *err)
 {
     const struct column *columns = d->columns;
@@ -115,7 +115,7 @@ static int arrays_room(const struct trace_reader *r, struct decoder *d, struct d
 /* ---- columns ---- */
 
 /* The base column must say what the blocks before have added up to. */
-static int base_check(const struct trace_reader *r, const struct decoder *d, uint64_t offset,
+static int base_check(const struct trace_reader *r, const struct block_decoder *d, uint64_t offset,
                       struct error *err)
 {
     static const char *const names[BASE_FIELDS] = {"records", "objects", "scopes", "threads",
@@ -140,8 +140,8 @@ static int base_check(const struct trace_reader *r, const struct decoder *d, uin
 }
 
 /* Loads the columns of a block that the reader knows. */
-static int block_columns(const struct trace_reader *r, struct decoder *d, const struct block *block,
-                         struct error *err)
+static int block_columns(const struct trace_reader *r, struct block_decoder *d,
+                         const struct block *block, struct error *err)
 {
     struct column_entry entries[LAYOUT_MAX_COLUMNS];
     if (block_checksum(r, block, err) || block_directory(r, block, entries, err))
@@ -273,7 +273,7 @@ static uint64_t reference_object(uint64_t value, uint64_t newest, uint64_t befor
     return value & 1 ? before + unzigzag(half) : newest - half;
 }
 
-static void columns_decode(struct decoder *d, struct decoded *to)
+static void columns_decode(struct block_decoder *d, struct decoded *to)
 {
     struct column *columns = d->columns;
     uint32_t n = to->records;
@@ -300,7 +300,7 @@ struct spread {                               /* what the loop over the records 
 };
 
 /* Objects and sizes of all records. */
-static void records_spread(const struct decoder *d, struct decoded *to, struct spread *s)
+static void records_spread(const struct block_decoder *d, struct decoded *to, struct spread *s)
 {
     const uint64_t *size = d->values[LAYOUT_SIZE], *reference = d->values[LAYOUT_OBJECT];
     uint64_t made = d->objects, before = made, wrong = 0;
@@ -328,7 +328,7 @@ static void records_spread(const struct decoder *d, struct decoded *to, struct s
 }
 
 /* The scopes of all records, of a block that has any. */
-static void scopes_spread(const struct decoder *d, struct decoded *to, struct spread *s)
+static void scopes_spread(const struct block_decoder *d, struct decoded *to, struct spread *s)
 {
     const uint64_t *back = d->values[LAYOUT_SCOPE];
     for (uint32_t i = 0; i < to->records; i++) {
@@ -346,7 +346,7 @@ static void scopes_spread(const struct decoder *d, struct decoded *to, struct sp
 }
 
 /* The same for alignments. */
-static void aligns_spread(struct decoder *d, struct decoded *to, struct spread *s)
+static void aligns_spread(struct block_decoder *d, struct decoded *to, struct spread *s)
 {
     struct column *c = &d->columns[LAYOUT_ALIGN];
     const uint8_t *align = c->next;
@@ -367,7 +367,7 @@ static void clocks_sum(struct decoded *to, struct spread *s)
 }
 
 /* The runs of threads; they must cover the block. */
-static void runs_spread(const struct decoder *d, struct decoded *to, struct spread *s)
+static void runs_spread(const struct block_decoder *d, struct decoded *to, struct spread *s)
 {
     const uint64_t *value = d->values[LAYOUT_THREAD];
     uint32_t left = to->records;
@@ -392,7 +392,7 @@ static void runs_spread(const struct decoder *d, struct decoded *to, struct spre
 
 struct search { /* for the first record that is wrong */
     const struct trace_reader *r;
-    const struct decoder *d;
+    const struct block_decoder *d;
     struct decoded *to;
     uint64_t objects, scopes, threads, before;
     uint32_t record, left; /* left: of the thread's run */
@@ -483,7 +483,7 @@ static int search_record(struct search *s)
 }
 
 /* Says what is wrong; the records before it are sound. */
-__attribute__((cold)) static void damage_find(const struct trace_reader *r, struct decoder *d,
+__attribute__((cold)) static void damage_find(const struct trace_reader *r, struct block_decoder *d,
                                               struct decoded *to)
 {
     struct search s = {.r = r,
@@ -513,7 +513,7 @@ __attribute__((cold)) static void damage_find(const struct trace_reader *r, stru
 
 /* ---- a block ---- */
 
-static void block_decode(const struct trace_reader *r, struct decoder *d, struct decoded *to)
+static void block_decode(const struct trace_reader *r, struct block_decoder *d, struct decoded *to)
 {
     struct spread s = {.scopes = d->scopes, .threads = d->threads, .clock = d->clock};
     columns_decode(d, to);
@@ -546,7 +546,8 @@ static void block_decode(const struct trace_reader *r, struct decoder *d, struct
 }
 
 /* After the last block: have we seen what the index says? */
-static int totals_check(const struct trace_reader *r, const struct decoder *d, struct error *err)
+static int totals_check(const struct trace_reader *r, const struct block_decoder *d,
+                        struct error *err)
 {
     const struct trace_totals *t = &r->totals;
     if (r->torn || (t->objects == d->objects && t->scopes == d->scopes && t->threads == d->threads))
@@ -557,7 +558,7 @@ static int totals_check(const struct trace_reader *r, const struct decoder *d, s
                          t->objects, t->scopes, t->threads, d->objects, d->scopes, d->threads);
 }
 
-void decoder_next(struct trace_reader *r, struct decoder *d, struct decoded *to)
+void block_decoder_next(struct trace_reader *r, struct block_decoder *d, struct decoded *to)
 {
     to->runs = 0;
     to->failed = to->ended = false;

@@ -37,7 +37,7 @@ struct decoded { /* a block */
     struct error err; /* if it has failed */
 };
 
-struct decoder {
+struct block_decoder {
     bool skip_clock;                                   /* clocks are left 0 */
     size_t at;                                         /* the next block */
     uint64_t records, objects, scopes, threads, clock; /* before it */
@@ -52,8 +52,8 @@ struct decoder {
 struct trace_reader;
 
 /* Decodes the next block. Whatever is wrong with it, or that there is none, is said in `to`. */
-void decoder_next(struct trace_reader *r, struct decoder *d, struct decoded *to);
-void decoder_free(struct decoder *d);
+void block_decoder_next(struct trace_reader *r, struct block_decoder *d, struct decoded *to);
+void block_decoder_free(struct block_decoder *d);
 void decoded_free(struct decoded *block);
 
 #endif

@@ -391,7 +391,7 @@ struct trace_reader *trace_open(const char *path, unsigned flags, struct error *
 void trace_close(struct trace_reader *r)
 {
     ahead_end(r);
-    decoder_free(&r->decoder);
+    block_decoder_free(&r->decoder);
     for (unsigned i = 0; i < AHEAD_BLOCKS; i++)
         decoded_free(&r->decoded[i]);
     free(r->table.buffer);

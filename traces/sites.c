@@ -81,7 +81,8 @@ const void *sites_row_at(const struct sites *s, enum sites_kind kind, uint32_t n
     return (const char *)s->tables[kind].rows + row_bytes[kind] * (n - 1);
 }
 
-const char *sites_string_at(const struct sites *s, uint32_t n)
+/* String number n; 0: "" */
+static const char *sites_string_at(const struct sites *s, uint32_t n)
 {
     return n ? s->text + ((const struct string_row *)sites_row_at(s, SITES_STRING, n))->at : "";
 }

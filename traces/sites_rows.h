@@ -56,7 +56,6 @@ struct sites {
 
 /* Row number n, from 1. */
 const void *sites_row_at(const struct sites *s, enum sites_kind kind, uint32_t n);
-const char *sites_string_at(const struct sites *s, uint32_t n); /* 0: "" */
 
 /* Adds a row or finds it: its number; 0 with what is wrong with it. */
 uint32_t sites_row_add(struct sites *s, enum sites_kind kind, const union sites_row *row,
