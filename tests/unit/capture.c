@@ -3,6 +3,7 @@
  * a damaged file is refused. What a correct program leaves is tested with real ones, in
  * tests/record.
  */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -130,7 +131,7 @@ struct result {
 };
 
 /* Converts a capture and reads the trace's first ops back, without THREAD_BEGIN. */
-static void convert(const char *path, struct result *result)
+static void convert_and_read(const char *path, struct result *result)
 {
     static const struct capture_options options = {.clock = true};
     FILE *trace = tmpfile();
@@ -157,6 +158,22 @@ static void convert(const char *path, struct result *result)
             result->ops[result->count++] = op;
     trace_close(in);
     fclose(trace);
+}
+
+static unsigned open_descriptors(void)
+{
+    unsigned count = 0;
+    for (int fd = 0; fd < 256; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+/* Whatever the capture was, no descriptor of it stays open. */
+static void convert(const char *path, struct result *result)
+{
+    unsigned before = open_descriptors();
+    convert_and_read(path, result);
+    assert_int_equal(open_descriptors(), before);
 }
 
 static void convert_records(const struct by_hand *records, size_t count, struct result *result)
@@ -357,6 +374,20 @@ static void calls_under_way_at_a_stop_may_come_after_it(void **state)
     convert_records(records, 6, &r);
     assert_int_equal(r.report.unseen_frees, 2);
     assert_int_equal(r.report.odd.double_allocs, 1);
+}
+
+static void a_realloc_of_null_that_fails_makes_nothing(void **state)
+{
+    (void)state;
+    const struct by_hand records[] = {
+        record(CAPTURE_REALLOC_BEGIN, 1, 0, 20),
+        flagged(record(CAPTURE_REALLOC_END, 1, 0, 20), CAPTURE_FAILED),
+    };
+    struct result r = {0};
+    convert_records(records, 2, &r);
+    assert_int_equal(r.status, 0);
+    assert_int_equal(r.count, 1);
+    assert_op(&r, 0, TRACE_REALLOC, TRACE_NULL | TRACE_FAILED, TRACE_NO_OBJECT, 20);
 }
 
 static void unknown_addresses_are_dropped_or_taken_as_new(void **state)
@@ -673,6 +704,7 @@ int main(void)
         cmocka_unit_test(reallocs_nest_in_a_thread),
         cmocka_unit_test(what_was_freed_while_stopped_ends_when_its_address_returns),
         cmocka_unit_test(calls_under_way_at_a_stop_may_come_after_it),
+        cmocka_unit_test(a_realloc_of_null_that_fails_makes_nothing),
         cmocka_unit_test(unknown_addresses_are_dropped_or_taken_as_new),
         cmocka_unit_test(what_follows_the_first_loss_is_left_out),
         cmocka_unit_test(short_forms),

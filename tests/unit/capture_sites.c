@@ -298,6 +298,16 @@ static void damage_is_refused(void **state)
     add_node(1, 0, 0, 0);
     add_alloc(1, 1000, 0x1000);
     refused("a site without its record");
+
+    begin(state); /* amid short records, which are read in rows */
+    add_node(1, 0, 0, 0);
+    add_alloc(1, 1000, 0x1000);
+    for (unsigned node = 1; node <= 3; node += 2) {
+        add_site(1, node);
+        add(1, CAPTURE_FREE_NULL);
+        add(1, CAPTURE_FREE_NULL);
+    }
+    refused("offset 65736: a damaged record of a site");
 }
 
 int main(void)

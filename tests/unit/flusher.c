@@ -124,6 +124,24 @@ static void test_a_room_is_copied_to_its_place(void **state)
     assert_int_equal(chunk_at("a.capture", ROOM_AT).type, CAPTURE_ROOM);
 }
 
+/* The second seat's capture is still open when the first seat's room comes, if the thread got to it in this time. */
+static void test_each_room_goes_into_its_own_capture(void **state)
+{
+    (void)state;
+    capture_make("first.capture", WORDS - 1);
+    capture_make("second.capture", WORDS);
+    struct flush_entry *second = hand_over(1, "second.capture");
+    atomic_store(&desk->seats, 2);
+    flusher_start(&flusher);
+    for (int i = 0; i < 2000 && !flush_is_clear(second); i++)
+        usleep(1000);
+    struct flush_entry *first = hand_over(0, "first.capture");
+    flusher_end(&flusher);
+    assert_true(flush_is_clear(first) && flush_is_clear(second));
+    assert_int_equal(chunk_at("first.capture", PLACE_AT).words, WORDS - 1);
+    assert_int_equal(chunk_at("second.capture", PLACE_AT).words, WORDS);
+}
+
 static void test_what_is_no_room_of_a_capture_here_is_left_alone(void **state)
 {
     (void)state;
@@ -152,11 +170,13 @@ static void test_what_is_no_room_of_a_capture_here_is_left_alone(void **state)
     struct flush_entry *unnamed = hand_over(COUNT + 2, "other.capture");
     atomic_store(&desk->seat[COUNT + 2].named, 0);
     struct flush_entry *good = hand_over(COUNT + 3, "good.capture");
+    struct flush_entry *beyond = hand_over(COUNT + 4, "other.capture");
     serve(COUNT + 4);
     for (uint32_t i = 0; i < COUNT; i++)
         assert_false(flush_is_clear(bad[i]));
     assert_false(flush_is_clear(elsewhere));
     assert_false(flush_is_clear(unnamed));
+    assert_false(flush_is_clear(beyond));
     assert_true(flush_is_clear(good));
     assert_true(chunk_at("good.capture", PLACE_AT).magic != 0);
     assert_true(chunk_at("other.capture", PLACE_AT).magic == 0);
@@ -177,6 +197,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_room_is_copied_to_its_place, begin, end),
+        cmocka_unit_test_setup_teardown(test_each_room_goes_into_its_own_capture, begin, end),
         cmocka_unit_test_setup_teardown(test_what_is_no_room_of_a_capture_here_is_left_alone, begin,
                                         end),
         cmocka_unit_test(test_without_a_desk_there_is_nothing_to_serve),

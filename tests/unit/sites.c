@@ -123,6 +123,24 @@ static void numbers_are_given_once(void **state)
     sites_free(s);
 }
 
+/* Also after the table of them has grown a few times. */
+static void many_frames_keep_their_sites(void **state)
+{
+    enum { FRAMES = 3000 };
+    (void)state;
+    int fd;
+    struct trace_writer *w = writer_open(&fd);
+    struct sites *s = trace_writer_sites(w);
+    for (uint32_t i = 1; i <= FRAMES; i++) {
+        assert_int_equal(sites_frame(s, 0, place_add(s, 0, i, ""), &err), i);
+        assert_int_equal(sites_of_frame(s, i, &err), i);
+    }
+    for (uint32_t i = 1; i <= FRAMES; i++)
+        assert_int_equal(sites_of_frame(s, i, &err), i);
+    trace_abandon(w);
+    close(fd);
+}
+
 static void what_is_not_there_is_refused(void **state)
 {
     (void)state;
@@ -457,6 +475,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_are_given_once),
+        cmocka_unit_test(many_frames_keep_their_sites),
         cmocka_unit_test(what_is_not_there_is_refused),
         cmocka_unit_test(names_become_text),
         cmocka_unit_test(identity_is_what_it_is),

@@ -21,6 +21,7 @@
 #include "traces/check.h"
 #include "traces/layout.h"
 #include "traces/rules.h"
+#include "workloads/lib/rng.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
@@ -94,6 +95,50 @@ static void round_trip(void **state)
             close(fd);
             free(ops);
         }
+}
+
+static void read_back(const struct trace_op *ops, size_t count)
+{
+    int fd = trace_maker_file(ops, count);
+    struct trace_reader *r = reader_of(fd, 0);
+    ops_equal(r, ops, count, true);
+    trace_close(r);
+    close(fd);
+}
+
+/* Numbers as wide as they may be, and so random that no column of them becomes smaller. */
+static void what_cannot_be_compressed(void **state)
+{
+    enum { OPS = LAYOUT_BLOCK_RECORDS + 100 };
+    static struct trace_op ops[OPS];
+    (void)state;
+    struct rng rng = rng_stream(20261127, 1);
+    for (uint32_t i = 0; i < OPS; i++)
+        ops[i] = (struct trace_op){.kind = TRACE_ALLOC,
+                                   .object = i,
+                                   .scope = TRACE_NO_SCOPE,
+                                   .size = rng_next(&rng) >> (64 - 40),
+                                   .clock_ns = rng_next(&rng),
+                                   .site = rng_next(&rng)};
+    read_back(ops, OPS);
+}
+
+/* And references alone: their block is wider than those of the objects. */
+static void frees_in_random_order(void **state)
+{
+    enum { OBJECTS = 4 * LAYOUT_BLOCK_RECORDS };
+    static struct trace_op ops[2 * OBJECTS];
+    (void)state;
+    struct rng rng = rng_stream(20261127, 2);
+    for (uint32_t i = 0; i < OBJECTS; i++) {
+        ops[i] =
+            (struct trace_op){.kind = TRACE_ALLOC, .object = i, .scope = TRACE_NO_SCOPE, .size = 1};
+        ops[OBJECTS + i] = (struct trace_op){.kind = TRACE_FREE, .scope = TRACE_NO_SCOPE};
+        uint64_t other = rng_next(&rng) % (i + 1);
+        ops[OBJECTS + i].object = ops[OBJECTS + other].object;
+        ops[OBJECTS + other].object = i;
+    }
+    read_back(ops, 2 * OBJECTS);
 }
 
 /* Rewinding in the middle of a block starts from the first op again. */
@@ -552,6 +597,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),
+        cmocka_unit_test(what_cannot_be_compressed),
+        cmocka_unit_test(frees_in_random_order),
         cmocka_unit_test(rewind_early),
         cmocka_unit_test(totals),
         cmocka_unit_test(same_bytes),
