@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "harness/csv.h"
 #include "harness/trace_figures.h"
@@ -212,32 +213,69 @@ static const struct {
     {"frames.csv", NULL},
 };
 
+enum { TABLES = sizeof tables / sizeof *tables };
+
+struct folder {
+    const char *name;
+    struct trace_reader *r;
+    const struct trace_totals *totals;
+    const struct trace_profile *p;
+    const struct sites *sites;
+};
+
+static void table_path(const struct folder *to, unsigned i, const char *suffix, char path[4096])
+{
+    snprintf(path, 4096, "%s/%s%s", to->name, tables[i].name, suffix);
+}
+
+static int table_write(const struct folder *to, unsigned i, struct error *err)
+{
+    char path[4096];
+    table_path(to, i, ".part", path);
+    FILE *f = fopen(path, "we");
+    if (!f)
+        return error_set(err, "%s: cannot create: %s", path, strerror(errno));
+    if (tables[i].write)
+        tables[i].write(f, to->p);
+    else if (!strcmp(tables[i].name, "sites.csv"))
+        sites_write(f, to->p, to->sites);
+    else if (!strcmp(tables[i].name, "frames.csv"))
+        frames_write(f, to->sites);
+    else
+        summary_write(f, to->r, to->totals, to->p);
+    bool unwritten = ferror(f);
+    if (fclose(f) || unwritten)
+        return error_set(err, "%s: cannot write: %s", path, strerror(errno));
+    return 0;
+}
+
+/* All tables or none get their names: half of a new one beside old ones would be taken for a whole. */
+static int tables_write(const struct folder *to, struct error *err)
+{
+    char path[4096], part[4096];
+    int failed = 0;
+    for (unsigned i = 0; !failed && i < TABLES; i++)
+        failed = table_write(to, i, err);
+    for (unsigned i = 0; i < TABLES; i++) {
+        table_path(to, i, ".part", part);
+        table_path(to, i, "", path);
+        if (!failed && rename(part, path))
+            failed = error_set(err, "%s: cannot rename to %s: %s", part, path, strerror(errno));
+        if (failed)
+            unlink(part);
+    }
+    return failed;
+}
+
 int trace_csv_write(const char *folder, struct trace_reader *r, const struct trace_totals *totals,
                     const struct trace_profile *p, struct error *err)
 {
-    char path[4096];
-    const struct sites *sites = trace_reader_sites(r, err);
-    if (!sites)
+    const struct folder to = {folder, r, totals, p, trace_reader_sites(r, err)};
+    if (!to.sites)
         return -1;
+    if (strlen(folder) > 4000)
+        return error_set(err, "%s: name too long", folder);
     if (mkdir(folder, 0777) && errno != EEXIST)
         return error_set(err, "%s: cannot make the folder: %s", folder, strerror(errno));
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
-        if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, tables[i].name) >= sizeof path)
-            return error_set(err, "%s: name too long", folder);
-        FILE *f = fopen(path, "we");
-        if (!f)
-            return error_set(err, "%s: cannot create: %s", path, strerror(errno));
-        if (tables[i].write)
-            tables[i].write(f, p);
-        else if (!strcmp(tables[i].name, "sites.csv"))
-            sites_write(f, p, sites);
-        else if (!strcmp(tables[i].name, "frames.csv"))
-            frames_write(f, sites);
-        else
-            summary_write(f, r, totals, p);
-        bool unwritten = ferror(f);
-        if (fclose(f) || unwritten)
-            return error_set(err, "%s: cannot write: %s", path, strerror(errno));
-    }
-    return 0;
+    return tables_write(&to, err);
 }

@@ -192,23 +192,33 @@ static int thread_add(struct trace_profile *p, uint32_t thread, struct error *er
     return trace_rules_put(&p->scopes, &nothing, err);
 }
 
-static int scope_follow(struct trace_profile *p, const struct trace_op *op, struct error *err)
+/* A scope is one deeper than the one it begins in: no walk outwards, since scopes may nest as deep
+ * as the trace is long. */
+static int scope_open(struct trace_profile *p, uint64_t scope, struct error *err)
 {
-    if (trace_rules_put(&p->scopes, op, err))
-        return -1;
-    p->has_scopes = true;
-    if (op->kind == TRACE_SCOPE_END) {
-        p->scopes_open--;
-    } else if (op->kind == TRACE_SCOPE_BEGIN) {
-        uint64_t depth = 0;
-        if (++p->scopes_open > p->scopes_open_max)
-            p->scopes_open_max = p->scopes_open;
-        for (uint64_t s = op->scope; s != TRACE_NO_SCOPE; s = (p->scopes.scopes[s] >> 1) - 1)
-            depth += p->scopes.scopes[s] & 1;
-        if (depth > p->scope_depth_max)
-            p->scope_depth_max = depth;
-    }
+    uint64_t around = (p->scopes.scopes[scope] >> 1) - 1;
+    void *grown = array_room(p->depths, scope, &p->depths_room, sizeof *p->depths);
+    if (!grown)
+        return no_memory(err);
+    p->depths = grown;
+    p->depths[scope] = 1 + (around == TRACE_NO_SCOPE ? 0 : p->depths[around]);
+    if (p->depths[scope] > p->scope_depth_max)
+        p->scope_depth_max = p->depths[scope];
+    if (++p->scopes_open > p->scopes_open_max)
+        p->scopes_open_max = p->scopes_open;
     return 0;
+}
+
+static int scope_follow(struct trace_profile *p, const struct trace_reader *r,
+                        const struct trace_op *op, struct error *err)
+{
+    struct error why;
+    if (trace_rules_put(&p->scopes, op, &why)) /* "record N: ", where N counts scope ops alone */
+        return error_set(err, "%.500s: offset %" PRIu64 ": %.300s: see `alloclab trace check`",
+                         trace_name(r), trace_offset(r), strstr(why.text, ": ") + 2);
+    p->has_scopes = true;
+    p->scopes_open -= op->kind == TRACE_SCOPE_END;
+    return op->kind == TRACE_SCOPE_BEGIN ? scope_open(p, op->scope, err) : 0;
 }
 
 /* ---- which object of a thread is the youngest ---- */
@@ -568,7 +578,7 @@ __attribute__((noinline)) static int rare_follow(struct trace_profile *p,
                                                  const struct trace_op *op, struct error *err)
 {
     if (op->kind >= TRACE_SCOPE_BEGIN && op->kind <= TRACE_SCOPE_SWITCH)
-        return scope_follow(p, op, err);
+        return scope_follow(p, r, op, err);
     if (trace_makes_object(op))
         return object_make(p, op, op->kind == TRACE_LIVE, err);
     if (op->object == TRACE_NO_OBJECT)
@@ -692,6 +702,7 @@ void trace_profile_free(struct trace_profile *p)
     free(p->objects);
     free(p->vacant);
     free(p->resized);
+    free(p->depths);
     live_table_free(&p->live);
     trace_rules_free(&p->scopes);
     free(p);

@@ -102,6 +102,7 @@ struct trace_profile {
     uint64_t reallocs_grown, reallocs_shrunk, reallocs_same, remote_reallocs, chain_max;
 
     uint64_t scoped_objects, scope_deaths, scope_depth_max, scopes_open, scopes_open_max;
+    uint64_t *depths, depths_room; /* of each scope */
 
     struct profile_sample samples[PROFILE_SAMPLES], sample; /* sample: the one being taken */
     unsigned sample_count;

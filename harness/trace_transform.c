@@ -111,13 +111,13 @@ static int line_parse(struct command_line *c, int argc, char **argv, struct erro
                : error_set(err, "no memory");
 }
 
-/* Adds "NAME option=value .." to what the first input says of its past; options without a value are
- * left out. */
+/* Adds "NAME option=value .." to what the first input says of its past, which is text of whoever made
+ * that; options without a value are left out. */
 static int past_write(const struct command_line *c, struct trace_reader *first,
                       struct trace_writer *out, struct error *err)
 {
     const struct trace_transform *t = c->transform;
-    const char *before = trace_meta(first, "transform");
+    const char *before = t->discloses ? NULL : trace_meta(first, "transform");
     char options[1024], text[4096], *next = options;
     option_format(t->options, c->values, options, sizeof options);
     int used = snprintf(text, sizeof text, "%.2500s%s%s", before ? before : "", before ? "; " : "",
@@ -159,7 +159,9 @@ static int result_disclose(const struct command_line *c, struct error *err)
 static int inputs_transform(const struct command_line *c, struct error *err)
 {
     struct trace_reader **in = calloc((size_t)c->count, sizeof *in);
-    int failed = in ? 0 : error_set(err, "no memory"), opened = 0;
+    int failed = in ? trace_output_apart(c->output, c->files, c->count, err)
+                    : error_set(err, "no memory"),
+        opened = 0;
     for (; !failed && opened < c->count; opened++) {
         in[opened] =
             trace_open(c->files[opened], TRACE_AHEAD | (c->salvage ? TRACE_SALVAGE : 0), err);

@@ -13,7 +13,7 @@ from matplotlib.colors import LogNorm
 
 NEEDS = "handover.csv"  # no such file, no figure: it was not measured
 NUMBERS = "made_by freed_by frees bytes".split()
-MOST, NAMED, NUMBERED = 128, 24, 12  # threads shown; each with its number; with numbers in the cells
+MOST, NAMED, NUMBERED = 128, 24, 12  # threads shown; at most so many with their number; with numbers in the cells
 
 
 def read(folder):
@@ -24,14 +24,16 @@ def read(folder):
     made, freed, frees = (table.number[c] for c in NUMBERS[:3])
     if (frees == 0).any():
         table.fail(table.line[np.flatnonzero(frees == 0)[0]], "a pair without frees")
-    threads = np.unique(np.concatenate([made, freed]))
-    weight = [frees[(made == t) | (freed == t)].sum() for t in threads]
-    shown = np.sort(threads[np.argsort(weight, kind="stable")[::-1][:MOST]])
+    threads, index = np.unique(np.concatenate([made, freed]), return_inverse=True)
+    maker, freer = index[:len(frees)], index[len(frees):]
+    weight = np.bincount(maker, frees, len(threads)) + np.bincount(freer, np.where(made == freed, 0, frees), len(threads))
+    shown = np.sort(np.argsort(weight, kind="stable")[::-1][:MOST])
+    place = np.full(len(threads), -1)
+    place[shown] = np.arange(len(shown))
+    inside = (place[maker] >= 0) & (place[freer] >= 0)
     matrix = np.zeros((len(shown), len(shown)))
-    for i, maker in enumerate(shown):
-        for k, freer in enumerate(shown):
-            matrix[i, k] = frees[(made == maker) & (freed == freer)].sum()
-    return shown, matrix, len(threads), frees.sum(), frees[made != freed].sum()
+    np.add.at(matrix, (place[maker[inside]], place[freer[inside]]), frees[inside])
+    return threads[shown], matrix, len(threads), frees.sum(), frees[made != freed].sum()
 
 
 def draw(folder, out):
@@ -47,7 +49,8 @@ def draw(folder, out):
     norm = LogNorm(1, max(matrix.max(), 2))
     drawn = axes.imshow(np.where(matrix > 0, matrix, np.nan), norm=norm, cmap="viridis_r", aspect="auto", zorder=2)
     axes.grid(False)
-    named = range(0, len(shown), -(-len(shown) // NAMED))
+    room = int(side / (0.075 * len(f"{shown.max():.0f}") + 0.06))  # inches of a digit, and between two numbers
+    named = range(0, len(shown), -(-len(shown) // min(NAMED, room)))
     axes.set_xticks(named, [f"{shown[i]:.0f}" for i in named])
     axes.set_yticks(named, [f"{shown[i]:.0f}" for i in named])
     axes.set_xlabel("freed by thread")

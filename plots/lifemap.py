@@ -34,7 +34,7 @@ def read(folder):
 
 
 def time_text(ns, _=None):
-    for scale, name in ((1e9, "s"), (1e6, "ms"), (1e3, "µs")):
+    for scale, name in ((1e18, "Gs"), (1e15, "Ms"), (1e12, "ks"), (1e9, "s"), (1e6, "ms"), (1e3, "µs")):
         if ns >= scale:
             return f"{ns / scale:g} {name}"
     return f"{ns:g} ns"
@@ -42,10 +42,14 @@ def time_text(ns, _=None):
 
 def life_axis(axis, unit, low, high):
     if unit == "bytes":
-        style.byte_axis_log(axis, max(low, 1), high)
+        style.byte_axis_log(axis, max(low, 1), high, 5)
         return
-    decades = np.arange(np.floor(np.log10(max(low, 1))), np.ceil(np.log10(high)) + 1)
-    axis.set_major_locator(style.matplotlib.ticker.FixedLocator(10.0 ** decades[::max(1, -(-len(decades) // 7))]))
+    decades = 10.0 ** np.arange(np.floor(np.log10(max(low, 1))), np.ceil(np.log10(high)) + 1)
+    ticks = decades[(decades >= low) & (decades <= high)]
+    if len(ticks) < 2:
+        ticks = np.outer(decades, (1, 2, 5)).ravel()
+        ticks = ticks[(ticks >= low) & (ticks <= high)]
+    axis.set_major_locator(style.matplotlib.ticker.FixedLocator(ticks[::max(1, -(-len(ticks) // 7))]))
     axis.set_minor_locator(style.matplotlib.ticker.NullLocator())
     axis.set_major_formatter(time_text if unit == "ns" else lambda v, _: style.count_text(v))
 
@@ -77,8 +81,10 @@ def draw(folder, out):
         drawn = draw_cells(axes, cells, norm)
         style.byte_axis_log(axes.yaxis, max(axes.get_ylim()[0], 1), axes.get_ylim()[1])
         life_axis(axes.xaxis, unit, *axes.get_xlim())
-        style.ticks_within(axes.yaxis, *axes.get_ylim())
-        style.ticks_within(axes.xaxis, *axes.get_xlim())
+        for axis, limits in (axes.yaxis, axes.get_ylim()), (axes.xaxis, axes.get_xlim()):
+            style.ticks_within(axis, *limits)
+            if not len(axis.get_majorticklocs()):  # one cell, with no round number in it
+                axis.set_major_locator(style.matplotlib.ticker.FixedLocator(limits[:1]))
         axes.set_ylabel("size")
         axes.set_xlabel("lifetime")
     style.count_bar(page, drawn, norm, 0.1, "objects")

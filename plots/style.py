@@ -347,7 +347,7 @@ def case_text(case, ops=None):
 
 def count_text(value):
     """A count with an SI prefix: '200 k'."""
-    for scale, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for scale, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= scale:
             return f"{value / scale:.4g} {prefix}"
     return f"{value:.4g}"
@@ -455,10 +455,10 @@ def byte_axis(axis, low, high, most=6):
                              f"{v / 1024 ** power:.6g} {'KMGTPE'[power - 1] + 'iB' if power else 'B'}")
 
 
-def byte_axis_log(axis, low, high):
-    """Logarithmic axis of bytes, base 2, at most about seven ticks."""
+def byte_axis_log(axis, low, high, most=7):
+    """Logarithmic axis of bytes, base 2, at most about seven ticks, or so many."""
     first, last = np.floor(np.log2(low)), np.ceil(np.log2(high))
-    step = max(1, int(np.ceil((last - first) / 7)))
+    step = max(1, int(np.ceil((last - first) / most)))
     axis.set_major_locator(matplotlib.ticker.FixedLocator(2.0 ** np.arange(first, last + 1, step)))
     axis.set_minor_locator(matplotlib.ticker.NullLocator())
     axis.set_major_formatter(lambda v, _: bytes_text(v))

@@ -4,7 +4,9 @@ from the ops that the independent reader of test_trace_spec.py finds in the file
 import collections
 import csv
 import os
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -326,6 +328,50 @@ class Info(unittest.TestCase):
         self.refused(f"{self.trace}: offset 16: size {2 << 40} of a call that did not fail: see `alloclab trace check`",
                      "info", self.trace)
 
+    def test_a_scope_that_cannot_be(self):
+        """The second end, of scope 0, says that it is of scope 1 as the first one."""
+        def edit(data, at):
+            data[data.index(b"\x02\x04", at + 32) + 1] = 2
+
+        self.edited("scope_begin 0\nscope_begin 1\nalloc 0 5\nscope_end 1\nscope_end 0\n", edit)
+        self.refused(f"{self.trace}: offset 16: scope 1 has already ended: see `alloclab trace check`", "info", self.trace)
+
+    def test_scopes_as_deep_as_the_trace(self):
+        """A scope is one deeper than what it begins in, also where that has ended since; no walk outwards, which would take
+        hours here."""
+        deep = 500000
+        for text, depth in (("".join(f"scope_begin {i}\n" for i in range(deep)), deep),
+                            ("scope_begin 0\nscope_begin 1\nscope_end 0\nscope_begin 2\nscope_end 2\nscope_begin 3\n", 3)):
+            source = os.path.join(self.folder, "deep.txt")
+            with open(source, "w", encoding="utf-8") as file:
+                file.write("alloclab trace text 1\n" + text)
+            self.alloclab("trace", "convert", source, "-o", self.trace)
+            self.assertIn(f"scope_depth_max    {depth}\n", self.alloclab("trace", "info", self.trace))
+
+    def test_tables_that_do_not_fit_leave_the_old_ones(self):
+        """All tables get their names, or none does; here the larger ones meet a limit of file sizes."""
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+        def tables():
+            found = {}
+            for name in os.listdir(folder):
+                with open(os.path.join(folder, name), "rb") as file:
+                    found[name] = file.read()
+            return found
+
+        folder = os.path.join(self.folder, "csv")
+        self.hand_made()
+        self.alloclab("trace", "info", "--csv", folder, self.trace)
+        before = tables()
+        self.alloclab("gen", "random:ops=6k", "-o", self.trace)
+        done = subprocess.run([spec.ALLOCLAB, "trace", "info", "--csv", folder, self.trace], capture_output=True, text=True,
+                              timeout=120, check=False, preexec_fn=limit)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(".csv.part: cannot write: File too large", done.stderr)
+        self.assertEqual(tables(), before)
+
     def test_unknown_columns_are_disclosed(self):
         """Sizes under a tag of the future: it is not said that nothing else is disclosed, and then what is."""
         def edit(data, at):
@@ -344,7 +390,7 @@ class Info(unittest.TestCase):
         self.refused(f"{missing}: cannot make the folder: No such file", "info", "--csv", missing, self.trace)
         self.refused("--csv is of one file", "info", "--csv", missing, self.trace, self.trace)
         self.refused("check does not take --csv", "check", "--csv", missing, self.trace)
-        self.refused(f"{self.trace}/summary.csv: cannot create: Not a directory", "info", "--csv", self.trace,
+        self.refused(f"{self.trace}/summary.csv.part: cannot create: Not a directory", "info", "--csv", self.trace,
                      self.trace)
 
 

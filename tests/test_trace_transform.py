@@ -341,7 +341,7 @@ free 1""", "scale", "--by", "2", source)
                          ["scope_begin"] * 3 + ["scope_end"] * 3)
 
     def test_anonymise(self):
-        source = self.trace(SMALL.replace("meta program=x", "meta program=secret\nmeta lost_ops=3\nmeta inversions=secret"))
+        source = self.trace(SMALL.replace("meta program=x", "meta program=secret\nmeta lost_ops=3\nmeta inversions=secret\nmeta transform=secret"))
         lines, meta, _ = self.transform("anonymise", "--clock", "100", source)
         self.assertEqual(lines[:2] + lines[-2:], ["live 0 7", "alloc 1 10 site=1", "free 3 clock=100", "free 0 clock=100"])
         self.assertEqual(meta, {"lost_ops": "3", "transform": "anonymise clock=100 sites=yes"})
@@ -409,6 +409,7 @@ class Refusals(Transform):
         plain = self.trace(HEAD + "alloc 0 1\n", "plain.trace")
         usage = "usage: alloclab trace scale [--by VALUE] [--salvage] IN -o OUT"
         self.assertIn(usage[len("usage: "):], self.ok("trace", "scale", "--help"))
+        gap = self.trace(HEAD + "alloc 0 1 clock=100\nfree 0 clock=300\n", "gap.trace")
         rows = [
             (["cut", source, *out], "cut: give one of --ops FROM:TO, --time FROM:TO and --thread N"),
             (["cut", "--ops", "1:2", "--thread", "0", source, *out], "cut: give one of"),
@@ -420,6 +421,9 @@ class Refusals(Transform):
             (["cut", "--thread", "2", source, *out], "has threads 0 to 1"),
             (["cut", "--live", "some", source, *out], "option live=some: give one of all|touched|none"),
             (["merge", source, *out], "takes 2 or more input files"),
+            (["cut", "--time", "161:162", gap, *out], "nothing in this range: the next op's clock is 300"),
+            (["cut", "--time", "161:162", "--live", "none", gap, *out], "the next op's clock is 300"),
+            (["cut", "--thread", "x", self.trace(HEAD, "empty.trace"), *out], "thread=x: give the number of a thread"),
             (["scale", "--by", "0", source, *out], "option by=0"),
             (["scale", source, source, *out], f"takes 1 input file: {usage}"),
             (["scale", source], f"no file given for the result, with -o: {usage}"),
@@ -435,6 +439,43 @@ class Refusals(Transform):
                 self.refused(message, *arguments)
         self.assertIn("one object in so many stays", self.ok("describe", "thin"))
         self.assertIn("shuffle", self.ok("list", "transforms"))
+
+
+    def test_input_that_would_be_written(self):
+        """What a writer left that was killed is not salvaged by overwriting it."""
+        with open(self.made("random:ops=90k"), "rb") as file:
+            torn = file.read()[:100000]
+        part, out = self.path("x.trace.part"), self.path("x.trace")
+        os.symlink("x.trace.part", self.path("link"))
+        for arguments in (("convert", part), ("convert", "--to", "text", part), ("scale", part), ("cut", "--ops", "0:9", part),
+                          ("merge", self.path("in.trace"), self.path("link"))):
+            with open(part, "wb") as file:
+                file.write(torn)
+            with self.subTest(arguments):
+                self.refused("would be written as " + part + " first, which is the input", *arguments, "--salvage", "-o", out)
+                with open(part, "rb") as file:
+                    self.assertEqual(file.read(), torn)
+        self.ok("trace", "convert", "--salvage", part, "-o", self.path("y.trace"))
+
+
+class Memory(Transform):
+    def peak(self, *arguments):
+        """Resident bytes at the most. A child begins with its parent's figure, which had better be small."""
+        parent = ("import os, subprocess, sys; _, status, usage = os.wait4(subprocess.Popen(sys.argv[1:], stdout=2).pid, 0); "
+                  "print(status, usage.ru_maxrss << 10)")
+        done = subprocess.run([sys.executable, "-c", parent, spec.ALLOCLAB, *arguments], stdout=subprocess.PIPE, text=True,
+                              stderr=subprocess.DEVNULL, timeout=120, check=True)
+        status, peak = map(int, done.stdout.split())
+        self.assertEqual(status, 0)
+        return peak
+
+    def test_a_cut_remembers_objects_and_not_their_ops(self):
+        """One object from before the cut is resized again and again, which was 16 bytes each time."""
+        count = 1 << 22
+        few, many = (self.trace(HEAD + "alloc 0 5\n" + "realloc 0 7\n" * n, f"{n}.trace") for n in (count >> 4, count))
+        peaks = [self.peak("trace", "cut", "--live", "touched", "--ops", "1:", trace, "-o", self.path("out.trace"))
+                 for trace in (few, many)]
+        self.assertLess(peaks[1] - peaks[0], 4 * count)
 
 
 class Invariants(Transform):

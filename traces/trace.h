@@ -85,6 +85,10 @@ struct trace_totals { /* kept by the writer, stored in the index */
 struct trace_writer;
 struct trace_reader;
 
+/* Refuses a path of which PATH.part, which is written first, is one of the inputs: what a writer left
+ * that was killed is salvaged by that name. */
+int trace_output_apart(const char *path, char *const *inputs, int count, struct error *err);
+
 /* Writes to PATH.part, and renames at trace_finish, so that nothing that existed is lost. NULL on
  * error. */
 struct trace_writer *trace_create(const char *path, struct error *err);

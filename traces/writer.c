@@ -601,6 +601,20 @@ struct trace_writer *trace_create_fd(int fd, struct error *err)
     return w;
 }
 
+int trace_output_apart(const char *path, char *const *inputs, int count, struct error *err)
+{
+    struct stat part, input;
+    char name[4096];
+    if ((size_t)snprintf(name, sizeof name, "%s.part", path) >= sizeof name || stat(name, &part))
+        return 0;
+    for (int i = 0; i < count; i++)
+        if (!stat(inputs[i], &input) && input.st_dev == part.st_dev && input.st_ino == part.st_ino)
+            return error_set(
+                err, "%s: would be written as %s first, which is the input %s: choose another name",
+                path, name, inputs[i]);
+    return 0;
+}
+
 static int part_open(const char *path, const char *part, struct error *err)
 {
     struct stat status;

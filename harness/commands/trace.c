@@ -332,6 +332,8 @@ static int form_write(const struct request *q, const struct trace_format *to,
 static int trace_convert(const struct request *q, struct error *err)
 {
     const struct trace_format *from, *to;
+    if (trace_output_apart(q->output, q->files, q->count, err))
+        return -1;
     if ((strcmp(q->from, "auto") ? format_find(q->from, &from, err)
                                  : format_guess(q->files[0], &from, err)) ||
         format_find(q->to, &to, err))

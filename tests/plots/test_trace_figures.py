@@ -60,6 +60,18 @@ class LifeMap(Figure):
                          [(1, 2, 0.5, 1), (2, 3, 16, 20), (4096, 6144, 1 << 20, (1 << 20) + (1 << 18))])
         self.assertIn("123.5 k ops; 1.006 k objects that the recording made and freed", test_plots.texts_of(page))
 
+    def test_axes_of_extremes(self):
+        """Lifetimes of one cell, without a round number in it, and of all there are: each axis has names that can be read."""
+        most = 1 << 64
+        for rows in [("ops", 6, 6, 3, 3, 1), ("bytes", 10, 11, 12, 15, 1), ("ns", 6, 6, 6144, 8191, 1)], [
+                ("ops", 0, 0, 1, 1, 1), ("ops", 1 << 39, (5 << 37) - 1, most - most // 4, most - 1, 1), ("bytes", 0, 0, 0, 0, 1),
+                ("bytes", 1 << 39, (5 << 37) - 1, most - most // 4, most - 1, 1), ("ns", 0, 0, 0, 0, 1),
+                ("ns", 1 << 39, (5 << 37) - 1, most - most // 4, most - 1, 1)]:
+            self.table("heat.csv", HEAT, rows)
+            for axes in self.page(lifemap).axes:
+                for axis in axes.xaxis, axes.yaxis:
+                    self.assertTrue([t for t in axis.get_ticklabels() if t.get_text()], axes.get_title())
+
     def test_without_a_clock(self):
         self.table("heat.csv", HEAT, self.ROWS[:4])
         self.assertEqual(len(self.page(lifemap).axes), 2)
@@ -117,6 +129,12 @@ class HandOver(Figure):
             self.assertLessEqual(len(page.axes[0].get_xticks()), 24)
             self.assertIn("123.5 k ops; 50.0% of the frees are by another thread than the one that made the object", texts)
             self.assertEqual(any(text.startswith("128 of 300 threads are shown") for text in texts), threads == 300)
+
+    def test_long_numbers(self):
+        """Threads have as many names as there is room for."""
+        for first in 10, 9000, 99900, 4294967000:
+            self.table("handover.csv", PAIRS, [(i, i + 1, 5, 1) for i in range(first, first + 100)])
+            self.assertGreaterEqual(len(self.page(handover).axes[0].get_xticks()), 5)
 
     def test_one_thread(self):
         """And few frees: the bar of colours has names that can be read."""

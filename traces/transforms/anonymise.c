@@ -1,7 +1,7 @@
 /*
  * anonymise.c - a trace that says less of the program and of who ran it, to be given away. All meta
- * data is left out, the names of program, command and threads with it, but for the counts that say
- * whether the recording is whole. Sites are numbered anew, by first appearance, or left out, and what
+ * data is left out, the names of program, command and threads and the transforms of before with it, but
+ * for the counts that say whether the recording is whole. Sites are numbered anew, by first appearance, or left out, and what
  * they stand for, modules and names, is left out in any case; the clock is rounded down, or left out.
  *
  * Kept: every op, with its sizes, order, threads and scopes; who knows the program may still know it

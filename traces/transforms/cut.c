@@ -78,24 +78,15 @@ static bool op_reaches(const struct cut *c, const struct trace_op *op, uint64_t 
     return c->by_time ? op->clock_ns >= bound : c->record > bound;
 }
 
-static int nothing_there(const struct cut *c, struct error *err)
+/* `beyond`: an op that is; NULL: the trace has ended. The totals of a torn one are not known. */
+static int nothing_there(const struct cut *c, const struct trace_op *beyond, struct error *err)
 {
-    return error_set(err,
-                     "%.500s: nothing in this range: the trace has %" PRIu64 " ops of any kind%s",
-                     trace_name(c->in), trace_reader_totals(c->in)->records,
-                     c->by_time ? ", and its clock ends before it" : "");
-}
-
-static int old_add(struct cut *c, uint64_t id, uint64_t size, struct error *err)
-{
-    if (c->count == c->room) {
-        void *grown = table_grow(c->old, &c->room, sizeof *c->old);
-        if (!grown)
-            return no_memory(c, err);
-        c->old = grown;
-    }
-    c->old[c->count++] = (struct renumber_known){.id = id, .size = size};
-    return 0;
+    if (beyond)
+        return error_set(err, "%.500s: nothing in this range: the next op's clock is %" PRIu64,
+                         trace_name(c->in), beyond->clock_ns);
+    return error_set(
+        err, "%.500s: nothing in this range: the trace has %" PRIu64 " ops of any kind%s",
+        trace_name(c->in), c->record, c->by_time ? ", and its clock ends before it" : "");
 }
 
 static int old_order(const void *a, const void *b)
@@ -114,6 +105,22 @@ static void old_sort(struct cut *c)
         if (!i || c->old[i].id != c->old[i - 1].id)
             c->old[kept++] = c->old[i];
     c->count = kept;
+}
+
+/* An object may come many times before old_sort(): memory follows the objects, not the ops. */
+static int old_add(struct cut *c, uint64_t id, uint64_t size, struct error *err)
+{
+    bool full = c->count == c->room;
+    if (full)
+        old_sort(c);
+    if (full && c->count >= c->room / 2) {
+        void *grown = table_grow(c->old, &c->room, sizeof *c->old);
+        if (!grown)
+            return no_memory(c, err);
+        c->old = grown;
+    }
+    c->old[c->count++] = (struct renumber_known){.id = id, .size = size};
+    return 0;
 }
 
 /* What was live goes before `first`, the first op of the cut; or after it, if it begins a thread: then
@@ -236,7 +243,7 @@ static int front_cut(struct cut *c, struct front *f, struct error *err)
         if (front_follow(f, c, &op, err))
             return -1;
     if (got <= 0 || op_reaches(c, &op, c->end))
-        return got < 0 ? -1 : nothing_there(c, err);
+        return got < 0 ? -1 : nothing_there(c, got ? &op : NULL, err);
     return front_take(c, &f->rules, err) || live_put(c, &op, err) ||
                    scopes_put(c, f, op.clock_ns, err) || range_put(c, &op, err)
                ? -1
@@ -294,7 +301,7 @@ static int range_cut(struct cut *c, enum cut_live live, struct error *err)
         return -1;
     int got = range_begin(c, &op, err);
     if (got <= 0 || op_reaches(c, &op, c->end))
-        return got < 0 ? -1 : nothing_there(c, err);
+        return got < 0 ? -1 : nothing_there(c, got ? &op : NULL, err);
     return live_put(c, &op, err) || range_put(c, &op, err) ? -1 : 0;
 }
 
@@ -416,7 +423,9 @@ static int thread_cut(struct cut *c, const char *text, enum cut_live live, struc
     struct live_table sizes = {0};
     char *end;
     uint64_t thread = strtoull(text, &end, 10), threads = trace_reader_totals(c->in)->threads;
-    if (*text < '0' || *text > '9' || *end || (threads && thread >= threads))
+    if (*text < '0' || *text > '9' || *end)
+        return error_set(err, "cut: option thread=%s: give the number of a thread", text);
+    if (threads && thread >= threads)
         return error_set(err, "cut: option thread=%s: %.500s has threads 0 to %" PRIu64, text,
                          trace_name(c->in), threads - 1);
     uint64_t from = live == LIVE_ALL ? 0 : thread;

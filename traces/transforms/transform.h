@@ -25,7 +25,7 @@ struct transform_job {
 struct trace_transform {
     const char *name, *summary;
     unsigned least_inputs, most_inputs;
-    bool discloses; /* say of the result what it still discloses */
+    bool discloses; /* say of the result what it still discloses, and nothing of the input's past */
     const struct option *options;
     size_t options_size;
     /* Puts ops and meta pairs; 0, or -1. */
