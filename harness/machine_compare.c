@@ -98,7 +98,9 @@ static void facts_compare(const struct facts *base, const struct facts *other, F
         bool seed = !strncmp(line, "\"seed\"", strlen("\"seed\""));
         fprintf(stream, "warning: %.*s differs: %s, now %s%s\n", (int)(ours - line) - 4, line + 1,
                 ours, theirs,
-                seed ? ": generated workloads are not the same; give both runs one --seed" : "");
+                seed ? ": workloads that are generated are not the same, recordings are; give both "
+                       "runs one --seed"
+                     : "");
     }
 }
 

@@ -198,7 +198,8 @@ class Compare(unittest.TestCase):
         self.assertNotIn("warning", self.compare(rows, rows, facts={"commit": "b"}))
         said = self.compare(rows, rows, facts={"cpu": "two, \"fast\"", "seed": 2})
         self.assertIn('warning: cpu differs: "one", now "two, \\"fast\\""\n', said)
-        self.assertIn("warning: seed differs: 1, now 2: generated workloads are not the same; give both runs one --seed\n",
+        self.assertIn("warning: seed differs: 1, now 2: workloads that are generated are not the same, "
+                      "recordings are; give both runs one --seed\n",
                       said)
         self.assertIn(f"warning: column ops is in {self.base} alone: not compared\n",
                       self.compare(rows, rows, columns=[c for c in COLUMNS if c != "ops"]))
