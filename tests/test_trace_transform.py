@@ -419,6 +419,8 @@ class Refusals(Transform):
             (["cut", "--time", "9999:", "--live", "none", source, *out], "and its clock ends before it"),
             (["cut", "--time", "1:", plain, *out], "has no clock: cut it by --ops"),
             (["cut", "--thread", "2", source, *out], "has threads 0 to 1"),
+            (["cut", "--thread", "+1", source, *out], "option thread=+1: "),
+            (["cut", "--thread", "1x", source, *out], "option thread=1x: "),
             (["cut", "--live", "some", source, *out], "option live=some: give one of all|touched|none"),
             (["merge", source, *out], "takes 2 or more input files"),
             (["cut", "--time", "161:162", gap, *out], "nothing in this range: the next op's clock is 300"),

@@ -1,4 +1,7 @@
-"""test_record.py - the recorder, held against programs whose calls are known one by one (tests/record/programs)."""
+"""test_record.py - the recorder, held against programs whose calls are known one by one (tests/record/programs).
+
+run.py: timeout=300
+"""
 
 import collections
 import os
@@ -405,6 +408,14 @@ class RecordTest(unittest.TestCase):
             self.assertTrue(all(clock % 100 == 0 for clock in clocks))
         r = self.record(self.bin / "churn")  # --clock=no
         self.assertFalse(any(w[-1].startswith("clock=") for _, w in r.ops()))
+
+    def test_a_clock_that_few_records_move_knows_a_pause(self):
+        r = self.record(self.bin / "pauses", options=["--clock=yes"])
+        pause, each = map(int, r.out.split())  # ns, calls between two pauses
+        clocks = [int(w[-1][6:]) if w[-1].startswith("clock=") else 0 for _, w in r.calls()][-4 * each:]
+        middle = clocks[each // 2::each]
+        for before, after in zip(middle, middle[1:]):
+            self.assertGreater(after - before, pause / 2)
 
     def test_where_the_time_stamp_counter_is_no_clock(self):
         folder = pathlib.Path(tempfile.mkdtemp(prefix="alloclab-ticks-"))
