@@ -452,7 +452,9 @@ class Variants(TraceTest):
 
     def test_mtrace_of_two_programs(self):
         self.refuse_texts((("mtrace", "= Start\n@ /lib/libst6aa6ae990\n", "line 2: not a call: @ CALLER, one of + - < > !, an "
-                            "address and a size are expected; or have two programs written into one file?"),))
+                            "address and a size are expected; or have two programs written into one file?"),
+                           ("mtrace", "= Start\n- 0x10\n\0\0\0+ 0x10 0x5\n", "line 3: has a zero byte: this is not text, or "
+                            "part of it was never written, or two programs wrote it")))
 
 
 class Compressed(TraceTest):

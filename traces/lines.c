@@ -92,7 +92,8 @@ int lines_next(struct lines *lines)
     if (lines->start > lines->end)
         lines->start = lines->end;
     if (memchr(lines->text, 0, (size_t)(end - lines->text)))
-        return lines_refuse(lines, "has a zero byte: this is not text");
+        return lines_refuse(lines, "has a zero byte: this is not text, or part of it was never "
+                                   "written, or two programs wrote it");
     if (end > lines->text && end[-1] == '\r')
         end--;
     *end = 0;
