@@ -66,7 +66,7 @@ $(ALL_LIB): $(LIB_OBJ)
 PIC_CFLAGS := -std=c11 -D_GNU_SOURCE -O2 -g $(WARN) -I. -MMD -MP -fPIC -fvisibility=hidden -ftls-model=initial-exec -pthread
 
 $(RECORDER): $(REC_OBJ)
-	@mkdir -p $(@D); echo "  LINK  $@"; $(CC) -shared -o $@ $^ -pthread -ldl
+	@mkdir -p $(@D); echo "  LINK  $@"; $(CC) -shared -Wl,-z,now -o $@ $^ -pthread -ldl
 
 $(BUILD)/pic/%.o: %.c $(BUILD)/flags | deps
 	@mkdir -p $(@D); echo "  CC    $< (shared)"

@@ -34,7 +34,7 @@ class GapsTest(unittest.TestCase):
         cls.addClassCleanup(shutil.rmtree, cls.bin)
         cls.bin.chmod(0o755)
         for name, source, flags in (("spawns", "spawns.c", []), ("hostile", "hostile.c", []), ("killed", "killed.c", []),
-                                    ("small_stack", "small_stack.c", []),
+                                    ("small_stack", "small_stack.c", []), ("coroutine", "coroutine.c", []),
                                     ("own_malloc", "killed.c", [PROGRAMS / "bump_plugin.c", "-DROOM=67108864"]),
                                     ("static", "killed.c", ["-static"])):
             subprocess.run(["gcc", "-O1", "-w", "-fno-builtin", "-pthread", *flags, PROGRAMS / source, "-o", cls.bin / name],
@@ -84,6 +84,17 @@ class GapsTest(unittest.TestCase):
         run = self.record(self.bin / "small_stack", cwd="/bin")
         self.assertEqual(run.stdout, "3 of 3\n", run.stderr)
         self.assertEqual(len(self.traces()["true"]), 3)
+
+    def test_calls_on_a_stack_of_one_page(self):
+        """So many that rooms are handed over, with nothing looked up beforehand that the recorder needs."""
+        rounds = 60000
+        for options in (["--clock=no"], ["--sample=1/2"], ["--sites=caller"], ["--sites=stack"]):
+            with self.subTest(options=options):
+                run = self.record(self.bin / "coroutine", rounds, options=options)
+                self.assertEqual(run.stdout, "done\n", run.stderr)
+                found, = self.traces()["coroutine"]
+                if "--sample=1/2" not in options:
+                    self.assertEqual((found["realloc"], found["meta.lost_ops"]), (str(rounds + 1), "0"))
 
     def test_a_program_with_a_malloc_of_its_own_is_named(self):
         run = self.record(self.bin / "own_malloc", status=2)

@@ -122,29 +122,38 @@ static uint32_t words_put(struct lane *l, uint32_t at, const void *bytes, size_t
     return at + (uint32_t)((count + 7) / 8);
 }
 
+/* Stores the program's path, for which there is room, as the others are: it has no place on a stack. How many bytes
+ * it has. */
+static size_t program_put(struct lane *l, uint32_t at)
+{
+    char *to = (char *)((uint64_t *)(l->chunk + 1) + at);
+    long n = syscall(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", to, (size_t)MOST_NAME_BYTES);
+    size_t bytes = n > 0 ? (size_t)n : 0;
+    memset(to + bytes, 0, -bytes % 8);
+    return bytes;
+}
+
 static bool module_write(struct lane *l, const struct module *m, const char *name)
 {
-    char own[MOST_NAME_BYTES];
     const void *build = NULL;
     bool is_program = !name || !*name;
     size_t build_bytes = build_find(m, is_program, &build),
-           name_bytes = is_program ? 0 : strlen(name);
-    if (is_program) {
-        long n = syscall(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", own, sizeof own);
-        name = own;
-        name_bytes = n > 0 ? (size_t)n : 0;
-    }
+           name_bytes = is_program ? MOST_NAME_BYTES : strlen(name);
     if (name_bytes > MOST_NAME_BYTES) {
         name += name_bytes - MOST_NAME_BYTES;
         name_bytes = MOST_NAME_BYTES;
     }
     if (!lane_reserve(l, (uint32_t)(1 + (build_bytes + 7) / 8 + (name_bytes + 7) / 8)))
         return false;
+    uint32_t at = words_put(l, l->used + 1, build, build_bytes);
+    if (is_program)
+        name_bytes = program_put(l, at);
+    else
+        words_put(l, at, name, name_bytes);
     uint64_t head =
         CAPTURE_MODULE | build_bytes << CAPTURE_BUILD_AT | (uint64_t)name_bytes << CAPTURE_NAME_AT;
-    uint32_t at = words_put(l, l->used, &head, sizeof head);
-    at = words_put(l, at, build, build_bytes);
-    lane_count(l, words_put(l, at, name, name_bytes));
+    words_put(l, l->used, &head, sizeof head);
+    lane_count(l, at + (uint32_t)((name_bytes + 7) / 8));
     return true;
 }
 

@@ -20,9 +20,9 @@
 
 #define TRAP_FLAG 0x100
 
-/* Rounds of two records, with what else there is about two rooms full: so each step finds the room as far
+/* Rounds of two records, with what else there is about a room full: so each step finds the room as far
  * from full as the first one did, since a full room is written with signals blocked, where a trap kills. */
-enum { MORE = 8170 };
+enum { MORE = 4084 };
 
 static volatile sig_atomic_t steps, fork_at, is_child, forked;
 static int gate[2];
