@@ -1,7 +1,8 @@
 /*
  * unpack.h - a file as bytes, whether it is stored plainly or compressed with gzip or Zstandard:
- * what it is, its first bytes say; what they name but is not read is refused, with what unpacks it. A compressed file that ends too early gives what can be
- * unpacked, and then says that it is torn. It is only read onwards, so a pipe will do.
+ * what it is, its first bytes say; what they name but is not read is refused, with what unpacks it. A
+ * compressed file that ends too early gives what can be unpacked, and then says that it is torn. It is
+ * only read onwards, so a pipe will do. Of one thread at a time.
  */
 #ifndef ALLOCLAB_UNPACK_H
 #define ALLOCLAB_UNPACK_H
