@@ -224,6 +224,14 @@ class GapsTest(unittest.TestCase):
         self.assertEqual(found[0]["meta.unseen_children"], "1")
         self.assertIn("not the whole truth", run.stderr)
 
+    def test_no_complaint_where_it_would_be_a_signal(self):
+        said = self.bin / "said"
+        said.write_bytes(bytes(5000))  # more than the limit: a line more is a SIGXFSZ
+        run = self.record("sh", "-c", f"{self.bin}/hostile limit 2>> {said}", status=1)
+        self.assertEqual(run.stdout, "done\n")
+        self.assertIn("sh ended with exit status 0", run.stderr)
+        self.assertEqual(said.stat().st_size, 5000)
+
     def test_sandboxes_that_refuse_or_kill(self):
         for how in ("errno", "kill"):
             for options in ((), ("--sites=stack",)):

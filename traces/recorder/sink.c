@@ -22,6 +22,8 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -51,13 +53,22 @@ static bool thread_key_ok;
 struct sink_settings sink_settings;
 const char *sink_other_malloc;
 
+/* A write to a file that may not grow is a signal, or cuts the line short. */
+static bool may_complain(void)
+{
+    struct rlimit limit;
+    struct stat status;
+    return getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
+           fstat(2, &status) != 0 || !S_ISREG(status.st_mode);
+}
+
 /* One line on standard error: this process is not recorded, and why. */
 static void complain(const char *what, const char *path, const char *why)
 {
     char line[PATH_MAX + 256];
     int n = snprintf(line, sizeof line, "alloclab-record: process %d is not recorded: %s%s%s: %s\n",
                      (int)getpid(), what, *path ? " " : "", path, why);
-    if (n > 0)
+    if (n > 0 && may_complain())
         syscall(SYS_write, 2, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
 }
 
