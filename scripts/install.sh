@@ -15,8 +15,8 @@ group() { # name: its packages
     test) echo perl sqlite3 pkgconf libjemalloc2 git redis-server pigz binutils hyperfine python3-scipy valgrind zstd ltrace \
         heaptrack apache2-bin curl imagemagick \
         busybox-static musl-tools ;;
-    recorded) echo bash git gcc make redis-server nginx-light apache2-bin curl nodejs python3 sqlite3 ffmpeg imagemagick xvfb xterm \
-        mousepad xdotool busybox-static bubblewrap ;;
+    recorded) echo bash git gcc make redis-server nginx-light apache2-bin curl nodejs php-cli python3 sqlite3 ffmpeg imagemagick xvfb \
+        xterm mousepad xdotool busybox-static bubblewrap ;;
     samples) echo perl sqlite3 gcc redis-server libjansson-dev mawk ;;
     rivals) echo libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4 libtbbmalloc2 ;;
     locality) echo valgrind ;;

@@ -33,6 +33,15 @@ trap 'echo trapped' USR1; kill -USR1 $$; type -t ls
 { yes | head -n 100000 | tail -n 1; } 2>&1; echo "${PIPESTATUS[@]}"
 exit 7
 """
+PHP = r"""<?php
+$table = [];
+for ($i = 0; $i < ROUNDS; $i++)
+    $table["key " . ($i * 7) % 7919] = str_repeat("x", $i % 900);
+$text = json_encode($table);
+preg_match_all('/"key (\d+)"/', $text, $found);
+echo count($table), " ", count($found[1]), " ", strlen(iconv("UTF-8", "UTF-16", substr($text, 0, 5000))), " ", md5($text), "\n";
+"""
+
 NODE = r"""
 const { Worker, isMainThread, parentPort, workerData } = require("worker_threads");
 const zlib = require("zlib"), crypto = require("crypto"), { execFileSync } = require("child_process");
@@ -265,6 +274,15 @@ class RecordedProgramsTest(ProgramsTest):
             return way.run("/usr/bin/python3", "work.py")
 
         self.both("processes", scenario, 50000, least_threads=4, least_processes=16)
+
+    @needs("php", "php-cli")
+    def test_php(self):
+        """Its extensions are loaded with RTLD_DEEPBIND; they free at the end what others made."""
+        def scenario(way):
+            (way.folder / "work.php").write_text(PHP.replace("ROUNDS", "200000" if FULL else "5000"))
+            return way.run("php", "work.php", env={"USE_ZEND_ALLOC": "0"})
+
+        self.both("php", scenario, 100000 if FULL else 10000)
 
     @needs("sqlite3", "sqlite3")
     def test_sqlite(self):
