@@ -3,6 +3,8 @@
  * case is one design and one promise, named "DESIGN: PROMISE". No design is known here by name: the
  * traits that it claims and the functions that it has decide what it is held to, and a promise that
  * makes no sense for it is a skip. ALLOCLAB_SEED=N repeats a run with the seed that it printed.
+ *
+ * run.py: timeout=400
  */
 #include <pthread.h>
 #include <setjmp.h>

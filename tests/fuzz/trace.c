@@ -4,7 +4,7 @@
  * ALLOCLAB_FUZZ_COUNT mutants of traces, and half as many texts of all forms together, and captures.
  * It says how many seconds of a processor that took.
  *
- * run.py: timeout=300
+ * run.py: timeout=900
  *
  * Half of the mutants of traces are of files whose columns are stored plainly, and most have their
  * checksums made right again, so that the damage reaches the code behind them.

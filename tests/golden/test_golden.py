@@ -5,7 +5,7 @@ writes the new figures.
 
 Run as a script with --write, this file rewrites expected.csv.
 
-run.py: timeout=300
+run.py: timeout=600
 """
 
 import csv
