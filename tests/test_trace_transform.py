@@ -2,6 +2,7 @@
 worked out, and what must hold of any result on recordings; each result passes `trace check`, and some the oracle."""
 
 import collections
+import fcntl
 import os
 import random
 import shutil
@@ -458,6 +459,19 @@ class Refusals(Transform):
                 with open(part, "rb") as file:
                     self.assertEqual(file.read(), torn)
         self.ok("trace", "convert", "--salvage", part, "-o", self.path("y.trace"))
+
+
+    def test_two_writers(self):
+        """The second one does not touch what the first one has written so far."""
+        source, part = self.trace(SMALL), self.path("x.trace.part")
+        with open(part, "wb") as file:
+            file.write(b"begun")
+            file.flush()
+            fcntl.flock(file, fcntl.LOCK_EX)
+            self.refused(part + ": another process is writing it", "scale", source, "-o", self.path("x.trace"))
+            with open(part, "rb") as begun:
+                self.assertEqual(begun.read(), b"begun")
+        self.ok("trace", "scale", source, "-o", self.path("x.trace"))
 
 
 class Memory(Transform):

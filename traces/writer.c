@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -548,13 +549,16 @@ int trace_finish(struct trace_writer *w, struct error *err)
                            : block_flush(w, err) || sites_write(w, err) || meta_write(w, err) ||
                                  index_write(w, err);
     if (!failed && w->path) {
-        int closed = close(w->fd);
+        int lock = dup(w->fd),
+            closed = close(w->fd); /* that it is taken lasts until it is renamed */
         w->fd = -1;
         if (closed)
             failed = error_set(err, "%s: cannot write: %s", w->part, strerror(errno));
         else if (rename(w->part, w->path))
             failed =
                 error_set(err, "%s: cannot rename to %s: %s", w->part, w->path, strerror(errno));
+        if (lock >= 0)
+            close(lock);
     }
     if (failed) {
         trace_abandon(w);
@@ -615,6 +619,18 @@ int trace_output_apart(const char *path, char *const *inputs, int count, struct 
     return 0;
 }
 
+/* Two writers of one file would leave a mixture. A lock ends with its process; file systems that have
+ * none do not say that it is held. What the other one has renamed meanwhile is no part any more. */
+static int part_take(int fd, const char *part, struct error *err)
+{
+    struct stat opened, named;
+    if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
+        return error_set(err, "%s: another process is writing it", part);
+    if (fstat(fd, &opened) || stat(part, &named) || opened.st_ino != named.st_ino)
+        return error_set(err, "%s: another process has written it: try again", part);
+    return 0;
+}
+
 static int part_open(const char *path, const char *part, struct error *err)
 {
     struct stat status;
@@ -622,10 +638,15 @@ static int part_open(const char *path, const char *part, struct error *err)
         return error_set(err, "the output has no name: give one with -o");
     if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
         return error_set(err, "%s: exists and is not a regular file: choose another name", path);
-    int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    int fd = open(part, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
     if (fd < 0)
         return error_set(err, "%s: cannot create: %s", part, strerror(errno));
-    return fd;
+    int failed = part_take(fd, part, err);
+    if (!failed && ftruncate(fd, 0))
+        failed = error_set(err, "%s: cannot write: %s", part, strerror(errno));
+    if (failed)
+        close(fd);
+    return failed ? -1 : fd;
 }
 
 struct trace_writer *trace_create(const char *path, struct error *err)
