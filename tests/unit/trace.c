@@ -526,6 +526,7 @@ static void meta(void **state)
          "meta a: byte 0xed at 0 is not text: the value must be UTF-8 without "
          "control characters"},
     };
+    static const char highest[] = "\xf4\x8f\xbf\xbf"; /* of Unicode */
     struct error err;
     const char *key, *value;
     struct trace_op op = OP(TRACE_ALLOC, 0, 0, 10);
@@ -542,6 +543,7 @@ static void meta(void **state)
     assert_int_equal(trace_set_meta(w, "seed", "2", &err),
                      0); /* after the first op: the last value counts */
     assert_int_equal(trace_set_meta(w, "empty", "", &err), 0);
+    assert_int_equal(trace_set_meta(w, "a_z.09", highest, &err), 0);
     assert_int_equal(trace_finish(w, &err), 0);
     struct trace_reader *r = reader_of(fd, 0);
     assert_string_equal(trace_meta(r, "seed"), "2");
@@ -550,7 +552,8 @@ static void meta(void **state)
     assert_true(trace_meta_at(r, 1, &key, &value));
     assert_string_equal(key, "program");
     assert_string_equal(value, "caf\xc3\xa9 = \xe2\x82\xac \xf0\x9f\x98\x80");
-    assert_false(trace_meta_at(r, 3, &key, &value));
+    assert_string_equal(trace_meta(r, "a_z.09"), highest);
+    assert_false(trace_meta_at(r, 4, &key, &value));
     trace_close(r);
     close(fd);
 }
