@@ -288,6 +288,14 @@ free 4 clock=1000""", "merge", self.trace(SMALL), other)
                 out = self.ok("trace", "cat", self.path("out.trace")).splitlines()
                 self.assertEqual(sorted(line for line in out if line.startswith(ROWS)), sorted(expected))
 
+    def test_merge_of_a_build(self):
+        """A thousand processes, each with as many pairs as a recording has."""
+        pairs = "".join(f"meta key_{i}={i}\n" for i in range(12))
+        one = self.trace(HEAD + pairs + "alloc 0 1\nfree 0\n", "one.trace")
+        lines, meta, _ = self.transform("merge", *[one] * 1000)
+        self.assertEqual(len(lines), 2 * 1000 + 1999)
+        self.assertEqual(meta["input.999.key_11"], "11")
+
     def test_merge_by_record(self):
         a = self.trace(HEAD + "alloc 0 1\nfree 0\nalloc 1 2\n", "a.trace")
         b = self.trace(HEAD + "alloc 0 3\nfree 0\n", "b.trace")

@@ -35,7 +35,7 @@ enum {
         32768, /* most records of a block; every block but the last has as many */
     LAYOUT_MAX_COLUMNS = 64,
     LAYOUT_META_BYTES = 1 << 20, /* most bytes of the meta pairs */
-    LAYOUT_META_PAIRS = 10000,
+    LAYOUT_META_PAIRS = 32768,   /* a recording has 12, a merged one those of all inputs */
     LAYOUT_META_BLOCKS = 64,
     LAYOUT_SITE_ROWS = 32768,       /* most rows of a block of sites */
     LAYOUT_STRINGS_BYTES = 1 << 20, /* most bytes of its strings */

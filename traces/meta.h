@@ -1,7 +1,7 @@
 /*
  * meta.h - the key=value pairs of a trace, in the order in which the keys first came; private to
  * traces/. Zeroed memory is an empty one. Keys and values are copied; what meta_get() gives is good
- * until its key is set again. Of one thread at a time. Each call looks at all pairs, at most 10000.
+ * until its key is set again. Of one thread at a time. Each call looks at all pairs, at most 32768.
  */
 #ifndef ALLOCLAB_META_H
 #define ALLOCLAB_META_H
