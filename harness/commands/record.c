@@ -113,6 +113,31 @@ static int sample_take(struct request *r, const char *arg, struct error *err)
     return error_set(err, "%s: say --sample=1/N, N from 1 to 1000000", arg);
 }
 
+/* Takes "--clock=each". As switch_take(). */
+static int clock_take(struct request *r, const char *arg, struct error *err)
+{
+    const char *value = value_of(arg, "--clock=");
+    if (!value)
+        return 0;
+    r->each = !strcmp(value, "each");
+    r->clock = r->each || !strcmp(value, "yes");
+    if (!r->clock && strcmp(value, "no") != 0)
+        return error_set(err, "%s: say --clock=yes, --clock=each or --clock=no", arg);
+    return 1;
+}
+
+/* Takes "--only=nginx". As switch_take(). */
+static int only_take(struct request *r, const char *arg, struct error *err)
+{
+    const char *value = value_of(arg, "--only=");
+    if (!value)
+        return 0;
+    if (!*value)
+        return error_set(err, "%s: name a program, as in --only=nginx", arg);
+    r->only = value;
+    return 1;
+}
+
 /* Takes "--disclose=command". As switch_take(). */
 static int disclose_take(struct request *r, const char *arg, struct error *err)
 {
@@ -163,14 +188,10 @@ static int option_take(struct request *r, const char *arg, struct error *err)
         taken = signal_take(r, arg, err);
     if (taken == 0)
         taken = sample_take(r, arg, err);
-    if (taken == 0 && strncmp(arg, "--only=", 7) == 0 && arg[7]) {
-        r->only = arg + 7;
-        taken = 1;
-    }
-    if (taken == 0 && !strcmp(arg, "--clock=each"))
-        taken = r->clock = r->each = true;
     if (taken == 0)
-        taken = switch_take(arg, "--clock", "yes", "no", &r->clock, err);
+        taken = only_take(r, arg, err);
+    if (taken == 0)
+        taken = clock_take(r, arg, err);
     if (taken == 0)
         taken = switch_take(arg, "--pack", "yes", "no", &r->pack, err);
     if (taken == 0)
@@ -188,11 +209,12 @@ static int request_parse(struct request *r, int argc, char **argv, struct error 
 {
     int i = 1;
     for (; i < argc && argv[i][0] == '-' && strcmp(argv[i], "--") != 0; i++) {
-        if (!strcmp(argv[i], "-o") && i + 1 < argc) {
-            free(r->trace);
-            r->trace = strdup(argv[++i]);
-            if (r->trace && !*r->trace)
+        if (!strcmp(argv[i], "-o")) {
+            const char *name = i + 1 < argc ? argv[++i] : "";
+            if (!*name)
                 return error_set(err, "-o '': name the file that the trace goes to");
+            free(r->trace);
+            r->trace = strdup(name);
         } else if (option_take(r, argv[i], err) < 0) {
             return -1;
         }

@@ -457,9 +457,13 @@ class RecordTest(unittest.TestCase):
         self.assertTrue((folder / "t.trace").exists())
 
     def test_usage(self):
-        run = subprocess.run([ALLOCLAB, "record", "-o", "", "--", "true"], capture_output=True, text=True)
-        self.assertEqual((run.returncode, run.stderr), (2, "alloclab record: -o '': name the file that the trace goes to\n"))
-        for arguments in ([], ["--children=maybe", "--", "true"], ["--bogus", "true"], ["-o"]):
+        for arguments, message in ((["-o", "", "--", "true"], "-o '': name the file that the trace goes to"),
+                                   (["-o"], "-o '': name the file that the trace goes to"),
+                                   (["--only=", "true"], "--only=: name a program, as in --only=nginx"),
+                                   (["--clock=x", "true"], "--clock=x: say --clock=yes, --clock=each or --clock=no")):
+            run = subprocess.run([ALLOCLAB, "record", *arguments], capture_output=True, text=True)
+            self.assertEqual((run.returncode, run.stderr), (2, f"alloclab record: {message}\n"))
+        for arguments in ([], ["--children=maybe", "--", "true"], ["--bogus", "true"]):
             run = subprocess.run([ALLOCLAB, "record", *arguments], capture_output=True, text=True)
             self.assertEqual(run.returncode, 2, arguments)
             self.assertTrue(run.stderr.startswith("alloclab record: "), run.stderr)
