@@ -369,7 +369,7 @@ class Command(TraceTest):
                 done = self.run_cli(*arguments, self.folder)
                 self.assertEqual(done.returncode, 2)
                 self.assertIn(f"{self.folder}: is a folder, not a ", done.stderr)
-        self.refused(f"alloclab trace pack: {self.folder}: is not a regular file: give a capture",
+        self.refused(f"alloclab trace pack: {self.folder}: cannot read: it is not a regular file: give a capture",
                      "pack", self.folder, "-o", self.path("y"))
 
     def test_forms_that_do_not_fit(self):

@@ -51,8 +51,9 @@ static int map(struct capture_reader *r, struct error *err)
     if (!S_ISREG(status.st_mode) || status.st_size < (off_t)CAPTURE_HEADER_BYTES) {
         close(fd);
         return error_set(err,
-                         S_ISREG(status.st_mode) ? "%s: offset 0: too short for a capture"
-                                                 : "%s: is not a regular file: give a capture",
+                         S_ISREG(status.st_mode)
+                             ? "%s: offset 0: too short for a capture"
+                             : "%s: cannot read: it is not a regular file: give a capture",
                          r->path);
     }
     r->bytes = (size_t)status.st_size;
